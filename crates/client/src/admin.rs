@@ -1,0 +1,288 @@
+//! Namespaces, topics, subscriptions and bindings.
+
+use crate::client::{Called, Client};
+use crate::error::CallError;
+use quorate_types::Reason;
+use quorate_wire::v1::admin_client::AdminClient;
+use quorate_wire::{CLIENT_BYTES_MAX, v1};
+use std::future::Future;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+/// Names asked for at a time.
+const PAGE: u32 = 1_000;
+
+impl Client {
+    async fn admin<T, F, A>(&self, attempt: F) -> Called<T>
+    where
+        F: Fn(AdminClient<Channel>) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.call(|channel| attempt(AdminClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX)))
+            .await
+    }
+
+    fn here(&self) -> String {
+        self.options.namespace.clone()
+    }
+
+    /// Creates a namespace with so many shards; the number is fixed for its life. There already with the same number: done.
+    ///
+    /// # Errors
+    /// [`CallError`]: `NAMESPACE_EXISTS`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn create_namespace(&self, namespace: &str, shards: u32) -> Result<v1::Namespace, CallError> {
+        let request = v1::CreateNamespaceRequest { namespace: namespace.to_owned(), shards };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.create_namespace(request).await }
+        });
+        called.await.result.map(|response| response.namespace.unwrap_or_default())
+    }
+
+    /// Deletes an empty namespace.
+    ///
+    /// # Errors
+    /// [`CallError`]: `NAMESPACE_NOT_FOUND`, `NAMESPACE_NOT_EMPTY`, or no answer.
+    pub async fn delete_namespace(&self, namespace: &str) -> Result<(), CallError> {
+        let request = v1::DeleteNamespaceRequest { namespace: namespace.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.delete_namespace(request).await }
+        });
+        gone(called.await, Reason::NamespaceNotFound)
+    }
+
+    /// All namespaces, by name.
+    ///
+    /// # Errors
+    /// [`CallError`] when no node answers.
+    pub async fn namespaces(&self) -> Result<Vec<v1::Namespace>, CallError> {
+        let mut all: Vec<v1::Namespace> = Vec::new();
+        loop {
+            let after = all.last().map(|n| n.name.clone()).unwrap_or_default();
+            let request = v1::ListNamespacesRequest { after, limit: PAGE };
+            let called = self.admin(|mut admin| {
+                let request = request.clone();
+                async move { admin.list_namespaces(request).await }
+            });
+            let page = called.await.result?;
+            let last = !page.more || page.namespaces.is_empty();
+            all.extend(page.namespaces);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Creates a topic. There already with the same settings: done.
+    ///
+    /// # Errors
+    /// [`CallError`]: `TOPIC_EXISTS`, `LIMIT_REACHED`, `NAMESPACE_NOT_FOUND`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn create_topic(&self, topic: &str, config: v1::TopicConfig) -> Result<(), CallError> {
+        let request =
+            v1::CreateTopicRequest { namespace: self.here(), topic: topic.to_owned(), config: Some(config) };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.create_topic(request).await }
+        });
+        called.await.result.map(|_| ())
+    }
+
+    /// Replaces all settings of a topic.
+    ///
+    /// # Errors
+    /// [`CallError`]: `TOPIC_NOT_FOUND`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn configure_topic(&self, topic: &str, config: v1::TopicConfig) -> Result<(), CallError> {
+        let request = v1::ConfigureTopicRequest {
+            namespace: self.here(),
+            topic: topic.to_owned(),
+            config: Some(config),
+        };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.configure_topic(request).await }
+        });
+        called.await.result.map(|_| ())
+    }
+
+    /// Deletes a topic with its bindings; what is unsettled of it is counted as purged.
+    ///
+    /// # Errors
+    /// [`CallError`]: `TOPIC_NOT_FOUND`, or no answer.
+    pub async fn delete_topic(&self, topic: &str) -> Result<(), CallError> {
+        let request = v1::DeleteTopicRequest { namespace: self.here(), topic: topic.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.delete_topic(request).await }
+        });
+        gone(called.await, Reason::TopicNotFound)
+    }
+
+    /// A topic with its bindings.
+    ///
+    /// # Errors
+    /// [`CallError`]: `TOPIC_NOT_FOUND`, or no answer.
+    pub async fn describe_topic(&self, topic: &str) -> Result<v1::DescribeTopicResponse, CallError> {
+        let request = v1::DescribeTopicRequest { namespace: self.here(), topic: topic.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.describe_topic(request).await }
+        });
+        called.await.result
+    }
+
+    /// All topics, by name.
+    ///
+    /// # Errors
+    /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
+    pub async fn topics(&self) -> Result<Vec<v1::Topic>, CallError> {
+        let mut all: Vec<v1::Topic> = Vec::new();
+        loop {
+            let after = all.last().map(|t| t.name.clone()).unwrap_or_default();
+            let request = v1::ListTopicsRequest { namespace: self.here(), after, limit: PAGE };
+            let called = self.admin(|mut admin| {
+                let request = request.clone();
+                async move { admin.list_topics(request).await }
+            });
+            let page = called.await.result?;
+            let last = !page.more || page.topics.is_empty();
+            all.extend(page.topics);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Creates a subscription with its first bindings, as (topic, filter). There already with the same settings: done, and the
+    /// bindings are added.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_EXISTS`, `TOPIC_NOT_FOUND`, `LIMIT_REACHED`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn create_subscription(
+        &self,
+        subscription: &str,
+        config: v1::SubscriptionConfig,
+        bindings: &[(&str, &str)],
+    ) -> Result<(), CallError> {
+        let request = v1::CreateSubscriptionRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            config: Some(config),
+            bindings: bindings.iter().map(|&(topic, filter)| binding(topic, subscription, filter)).collect(),
+        };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.create_subscription(request).await }
+        });
+        called.await.result.map(|_| ())
+    }
+
+    /// Deletes a subscription; its consumers are closed.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, or no answer.
+    pub async fn delete_subscription(&self, subscription: &str) -> Result<(), CallError> {
+        let request =
+            v1::DeleteSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.delete_subscription(request).await }
+        });
+        gone(called.await, Reason::SubscriptionNotFound)
+    }
+
+    /// A subscription with its bindings and counters.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, or no answer.
+    pub async fn describe_subscription(
+        &self,
+        subscription: &str,
+    ) -> Result<v1::DescribeSubscriptionResponse, CallError> {
+        let request =
+            v1::DescribeSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.describe_subscription(request).await }
+        });
+        called.await.result
+    }
+
+    /// All subscriptions, by name.
+    ///
+    /// # Errors
+    /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
+    pub async fn subscriptions(&self) -> Result<Vec<v1::Subscription>, CallError> {
+        let mut all: Vec<v1::Subscription> = Vec::new();
+        loop {
+            let after = all.last().map(|s| s.name.clone()).unwrap_or_default();
+            let request = v1::ListSubscriptionsRequest { namespace: self.here(), after, limit: PAGE };
+            let called = self.admin(|mut admin| {
+                let request = request.clone();
+                async move { admin.list_subscriptions(request).await }
+            });
+            let page = called.await.result?;
+            let last = !page.more || page.subscriptions.is_empty();
+            all.extend(page.subscriptions);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Drops what is ready in a subscription. Returns how many messages were dropped at once; of more than 10,000
+    /// the rest follows soon.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, or no answer.
+    pub async fn purge_subscription(&self, subscription: &str) -> Result<u64, CallError> {
+        let request =
+            v1::PurgeSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.purge_subscription(request).await }
+        });
+        called.await.result.map(|response| response.messages)
+    }
+
+    /// Routes what is published from now on, where the filter matches. Bound already: done.
+    ///
+    /// # Errors
+    /// [`CallError`]: `TOPIC_NOT_FOUND`, `SUBSCRIPTION_NOT_FOUND`, `LIMIT_REACHED`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn bind(&self, topic: &str, subscription: &str, filter: &str) -> Result<(), CallError> {
+        let binding = Some(binding(topic, subscription, filter));
+        let request = v1::BindRequest { namespace: self.here(), binding };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.bind(request).await }
+        });
+        called.await.result.map(|_| ())
+    }
+
+    /// Takes a binding back. What was routed stays.
+    ///
+    /// # Errors
+    /// [`CallError`]: `BINDING_NOT_FOUND`, `TOPIC_NOT_FOUND`, `SUBSCRIPTION_NOT_FOUND`, or no answer.
+    pub async fn unbind(&self, topic: &str, subscription: &str, filter: &str) -> Result<(), CallError> {
+        let binding = Some(binding(topic, subscription, filter));
+        let request = v1::UnbindRequest { namespace: self.here(), binding };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.unbind(request).await }
+        });
+        gone(called.await, Reason::BindingNotFound)
+    }
+}
+
+fn binding(topic: &str, subscription: &str, filter: &str) -> v1::Binding {
+    v1::Binding { topic: topic.to_owned(), subscription: subscription.to_owned(), filter: filter.to_owned() }
+}
+
+/// Something was to be taken away. If an attempt without an answer came before, that it is not there is what that attempt
+/// did.
+fn gone<T>(called: Called<T>, missing: Reason) -> Result<(), CallError> {
+    match called.result {
+        Err(CallError::Refused(refusal)) if called.repeated && refusal.reason == missing => Ok(()),
+        result => result.map(|_| ()),
+    }
+}

@@ -1,0 +1,160 @@
+//! The client itself: nodes, options, and calls with retry.
+
+use crate::backoff::Backoff;
+use crate::consumer::{self, Consumer};
+use crate::error::{CallError, ConnectError, ConsumeError};
+use crate::nodes::{Nodes, Route};
+use crate::options::{ClientOptions, ConsumerOptions, PublisherOptions};
+use crate::publisher::{self, Publisher};
+use quorate_types::{Kind, Reason, Refusal};
+use quorate_wire::v1;
+use quorate_wire::v1::cluster_client::ClusterClient;
+use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+/// A handle to a cluster. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) options: Arc<ClientOptions>,
+}
+
+/// The outcome of a call, and whether an earlier attempt of it ended without an answer.
+pub(crate) struct Called<T> {
+    pub(crate) result: Result<T, CallError>,
+    pub(crate) repeated: bool,
+}
+
+impl Client {
+    /// A client of these nodes, one of which has answered.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when an address is none, or no node answers within the call timeout.
+    pub async fn connect(nodes: &[impl AsRef<str>], options: ClientOptions) -> Result<Self, ConnectError> {
+        let client = Self::new(nodes, options)?;
+        client.status().await?;
+        Ok(client)
+    }
+
+    /// A client of these nodes that connects when first used. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when an address is none.
+    pub fn new(nodes: &[impl AsRef<str>], options: ClientOptions) -> Result<Self, ConnectError> {
+        Ok(Self { nodes: Nodes::new(nodes, &options)?, options: Arc::new(options) })
+    }
+
+    /// The same client in another namespace.
+    #[must_use]
+    pub fn namespace(&self, namespace: &str) -> Self {
+        let options = ClientOptions { namespace: namespace.to_owned(), ..(*self.options).clone() };
+        Self { nodes: Arc::clone(&self.nodes), options: Arc::new(options) }
+    }
+
+    /// The cluster as the answering node sees it.
+    ///
+    /// # Errors
+    /// [`CallError::TimedOut`] when no node answers.
+    pub async fn status(&self) -> Result<v1::StatusResponse, CallError> {
+        self.call(|channel| async move {
+            ClusterClient::new(channel)
+                .max_decoding_message_size(CLIENT_BYTES_MAX)
+                .status(v1::StatusRequest {})
+                .await
+        })
+        .await
+        .result
+    }
+
+    /// A publisher. It connects with its first message.
+    #[must_use]
+    pub fn publisher(&self, options: PublisherOptions) -> Publisher {
+        publisher::start(self.clone(), options)
+    }
+
+    /// Attaches a consumer to a subscription.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when it is refused (`SUBSCRIPTION_NOT_FOUND`, `LIMIT_REACHED`), or nothing took it within the call
+    /// timeout.
+    pub async fn consume(
+        &self,
+        subscription: &str,
+        options: ConsumerOptions,
+    ) -> Result<Consumer, ConsumeError> {
+        consumer::start(self.clone(), subscription, options).await
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(Arc::clone(&self.options.entropy))
+    }
+
+    /// Asks one node after the other until one decides or the call timeout is over.
+    pub(crate) async fn call<T, F, A>(&self, attempt: F) -> Called<T>
+    where
+        F: Fn(Channel) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let started = Instant::now();
+        let mut route = self.nodes.route();
+        let mut backoff = self.backoff();
+        let mut repeated = false;
+        loop {
+            let last = match self.attempt(&mut route, &attempt).await {
+                Ok(value) => return Called { result: Ok(value), repeated },
+                Err(refusal) => refusal,
+            };
+            if last.reason.kind() == Kind::Refused {
+                return Called { result: Err(CallError::Refused(last)), repeated };
+            }
+            repeated = true;
+            let pause = backoff.pause();
+            let after = self.options.call_timeout;
+            if started.elapsed() + pause >= after {
+                let error = CallError::TimedOut { after, nodes: self.nodes.names(), last };
+                return Called { result: Err(error), repeated };
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Asks the node that the route is at, and moves the route on if another one should be asked.
+    async fn attempt<T, F, A>(&self, route: &mut Route, attempt: &F) -> Result<T, Refusal>
+    where
+        F: Fn(Channel) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let Some((address, channel)) = route.current() else {
+            route.move_on(None);
+            return Err(Refusal::new(Reason::Unavailable, "no node is known"));
+        };
+        let limit = self.options.attempt_timeout;
+        match timeout(limit, attempt(channel)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => {
+                let mut refusal = refusal_of(&status);
+                if refusal.reason.kind() != Kind::Refused {
+                    refusal.message = format!("{address}: {}", refusal.message);
+                    route.move_on(leader_of(&status));
+                }
+                Err(refusal)
+            }
+            Err(_) => {
+                let message = format!("{address} did not answer within {limit:?}");
+                route.move_on(None);
+                Err(Refusal::new(Reason::Unavailable, message))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("nodes", &self.nodes.names()).finish_non_exhaustive()
+    }
+}

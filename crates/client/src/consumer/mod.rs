@@ -1,0 +1,219 @@
+//! Consuming: a handle that hands out deliveries, and a task that keeps attached and settles.
+
+mod driver;
+mod settles;
+
+use crate::client::Client;
+use crate::error::{ConsumeError, SettleError};
+use crate::message::Message;
+use crate::options::ConsumerOptions;
+use futures::Stream;
+use quorate_types::Millis;
+use quorate_wire::v1;
+use settles::{Pending, Settles};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+/// Deliveries of a subscription, as a stream.
+///
+/// It stays attached by itself: when the connection breaks it attaches again through another node. What was held unsettled
+/// then is delivered again with the next attempt; settling the former delivery says [`SettleError::Detached`] or
+/// [`SettleError::Stale`].
+///
+/// Dropping it detaches; settles that were asked for before are still sent. [`Consumer::close`] waits for that.
+#[derive(Debug)]
+pub struct Consumer {
+    chunks: mpsc::Receiver<Chunk>,
+    buffered: std::vec::IntoIter<Result<Delivery, ConsumeError>>,
+    buffered_generation: u64,
+    attachment: watch::Receiver<Attachment>,
+    shared: Arc<Shared>,
+    closed: Option<oneshot::Receiver<()>>,
+}
+
+/// How a consumer is attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// How many times it has attached, the present one included.
+    pub generation: u64,
+    /// The consumer's id in the cluster, for logs.
+    pub consumer: String,
+    /// The node whose replica delivers.
+    pub node: u64,
+    /// The credit, as granted.
+    pub credit: u32,
+}
+
+/// Deliveries that came together, under one attachment.
+#[derive(Debug)]
+struct Chunk {
+    generation: u64,
+    deliveries: Vec<Result<Delivery, ConsumeError>>,
+}
+
+/// What the handles and the task share.
+#[derive(Debug)]
+struct Shared {
+    settles: Mutex<Settles>,
+    /// There is something to settle, or the consumer was closed.
+    asked: Notify,
+}
+
+impl Shared {
+    fn settles(&self) -> MutexGuard<'_, Settles> {
+        self.settles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the consumer is closed, whether something waits to be settled, and how many requests are unanswered.
+    fn look(&self) -> (bool, bool, usize) {
+        let settles = self.settles();
+        (settles.closed, settles.is_waiting(), settles.in_flight())
+    }
+}
+
+pub(crate) async fn start(
+    client: Client,
+    subscription: &str,
+    options: ConsumerOptions,
+) -> Result<Consumer, ConsumeError> {
+    let shared = Arc::new(Shared { settles: Mutex::new(Settles::default()), asked: Notify::new() });
+    // Credit bounds how many deliveries can wait here: a chunk has at least one.
+    let (sender, chunks) = mpsc::channel(options.credit.clamp(1, 10_000) as usize);
+    let (closing, closed) = oneshot::channel();
+    let parts =
+        driver::Parts { client, subscription: subscription.to_owned(), options, shared: Arc::clone(&shared) };
+    let attachment = driver::attach_first(parts, sender, closing).await?;
+    let (buffered, buffered_generation) = (Vec::new().into_iter(), 0);
+    Ok(Consumer { chunks, buffered, buffered_generation, attachment, shared, closed: Some(closed) })
+}
+
+impl Consumer {
+    /// The next delivery; `None` after an error, which is the last item. Cancel safe.
+    pub async fn next(&mut self) -> Option<Result<Delivery, ConsumeError>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// How it is attached, now and when that changes.
+    #[must_use]
+    pub fn attachment(&self) -> watch::Receiver<Attachment> {
+        self.attachment.clone()
+    }
+
+    /// Detaches: what was asked to be settled is sent and answered first, what is held unsettled returns to the queue.
+    pub async fn close(mut self) {
+        self.shut();
+        if let Some(closed) = self.closed.take() {
+            // An error means that the task is gone already.
+            let _ = closed.await;
+        }
+    }
+
+    fn shut(&self) {
+        self.shared.settles().closed = true;
+        self.shared.asked.notify_one();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery, ConsumeError>>> {
+        loop {
+            // What came under a former attachment is leased to nobody any more and will come again.
+            if self.attachment.borrow().generation == self.buffered_generation
+                && let Some(delivery) = self.buffered.next()
+            {
+                return Poll::Ready(Some(delivery));
+            }
+            let Some(chunk) = ready!(self.chunks.poll_recv(cx)) else { return Poll::Ready(None) };
+            self.buffered = chunk.deliveries.into_iter();
+            self.buffered_generation = chunk.generation;
+        }
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Result<Delivery, ConsumeError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+/// A message leased to this consumer. Settle it; dropped unsettled, it stays leased until its lease times out or the consumer
+/// detaches.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its position in the subscription.
+    pub position: u64,
+    /// Which attempt to process it this is, from 1.
+    pub attempt: u32,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its offset there.
+    pub offset: u64,
+    /// When it was stored.
+    pub timestamp: Millis,
+    /// The message.
+    pub message: Message,
+    lease: Lease,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    generation: u64,
+    shared: Arc<Shared>,
+}
+
+impl Delivery {
+    /// Processed. Final once the returned future says so; it need not be awaited for the settle to happen.
+    pub fn ack(&self) -> Settling {
+        self.settle(v1::Verdict::Ack)
+    }
+
+    /// Not processed: delivered again, at its old place.
+    pub fn nack(&self) -> Settling {
+        self.settle(v1::Verdict::Nack)
+    }
+
+    /// Never to be delivered again.
+    pub fn reject(&self) -> Settling {
+        self.settle(v1::Verdict::Reject)
+    }
+
+    fn settle(&self, verdict: v1::Verdict) -> Settling {
+        let (told, settled) = oneshot::channel();
+        let pending = Pending {
+            generation: self.lease.generation,
+            position: self.position,
+            attempt: self.attempt,
+            verdict,
+            retried: false,
+            told: Some(told),
+        };
+        let first = self.lease.shared.settles().ask(pending);
+        if first {
+            self.lease.shared.asked.notify_one();
+        }
+        Settling(settled)
+    }
+}
+
+/// Resolves when the settle is durable, or known not to be. May be dropped: it is sent all the same.
+#[derive(Debug)]
+pub struct Settling(oneshot::Receiver<Result<(), SettleError>>);
+
+impl Future for Settling {
+    type Output = Result<(), SettleError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = ready!(Pin::new(&mut self.0).poll(cx));
+        // The task is gone with its runtime: nobody knows how far it came.
+        Poll::Ready(answered.unwrap_or(Err(SettleError::Detached { sent: true })))
+    }
+}

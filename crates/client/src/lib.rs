@@ -1,0 +1,49 @@
+//! The Rust client of Quorate.
+//!
+//! ```no_run
+//! # async fn tour() -> Result<(), Box<dyn std::error::Error>> {
+//! use quorate_client::{Client, ClientOptions, ConsumerOptions, Message, PublisherOptions};
+//!
+//! let client = Client::connect(&["127.0.0.1:7400", "127.0.0.1:7410"], ClientOptions::default()).await?;
+//! client.create_topic("orders", Default::default()).await?;
+//! client.create_subscription("packing", Default::default(), &[("orders", "*.paid")]).await?;
+//!
+//! let publisher = client.publisher(PublisherOptions::default());
+//! let receipt = publisher.publish("orders", Message::new("hello").subject("7.paid")).await?;
+//! println!("stored at offset {}", receipt.offset);
+//!
+//! let mut consumer = client.consume("packing", ConsumerOptions::default()).await?;
+//! while let Some(delivery) = consumer.next().await {
+//!     let delivery = delivery?;
+//!     println!("{:?}", delivery.message.payload);
+//!     delivery.ack();
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A client knows several nodes and moves on to the next one when one fails. Publishing survives that without duplicates
+//! ([`Publisher`]); consuming goes on by itself ([`Consumer`]).
+
+mod admin;
+mod backoff;
+mod client;
+mod consumer;
+mod entropy;
+mod error;
+mod message;
+mod nodes;
+mod options;
+mod publisher;
+mod reader;
+
+pub use client::Client;
+pub use consumer::{Attachment, Consumer, Delivery, Settling};
+pub use entropy::OsEntropy;
+pub use error::{CallError, ConnectError, ConsumeError, PublishError, SettleError};
+pub use message::{Message, MessageDecodeError, Receipt};
+pub use options::{ClientOptions, ConsumerOptions, PublisherOptions};
+pub use publisher::{BatchConfirmation, Confirmation, Publisher};
+pub use quorate_types::{Kind, Reason, Refusal};
+pub use quorate_wire::v1;
+pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};

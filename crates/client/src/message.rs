@@ -1,0 +1,122 @@
+//! Messages and receipts as users see them.
+
+use bytes::Bytes;
+use quorate_types::{GroupId, LogId};
+use quorate_wire::v1;
+
+/// What is published and consumed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Routing key: words separated by dots, at most 255 bytes.
+    pub subject: String,
+    /// What it is about, for order per key.
+    pub key: Bytes,
+    /// In order; a name may occur more than once.
+    pub headers: Vec<(String, Bytes)>,
+    /// The content.
+    pub payload: Bytes,
+    /// For the publisher's own use.
+    pub message_id: String,
+}
+
+impl Message {
+    /// A message with this content and nothing else.
+    pub fn new(payload: impl Into<Bytes>) -> Self {
+        Self { payload: payload.into(), ..Self::default() }
+    }
+
+    /// With this routing key.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = subject.into();
+        self
+    }
+
+    /// With this key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// With this id.
+    #[must_use]
+    pub fn message_id(mut self, id: impl Into<String>) -> Self {
+        self.message_id = id.into();
+        self
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, MessageDecodeError> {
+        <v1::Message as prost::Message>::decode(bytes).map(Self::from).map_err(|_| MessageDecodeError)
+    }
+}
+
+/// A node sent what is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a readable message")]
+pub struct MessageDecodeError;
+
+impl From<Message> for v1::Message {
+    fn from(message: Message) -> Self {
+        let Message { subject, key, headers, payload, message_id } = message;
+        let headers = headers.into_iter().map(|(name, value)| v1::Header { name, value }).collect();
+        Self { subject, key, headers, payload, message_id }
+    }
+}
+
+impl From<v1::Message> for Message {
+    fn from(message: v1::Message) -> Self {
+        let v1::Message { subject, key, headers, payload, message_id } = message;
+        let headers = headers.into_iter().map(|h| (h.name, h.value)).collect();
+        Self { subject, key, headers, payload, message_id }
+    }
+}
+
+/// Says that messages are synced on a majority of disks and routed to every matching subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Offset of the (first) message in its topic.
+    pub offset: u64,
+    /// How many messages this receipt is for, at dense offsets.
+    pub count: u32,
+    /// How many subscriptions got at least one message of the request that carried this one.
+    pub routed: u32,
+    /// The replicated log…
+    pub group: GroupId,
+    /// …and the entry in it that holds them.
+    pub log_id: LogId,
+}
+
+impl From<v1::Receipt> for Receipt {
+    fn from(receipt: v1::Receipt) -> Self {
+        Self {
+            offset: receipt.first_offset,
+            count: receipt.count,
+            routed: receipt.routed,
+            group: GroupId::new(receipt.group),
+            log_id: LogId { term: receipt.term, index: receipt.index },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    #[test]
+    fn a_message_survives_the_wire() {
+        let message =
+            Message::new("p").subject("a.b").key("k").header("h", "1").header("h", "2").message_id("i");
+        let encoded = v1::Message::from(message.clone()).encode_to_vec();
+        assert_eq!(Message::decode(encoded.into()), Ok(message));
+        assert_eq!(Message::decode(Bytes::from_static(&[0x0a, 9])), Err(MessageDecodeError));
+    }
+}

@@ -1,0 +1,89 @@
+//! What may be chosen.
+
+use crate::entropy::OsEntropy;
+use quorate_types::{Entropy, NamespaceName};
+use quorate_wire::{ChannelOptions, Connect, TcpNet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a [`crate::Client`] behaves.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// Where all names are looked up. Default `default`.
+    pub namespace: String,
+    /// How long a call may take in all, over all its attempts. Default 15 s: longer than an election.
+    pub call_timeout: Duration,
+    /// How long one node may take to answer before the next one is asked. Default 5 s.
+    pub attempt_timeout: Duration,
+    /// How connections behave.
+    pub channel: ChannelOptions,
+    /// Makes connections. Default: TCP.
+    pub connect: Arc<dyn Connect>,
+    /// Spreads reconnects. Default: the operating system's randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            namespace: NamespaceName::DEFAULT.to_owned(),
+            call_timeout: Duration::from_secs(15),
+            attempt_timeout: Duration::from_secs(5),
+            channel: ChannelOptions::client(),
+            connect: Arc::new(TcpNet),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("namespace", &self.namespace)
+            .field("call_timeout", &self.call_timeout)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a [`crate::Publisher`] behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublisherOptions {
+    /// Messages that may be unconfirmed; beyond them publishing waits. Default 4,096.
+    pub window_messages: u32,
+    /// Their bytes. Default 64 MiB.
+    pub window_bytes: u32,
+    /// How long a message may stay unconfirmed before its publisher is told so, within a tenth (but at most 500 ms)
+    /// of it. Default 30 s.
+    pub timeout: Duration,
+    /// How long the cluster remembers this publisher while it says nothing: an outage of all connections that
+    /// is longer leaves unconfirmed messages [`crate::PublishError::Unknown`]. Default 5 min.
+    pub session_timeout: Duration,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        Self {
+            window_messages: 4_096,
+            window_bytes: 64 << 20,
+            timeout: Duration::from_secs(30),
+            session_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How a [`crate::Consumer`] behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerOptions {
+    /// Messages that may be held unsettled: 1 to 10,000. Throughput is at most credit ÷ (time to process and settle one).
+    /// Default 1,000.
+    pub credit: u32,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self { credit: 1_000 }
+    }
+}

@@ -1,0 +1,328 @@
+//! The task behind a publisher: keeps a session and a stream, and everything unconfirmed.
+
+use super::unconfirmed::Unconfirmed;
+use super::{Room, Shared};
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::error::{CallError, PublishError};
+use crate::nodes::Route;
+use crate::options::PublisherOptions;
+use quorate_types::{Kind, Reason, Refusal, SessionId};
+use quorate_wire::v1::publisher_client::PublisherClient;
+use quorate_wire::v1::{self, publish_response::Outcome};
+use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of, refusal_of_error};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+/// Requests between this task and the connection: enough to keep it busy, few enough that what waits can still grow.
+const STREAM_QUEUE: usize = 4;
+/// While fewer requests than these are unanswered, even a batch that could still grow is sent at once.
+const EAGER_REQUESTS: usize = 8;
+/// Saying goodbye is a courtesy: sessions also end by themselves.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(client: Client, options: PublisherOptions, shared: Arc<Shared>) {
+    let every = (options.timeout / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
+    let mut expiry = interval(every);
+    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (route, backoff) = (client.nodes.route(), client.backoff());
+    let unconfirmed = Unconfirmed::default();
+    let mut driver =
+        Driver { client, options, shared, route, backoff, unconfirmed, expiry, topic: String::new() };
+    while driver.wait_for_work().await {
+        if let Err(failure) = driver.work().await {
+            driver.recover(failure).await;
+        }
+    }
+    driver.close().await;
+}
+
+/// Why a stream ended before its work was done.
+enum Failure {
+    /// Try the next node, or the one that is named.
+    Retry { refusal: Refusal, leader: Option<String> },
+    /// The session is gone, and what to do about it is done: go on at once.
+    SessionLost,
+    /// No message of this publisher can ever be accepted here.
+    Refused(Refusal),
+}
+
+impl Failure {
+    fn retry(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Retry { refusal: Refusal::new(reason, message), leader: None }
+    }
+
+    fn of_status(status: &tonic::Status) -> Self {
+        Self::Retry { refusal: refusal_of(status), leader: leader_of(status).map(str::to_owned) }
+    }
+}
+
+struct Driver {
+    client: Client,
+    options: PublisherOptions,
+    shared: Arc<Shared>,
+    route: Route,
+    backoff: Backoff,
+    unconfirmed: Unconfirmed,
+    expiry: Interval,
+    /// The first topic of the session: says which shard that is with.
+    topic: String,
+}
+
+impl Driver {
+    fn has_work(&self) -> bool {
+        !self.unconfirmed.is_empty() || !self.shared.queue().is_empty()
+    }
+
+    /// False: nothing is left to do, and nothing will come.
+    async fn wait_for_work(&mut self) -> bool {
+        loop {
+            if self.has_work() {
+                return true;
+            }
+            if self.shared.queue().closed {
+                return false;
+            }
+            self.shared.filled.notified().await;
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), Failure> {
+        if self.unconfirmed.session().is_none() {
+            let session = self.open_session().await?;
+            self.unconfirmed.open(session);
+        }
+        self.unconfirmed.rewind();
+        let Some((address, channel)) = self.route.current() else {
+            return Err(Failure::retry(Reason::Unavailable, "no node is known"));
+        };
+        tracing::debug!(node = address, "publisher connects");
+        let (requests, queue) = mpsc::channel(STREAM_QUEUE);
+        // The first request goes ahead, for a server that answers the call only when it has seen one.
+        self.number_waiting();
+        if let Some(first) = self.unconfirmed.next(&self.client.options.namespace) {
+            let _ = requests.try_send(first);
+        }
+        let mut publisher = client_of(channel);
+        let open = publisher.publish_stream(ReceiverStream::new(queue));
+        let responses = match timeout(self.client.options.attempt_timeout, open).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return Err(Failure::of_status(&status)),
+            Err(_) => {
+                return Err(Failure::retry(Reason::Unavailable, "the node did not take the stream in time"));
+            }
+        };
+        self.pump(requests, responses).await
+    }
+
+    /// Sends and takes answers until the stream breaks, or the publisher is closed and everything answered.
+    async fn pump(
+        &mut self,
+        requests: mpsc::Sender<v1::PublishRequest>,
+        mut responses: Streaming<v1::PublishResponse>,
+    ) -> Result<(), Failure> {
+        let mut heard = Instant::now();
+        loop {
+            let sendable = self.number_waiting();
+            if !sendable && self.unconfirmed.is_empty() && self.shared.queue().closed {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                response = responses.message() => {
+                    heard = Instant::now();
+                    match response {
+                        Ok(Some(response)) => self.answered(response)?,
+                        Ok(None) => return Err(Failure::retry(Reason::Unavailable, "the node ended the stream")),
+                        Err(status) => return Err(Failure::of_status(&status)),
+                    }
+                }
+                permit = requests.reserve(), if sendable => {
+                    let Ok(permit) = permit else {
+                        return Err(Failure::retry(Reason::Unavailable, "the connection was lost"));
+                    };
+                    if self.unconfirmed.on_stream() == 0 {
+                        heard = Instant::now();
+                    }
+                    if let Some(request) = self.unconfirmed.next(&self.client.options.namespace) {
+                        permit.send(request);
+                    }
+                }
+                () = self.shared.filled.notified() => {}
+                _ = self.expiry.tick() => {
+                    self.expire();
+                    let limit = self.client.options.attempt_timeout;
+                    if self.unconfirmed.on_stream() > 0 && heard.elapsed() > limit {
+                        return Err(Failure::retry(Reason::Unavailable, format!("no answer for {limit:?}")));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Numbers the next waiting batch when it should go now. Says whether there is something to send.
+    fn number_waiting(&mut self) -> bool {
+        if self.unconfirmed.has_unsent() {
+            return true;
+        }
+        let mut queue = self.shared.queue();
+        let eager = self.unconfirmed.on_stream() < EAGER_REQUESTS;
+        if !eager && !queue.is_first_full() {
+            return false;
+        }
+        match queue.take() {
+            Some(batch) => {
+                drop(queue);
+                self.unconfirmed.push(batch);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn answered(&mut self, response: v1::PublishResponse) -> Result<(), Failure> {
+        let outcome = match response.outcome {
+            Some(Outcome::Receipt(receipt)) => Ok(receipt),
+            Some(Outcome::Error(error)) => {
+                let refusal = refusal_of_error(&error);
+                match refusal.reason {
+                    Reason::SessionNotFound => {
+                        let room = self.unconfirmed.lose_session();
+                        self.give_back(room);
+                        return Err(Failure::SessionLost);
+                    }
+                    Reason::Duplicate => Err(PublishError::Unknown),
+                    reason if reason.kind() == Kind::Refused => Err(PublishError::Refused(refusal)),
+                    _ => {
+                        let leader = (!error.leader.is_empty()).then_some(error.leader);
+                        return Err(Failure::Retry { refusal, leader });
+                    }
+                }
+            }
+            None => return Err(Failure::retry(Reason::Unavailable, "an answer without content")),
+        };
+        self.backoff.reset();
+        let room = self
+            .unconfirmed
+            .answer(response.sequence, outcome)
+            .map_err(|_| Failure::retry(Reason::Unavailable, "an answer to another request"))?;
+        self.give_back(room);
+        Ok(())
+    }
+
+    fn give_back(&self, room: Room) {
+        self.shared.bytes.add_permits(room.bytes);
+        self.shared.messages.add_permits(room.messages);
+        if self.unconfirmed.is_empty() {
+            self.shared.idle.notify_waiters();
+        }
+    }
+
+    fn expire(&mut self) {
+        let (now, after) = (Instant::now(), self.options.timeout);
+        let unsent = PublishError::NotSent { after };
+        self.unconfirmed.expire(now, &PublishError::TimedOut { after }, &unsent);
+        let room = self.shared.queue().expire(now, &unsent);
+        if room != Room::default() {
+            self.give_back(room);
+        }
+    }
+
+    /// After a stream that broke: chooses the next node and waits a little, still keeping deadlines.
+    async fn recover(&mut self, failure: Failure) {
+        let (refusal, leader) = match failure {
+            Failure::SessionLost => return,
+            Failure::Retry { refusal, leader } => (refusal, leader),
+            Failure::Refused(refusal) => {
+                self.fail_waiting(&refusal);
+                return;
+            }
+        };
+        tracing::debug!(%refusal, "publisher lost its stream");
+        self.route.move_on(leader.as_deref());
+        let pause = sleep(self.backoff.pause());
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut pause => return,
+                _ = self.expiry.tick() => self.expire(),
+            }
+        }
+    }
+
+    /// The session itself was refused (no such namespace or topic): so is everything that waits for it.
+    fn fail_waiting(&mut self, refusal: &Refusal) {
+        self.unconfirmed.rewind();
+        let mut room = Room::default();
+        loop {
+            let Some(batch) = self.shared.queue().take() else { break };
+            let freed = batch.tell(Err(PublishError::Refused(refusal.clone())));
+            room += freed;
+        }
+        room += self.unconfirmed.refuse(refusal);
+        self.give_back(room);
+    }
+
+    async fn open_session(&mut self) -> Result<SessionId, Failure> {
+        if let Some(topic) = self.unconfirmed.first_topic().or_else(|| self.shared.queue().first_topic()) {
+            self.topic = topic.as_ref().to_owned();
+        }
+        let request = v1::OpenSessionRequest {
+            namespace: self.client.options.namespace.clone(),
+            topic: self.topic.clone(),
+            timeout_ms: u64::try_from(self.options.session_timeout.as_millis()).unwrap_or(u64::MAX),
+        };
+        let client = self.client.clone();
+        let opening = client.call(|channel| {
+            let request = request.clone();
+            async move { client_of(channel).open_session(request).await }
+        });
+        tokio::pin!(opening);
+        let called = loop {
+            tokio::select! {
+                biased;
+                called = &mut opening => break called,
+                _ = self.expiry.tick() => self.expire(),
+            }
+        };
+        match called.result {
+            Ok(opened) => Ok(SessionId::new(opened.session)),
+            Err(CallError::Refused(refusal)) => Err(Failure::Refused(refusal)),
+            Err(CallError::TimedOut { last, .. }) => Err(Failure::Retry { refusal: last, leader: None }),
+        }
+    }
+
+    async fn close(&mut self) {
+        let (Some(session), Some((_, channel))) = (self.unconfirmed.session(), self.route.current()) else {
+            return;
+        };
+        let request = v1::CloseSessionRequest {
+            namespace: self.client.options.namespace.clone(),
+            topic: self.topic.clone(),
+            session: session.get(),
+        };
+        let _ = timeout(CLOSE_TIMEOUT, client_of(channel).close_session(request)).await;
+    }
+}
+
+impl Drop for Driver {
+    /// The runtime ends: who waits for room, for an answer or for quiet must not wait for ever. Confirmations that are left
+    /// resolve to `Closed` when their batches are dropped.
+    fn drop(&mut self) {
+        self.shared.messages.close();
+        self.shared.bytes.close();
+        self.shared.idle.notify_waiters();
+    }
+}
+
+fn client_of(channel: Channel) -> PublisherClient<Channel> {
+    PublisherClient::new(channel)
+        .max_decoding_message_size(CLIENT_BYTES_MAX)
+        .max_encoding_message_size(CLIENT_BYTES_MAX)
+}

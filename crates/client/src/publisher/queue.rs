@@ -1,0 +1,250 @@
+//! Messages that wait to be sent, as the batches in which they will be.
+
+use super::{Encoded, Room};
+use crate::error::PublishError;
+use crate::message::Receipt;
+use bytes::BytesMut;
+use prost::Message as _;
+use quorate_types::{GroupId, LogId};
+use quorate_wire::v1;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Messages of one request. Well under the 10,000 that a shard takes, and enough to make the cost of a request vanish.
+pub(super) const BATCH_MESSAGES_MAX: usize = 1_000;
+/// Bytes of one request's messages. Four of them make the largest entry.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+/// A message from this size on is a request of its own: a request is refused as a whole, and who is refused for its size should
+/// not take others along.
+const ALONE_BYTES: usize = 64 << 10;
+/// Small messages are encoded into shared pieces of memory of this size.
+const ARENA_BYTES: usize = 64 << 10;
+
+/// Who waits for the answer about one message, or several that were handed over together.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) count: u32,
+    /// Bytes of the window that it holds.
+    pub(super) weight: u32,
+    pub(super) deadline: Instant,
+    /// `None` once told.
+    pub(super) confirm: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
+}
+
+impl Waiter {
+    pub(super) fn tell(&mut self, outcome: Result<Receipt, PublishError>) {
+        if let Some(confirm) = self.confirm.take() {
+            // Who dropped the confirmation does not want to know.
+            let _ = confirm.send(outcome);
+        }
+    }
+}
+
+/// The messages of one request.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) topic: Arc<str>,
+    pub(super) messages: Vec<Encoded>,
+    pub(super) waiters: Vec<Waiter>,
+    bytes: usize,
+    alone: bool,
+}
+
+impl Batch {
+    fn takes(&self, topic: &str, count: usize, bytes: usize) -> bool {
+        !self.alone
+            && *self.topic == *topic
+            && self.messages.len() + count <= BATCH_MESSAGES_MAX
+            && self.bytes + bytes <= BATCH_BYTES_MAX
+    }
+
+    /// Tells every waiter and says what room becomes free.
+    pub(super) fn tell(mut self, outcome: Result<v1::Receipt, PublishError>) -> Room {
+        let mut offset = 0;
+        for waiter in &mut self.waiters {
+            waiter.tell(match &outcome {
+                Ok(receipt) => Ok(receipt_of(receipt, offset, waiter.count)),
+                Err(error) => Err(error.clone()),
+            });
+            offset += u64::from(waiter.count);
+        }
+        room_of(&self.waiters)
+    }
+}
+
+fn receipt_of(receipt: &v1::Receipt, after: u64, count: u32) -> Receipt {
+    Receipt {
+        offset: receipt.first_offset + after,
+        count,
+        routed: receipt.routed,
+        group: GroupId::new(receipt.group),
+        log_id: LogId { term: receipt.term, index: receipt.index },
+    }
+}
+
+fn room_of(waiters: &[Waiter]) -> Room {
+    waiters.iter().fold(Room::default(), |room, w| Room {
+        messages: room.messages + w.count as usize,
+        bytes: room.bytes + w.weight as usize,
+    })
+}
+
+/// Batches in order; only the last one grows.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    batches: VecDeque<Batch>,
+    arena: BytesMut,
+    /// No handle is left: nothing will be added.
+    pub(super) closed: bool,
+}
+
+impl Queue {
+    /// Adds messages that were handed over together. Says whether the queue was empty.
+    pub(super) fn put(
+        &mut self,
+        topic: &str,
+        messages: &[v1::Message],
+        bytes: usize,
+        waiter: Waiter,
+    ) -> bool {
+        let first = self.batches.is_empty();
+        let alone = bytes >= ALONE_BYTES && messages.len() == 1;
+        let fits = !alone && self.batches.back().is_some_and(|b| b.takes(topic, messages.len(), bytes));
+        if !fits {
+            let topic = match self.batches.back() {
+                Some(last) if *last.topic == *topic => Arc::clone(&last.topic),
+                _ => Arc::from(topic),
+            };
+            let (messages, waiters) = (Vec::new(), Vec::new());
+            self.batches.push_back(Batch { topic, messages, waiters, bytes: 0, alone });
+        }
+        if let Some(batch) = self.batches.back_mut() {
+            batch.bytes += bytes;
+            batch.waiters.push(waiter);
+            for message in messages {
+                let encoded = encode(&mut self.arena, message);
+                batch.messages.push(encoded);
+            }
+        }
+        first
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(super) fn first_topic(&self) -> Option<Arc<str>> {
+        self.batches.front().map(|b| Arc::clone(&b.topic))
+    }
+
+    /// Whether the first batch can grow no more.
+    pub(super) fn is_first_full(&self) -> bool {
+        self.batches.len() > 1 || self.batches.front().is_some_and(|b| b.messages.len() >= BATCH_MESSAGES_MAX)
+    }
+
+    pub(super) fn take(&mut self) -> Option<Batch> {
+        self.batches.pop_front()
+    }
+
+    /// Takes out what was not sent in time, tells it so, and says what room becomes free.
+    pub(super) fn expire(&mut self, now: Instant, error: &PublishError) -> Room {
+        let mut room = Room::default();
+        while let Some(batch) = self.batches.front_mut() {
+            let expired = batch.waiters.iter().take_while(|w| w.deadline <= now).count();
+            if expired == 0 {
+                break;
+            }
+            let freed = room_of(&batch.waiters[..expired]);
+            batch.waiters.drain(..expired).for_each(|mut waiter| waiter.tell(Err(error.clone())));
+            batch.messages.drain(..freed.messages.min(batch.messages.len()));
+            room += freed;
+            if !batch.waiters.is_empty() {
+                break;
+            }
+            self.batches.pop_front();
+        }
+        room
+    }
+}
+
+/// Small messages share their memory, so that there is one allocation for hundreds of them.
+fn encode(arena: &mut BytesMut, message: &v1::Message) -> Encoded {
+    let bytes = message.encoded_len();
+    if bytes > ARENA_BYTES / 4 {
+        return message.encode_to_vec().into();
+    }
+    if arena.capacity() < bytes {
+        *arena = BytesMut::with_capacity(ARENA_BYTES);
+    }
+    message.encode_raw(arena);
+    arena.split().freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    fn put(
+        queue: &mut Queue,
+        topic: &str,
+        payload: usize,
+        deadline: Instant,
+    ) -> oneshot::Receiver<Result<Receipt, PublishError>> {
+        let (confirm, confirmed) = oneshot::channel();
+        let message = v1::Message { payload: Bytes::from(vec![7; payload]), ..Default::default() };
+        let bytes = message.encoded_len();
+        let waiter = Waiter { count: 1, weight: 1, deadline, confirm: Some(confirm) };
+        queue.put(topic, &[message], bytes, waiter);
+        confirmed
+    }
+
+    fn sizes(queue: &mut Queue) -> Vec<usize> {
+        std::iter::from_fn(|| queue.take()).map(|b| b.messages.len()).collect()
+    }
+
+    #[test]
+    fn a_batch_ends_with_its_topic_its_count_and_its_bytes() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for topic in ["a", "a", "b", "a"] {
+            put(&mut queue, topic, 10, now);
+        }
+        assert_eq!(sizes(&mut queue), [2, 1, 1]);
+        (0..BATCH_MESSAGES_MAX + 1).for_each(|_| drop(put(&mut queue, "a", 10, now)));
+        assert_eq!(sizes(&mut queue), [BATCH_MESSAGES_MAX, 1]);
+        (0..40).for_each(|_| drop(put(&mut queue, "a", 60_000, now)));
+        assert!(sizes(&mut queue).iter().all(|&n| n * 60_000 <= BATCH_BYTES_MAX));
+        [10, ALONE_BYTES, 10].into_iter().for_each(|bytes| drop(put(&mut queue, "a", bytes, now)));
+        assert_eq!(sizes(&mut queue), [1, 1, 1]);
+    }
+
+    #[test]
+    fn what_was_not_sent_in_time_is_taken_out_and_told_so() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        let mut early = put(&mut queue, "a", 1, now);
+        let mut late = put(&mut queue, "a", 2, now + Duration::from_secs(9));
+        let error = PublishError::NotSent { after: Duration::from_secs(1) };
+        assert_eq!(queue.expire(now, &error), Room { messages: 1, bytes: 1 });
+        assert_eq!(early.try_recv().unwrap(), Err(error));
+        assert!(late.try_recv().is_err());
+        let batch = queue.take().unwrap();
+        assert_eq!(batch.messages[0].len(), 2 + 2, "the second one is left");
+    }
+
+    #[test]
+    fn each_waiter_gets_the_offset_of_its_own_message() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        let waiters: Vec<_> = (0..3).map(|_| put(&mut queue, "a", 1, now)).collect();
+        let receipt = v1::Receipt { first_offset: 40, count: 3, ..Default::default() };
+        assert_eq!(queue.take().unwrap().tell(Ok(receipt)), Room { messages: 3, bytes: 3 });
+        let offsets: Vec<_> =
+            waiters.into_iter().map(|mut w| w.try_recv().unwrap().unwrap().offset).collect();
+        assert_eq!(offsets, [40, 41, 42]);
+    }
+}

@@ -1,0 +1,146 @@
+//! What was numbered and is not answered yet: sent again, unchanged, until it is.
+
+use super::Room;
+use super::queue::Batch;
+use crate::error::PublishError;
+use quorate_types::{Refusal, SessionId};
+use quorate_wire::v1;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+struct Numbered {
+    sequence: u64,
+    batch: Batch,
+    /// On how many streams it was sent in this session.
+    sent: u32,
+}
+
+/// Numbered batches in order. The first `on_stream` of them have been sent on the present stream.
+#[derive(Debug, Default)]
+pub(super) struct Unconfirmed {
+    session: Option<SessionId>,
+    last_sequence: u64,
+    batches: VecDeque<Numbered>,
+    on_stream: usize,
+}
+
+/// An answer that does not fit what was sent: the stream cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutOfStep;
+
+impl Unconfirmed {
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// How many are sent and not answered.
+    pub(super) fn on_stream(&self) -> usize {
+        self.on_stream
+    }
+
+    /// A new conversation: everything unanswered is numbered anew.
+    pub(super) fn open(&mut self, session: SessionId) {
+        self.session = Some(session);
+        self.on_stream = 0;
+        self.last_sequence = 0;
+        for numbered in &mut self.batches {
+            self.last_sequence += 1;
+            numbered.sequence = self.last_sequence;
+            numbered.sent = 0;
+        }
+    }
+
+    /// The stream broke: everything is to be sent again.
+    pub(super) fn rewind(&mut self) {
+        self.on_stream = 0;
+    }
+
+    pub(super) fn push(&mut self, batch: Batch) {
+        self.last_sequence += 1;
+        self.batches.push_back(Numbered { sequence: self.last_sequence, batch, sent: 0 });
+    }
+
+    /// Whether something numbered has yet to be sent on the present stream.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.on_stream < self.batches.len()
+    }
+
+    /// The next one to send; counts as sent from here on.
+    pub(super) fn next(&mut self, namespace: &str) -> Option<v1::PublishRequest> {
+        let session = self.session?.get();
+        let numbered = self.batches.get_mut(self.on_stream)?;
+        self.on_stream += 1;
+        numbered.sent = numbered.sent.saturating_add(1);
+        Some(v1::PublishRequest {
+            namespace: namespace.to_owned(),
+            session,
+            sequence: numbered.sequence,
+            topic: numbered.batch.topic.as_ref().to_owned(),
+            messages: numbered.batch.messages.clone(),
+        })
+    }
+
+    /// The first one was answered for good.
+    pub(super) fn answer(
+        &mut self,
+        sequence: u64,
+        outcome: Result<v1::Receipt, PublishError>,
+    ) -> Result<Room, OutOfStep> {
+        let first = self.batches.front().filter(|_| self.on_stream > 0).map(|n| n.sequence);
+        if first != Some(sequence) {
+            return Err(OutOfStep);
+        }
+        let Some(numbered) = self.batches.pop_front() else { return Err(OutOfStep) };
+        self.on_stream -= 1;
+        Ok(numbered.batch.tell(outcome))
+    }
+
+    /// The session is gone. What was sent on an earlier stream may have been stored then: nobody can know, and sending it
+    /// again may duplicate it, so it is told so. What was sent only on the present stream came after the end of the session and
+    /// is not stored: it is kept for the next session.
+    pub(super) fn lose_session(&mut self) -> Room {
+        self.session = None;
+        self.on_stream = 0;
+        let mut room = Room::default();
+        while self.batches.front().is_some_and(|n| n.sent > 1) {
+            if let Some(numbered) = self.batches.pop_front() {
+                let freed = numbered.batch.tell(Err(PublishError::Unknown));
+                room += freed;
+            }
+        }
+        room
+    }
+
+    /// No session can be had: what was not sent is refused.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) -> Room {
+        let mut room = Room::default();
+        for numbered in self.batches.drain(..) {
+            let freed = numbered.batch.tell(Err(PublishError::Refused(refusal.clone())));
+            room += freed;
+        }
+        room
+    }
+
+    pub(super) fn first_topic(&self) -> Option<Arc<str>> {
+        self.batches.front().map(|n| Arc::clone(&n.batch.topic))
+    }
+
+    /// Tells the waiters whose time is over. Their messages stay: leaving one out would leave a gap.
+    pub(super) fn expire(&mut self, now: Instant, sent: &PublishError, unsent: &PublishError) {
+        for numbered in &mut self.batches {
+            let error = if numbered.sent > 0 { sent } else { unsent };
+            for waiter in &mut numbered.batch.waiters {
+                if waiter.deadline > now {
+                    return;
+                }
+                waiter.tell(Err(error.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Reading topics without a subscription.
+
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::error::CallError;
+use crate::message::Message;
+use crate::nodes::Route;
+use quorate_types::{Kind, Millis, Reason, Refusal};
+use quorate_wire::v1::read_request::From;
+use quorate_wire::v1::reader_client::ReaderClient;
+use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of, v1};
+use std::collections::VecDeque;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Streaming;
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At the oldest message kept.
+    #[default]
+    Oldest,
+    /// At this offset, or the first one kept after it.
+    Offset(u64),
+    /// At the first message stored at this time or later.
+    Time(Millis),
+    /// With the newest so many messages.
+    Newest(u64),
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Where to begin.
+    pub from: ReadFrom,
+    /// At most so many messages; `None`: to the end that the topic has now.
+    pub limit: Option<u64>,
+    /// Wait until the replica has everything that was confirmed before.
+    pub linearizable: bool,
+}
+
+/// A message as its topic keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its offset.
+    pub offset: u64,
+    /// When it was stored.
+    pub timestamp: Millis,
+    /// The message.
+    pub message: Message,
+}
+
+/// Messages of a topic in order of their offsets. Goes on through another node when one fails.
+pub struct Reader {
+    client: Client,
+    request: v1::ReadRequest,
+    route: Route,
+    backoff: Backoff,
+    stream: Option<Streaming<v1::ReadResponse>>,
+    buffered: VecDeque<Result<StoredMessage, Refusal>>,
+    /// Messages that are still wanted; `None`: all.
+    wanted: Option<u64>,
+    /// When the trouble began, if there is some.
+    trouble: Option<Instant>,
+    ended: bool,
+}
+
+impl Client {
+    /// Reads messages of a topic. Nothing is asked before the first call of [`Reader::next`].
+    #[must_use]
+    pub fn read(&self, topic: &str, options: ReadOptions) -> Reader {
+        let from = match options.from {
+            ReadFrom::Oldest => None,
+            ReadFrom::Offset(offset) => Some(From::Offset(offset)),
+            ReadFrom::Time(time) => Some(From::TimeMs(time.get())),
+            ReadFrom::Newest(count) => Some(From::Newest(count)),
+        };
+        let request = v1::ReadRequest {
+            namespace: self.options.namespace.clone(),
+            topic: topic.to_owned(),
+            from,
+            limit: options.limit.unwrap_or(0),
+            linearizable: options.linearizable,
+        };
+        Reader {
+            client: self.clone(),
+            request,
+            route: self.nodes.route(),
+            backoff: self.backoff(),
+            stream: None,
+            buffered: VecDeque::new(),
+            wanted: options.limit,
+            trouble: None,
+            ended: options.limit == Some(0),
+        }
+    }
+}
+
+impl Reader {
+    /// The next message; `None` at the end, and after an error. Cancel safe.
+    pub async fn next(&mut self) -> Option<Result<StoredMessage, CallError>> {
+        loop {
+            if let Some(message) = self.buffered.pop_front() {
+                return Some(message.map_err(CallError::Refused));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err((refusal, leader)) = self.fill().await {
+                self.stream = None;
+                if let Err(error) = self.rest(refusal, leader.as_deref()).await {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Takes the next response, opening the stream first when there is none.
+    async fn fill(&mut self) -> Result<(), (Refusal, Option<String>)> {
+        let failed = |status: tonic::Status| (refusal_of(&status), leader_of(&status).map(str::to_owned));
+        let late = |_| (Refusal::new(Reason::Unavailable, "the node did not answer in time"), None);
+        let limit = self.client.options.attempt_timeout;
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let Some((_, channel)) = self.route.current() else {
+                    return Err((Refusal::new(Reason::Unavailable, "no node is known"), None));
+                };
+                let mut client = ReaderClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
+                let opening = client.read(self.request.clone());
+                none.insert(timeout(limit, opening).await.map_err(late)?.map_err(failed)?.into_inner())
+            }
+        };
+        match timeout(limit, stream.message()).await.map_err(late)?.map_err(failed)? {
+            Some(response) => self.take(response),
+            None => self.ended = true,
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, response: v1::ReadResponse) {
+        self.trouble = None;
+        self.backoff.reset();
+        for run in response.runs {
+            for (at, encoded) in (0_u64..).zip(run.messages) {
+                let offset = run.first_offset + at;
+                let timestamp = Millis::new(run.timestamp_ms);
+                let message = Message::decode(encoded);
+                self.buffered.push_back(match message {
+                    Ok(message) => Ok(StoredMessage { offset, timestamp, message }),
+                    Err(error) => {
+                        let text = format!("offset {offset} of {}: {error}", self.request.topic);
+                        Err(Refusal::new(Reason::InvalidArgument, text))
+                    }
+                });
+            }
+        }
+        // Should the stream break, another one goes on from here.
+        self.request.from = Some(From::Offset(response.next_offset));
+        if let Some(wanted) = &mut self.wanted {
+            *wanted = wanted.saturating_sub(self.buffered.len() as u64);
+            self.request.limit = *wanted;
+            self.ended = *wanted == 0;
+        }
+    }
+
+    async fn rest(&mut self, refusal: Refusal, leader: Option<&str>) -> Result<(), CallError> {
+        if refusal.reason.kind() == Kind::Refused {
+            return Err(CallError::Refused(refusal));
+        }
+        self.route.move_on(leader);
+        let pause = self.backoff.pause();
+        let after = self.client.options.call_timeout;
+        if self.trouble.get_or_insert_with(Instant::now).elapsed() + pause >= after {
+            return Err(CallError::TimedOut { after, nodes: self.client.nodes.names(), last: refusal });
+        }
+        sleep(pause).await;
+        Ok(())
+    }
+}

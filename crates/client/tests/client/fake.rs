@@ -1,0 +1,228 @@
+//! A node that keeps its promises in memory, breaks connections when told so, and records what it was sent.
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use quorate_types::{Reason, Refusal};
+use quorate_wire::v1::consume_request::Request as ConsumeKind;
+use quorate_wire::v1::consume_response::Response as Consumed;
+use quorate_wire::v1::consumer_server::{Consumer, ConsumerServer};
+use quorate_wire::v1::publish_response::Outcome;
+use quorate_wire::v1::publisher_server::{Publisher, PublisherServer};
+use quorate_wire::{Listen, ServerOptions, TcpNet, error_of, server, status_of, v1};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What the node does with the requests that come next, instead of doing them and answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trick {
+    /// Break the stream, having done nothing.
+    Break,
+    /// Do it, then break the stream without an answer.
+    DoAndBreak,
+    /// Answer with an error that says this.
+    Say(Reason),
+    /// Do it and say nothing, for ever.
+    Swallow,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Sessions with the last sequence and the answers.
+    pub(crate) sessions: BTreeMap<u64, Vec<v1::Receipt>>,
+    pub(crate) stored: Vec<Vec<u8>>,
+    /// (session, sequence, messages) of every publish request, done or not.
+    pub(crate) requests: Vec<(u64, u64, usize)>,
+    pub(crate) streams: usize,
+    pub(crate) tricks: VecDeque<Trick>,
+    pub(crate) settles: Vec<v1::Settle>,
+    /// What each next attachment is sent.
+    pub(crate) deliveries: VecDeque<v1::Deliveries>,
+    pub(crate) attached: usize,
+    pub(crate) refuse_attach: Option<Reason>,
+    last_session: u64,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<State>>,
+    /// Ends every consumer's stream.
+    pub(crate) cut: Arc<Notify>,
+}
+
+impl Fake {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Serves on a free port; returns its address.
+    pub(crate) async fn serve(&self) -> String {
+        let bound = TcpNet.bind("127.0.0.1:0").await.unwrap();
+        let router = server(&ServerOptions::default())
+            .add_service(PublisherServer::new(self.clone()))
+            .add_service(ConsumerServer::new(self.clone()));
+        tokio::spawn(router.serve_with_incoming(bound.incoming));
+        bound.address.to_string()
+    }
+
+    fn publish(&self, request: v1::PublishRequest) -> Result<v1::Receipt, Refusal> {
+        let state = &mut *self.state();
+        let Some(answers) = state.sessions.get_mut(&request.session) else {
+            return Err(Refusal::new(Reason::SessionNotFound, "no such session"));
+        };
+        let last = answers.len() as u64;
+        if request.sequence <= last {
+            return Ok(answers[usize::try_from(request.sequence - 1).unwrap()]);
+        }
+        if request.sequence != last + 1 {
+            return Err(Refusal::new(Reason::SequenceGap, "an earlier request is missing"));
+        }
+        let receipt = v1::Receipt {
+            first_offset: state.stored.len() as u64,
+            count: u32::try_from(request.messages.len()).unwrap(),
+            index: last,
+            ..Default::default()
+        };
+        answers.push(receipt);
+        state
+            .stored
+            .extend(request.messages.iter().map(|m| quorate_wire::message_view(m).unwrap().payload.to_vec()));
+        Ok(receipt)
+    }
+
+    /// The answer to send; `Ok(None)`: none. An error breaks the stream.
+    fn answer(&self, request: v1::PublishRequest) -> Result<Option<v1::PublishResponse>, Status> {
+        let sequence = request.sequence;
+        let trick = {
+            let mut state = self.state();
+            state.requests.push((request.session, sequence, request.messages.len()));
+            state.tricks.pop_front()
+        };
+        let broken = || Status::unavailable("broken off");
+        let outcome = match trick {
+            Some(Trick::Break) => return Err(broken()),
+            Some(Trick::DoAndBreak) => return self.publish(request).map(|_| Err(broken())).unwrap(),
+            Some(Trick::Swallow) => return self.publish(request).map(|_| Ok(None)).unwrap(),
+            Some(Trick::Say(reason)) => Err(Refusal::new(reason, "as told")),
+            None => self.publish(request),
+        };
+        let outcome = match outcome {
+            Ok(receipt) => Outcome::Receipt(receipt),
+            Err(refusal) => Outcome::Error(error_of(&refusal, None)),
+        };
+        Ok(Some(v1::PublishResponse { sequence, outcome: Some(outcome) }))
+    }
+}
+
+#[tonic::async_trait]
+impl Publisher for Fake {
+    async fn open_session(
+        &self,
+        _: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        let mut state = self.state();
+        state.last_session += 1;
+        let session = state.last_session;
+        state.sessions.insert(session, Vec::new());
+        Ok(Response::new(v1::OpenSessionResponse { session, timeout_ms: 1_000 }))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        self.state().sessions.remove(&request.into_inner().session);
+        Ok(Response::new(v1::CloseSessionResponse {}))
+    }
+
+    async fn publish(&self, _: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
+        Err(Status::unimplemented("the client publishes in streams"))
+    }
+
+    type PublishStreamStream = BoxStream<'static, Result<v1::PublishResponse, Status>>;
+
+    async fn publish_stream(
+        &self,
+        requests: Request<Streaming<v1::PublishRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        self.state().streams += 1;
+        let fake = self.clone();
+        let (sender, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            let mut requests = requests.into_inner();
+            while let Some(Ok(request)) = requests.next().await {
+                let answer = fake.answer(request);
+                let broken = answer.is_err();
+                if let Some(answer) = answer.transpose()
+                    && (sender.send(answer).await.is_err() || broken)
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver).boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl Consumer for Fake {
+    type ConsumeStream = BoxStream<'static, Result<v1::ConsumeResponse, Status>>;
+
+    async fn consume(
+        &self,
+        requests: Request<Streaming<v1::ConsumeRequest>>,
+    ) -> Result<Response<Self::ConsumeStream>, Status> {
+        if let Some(reason) = self.state().refuse_attach {
+            return Err(status_of(&Refusal::new(reason, "the subscription \"s\" does not exist")));
+        }
+        let (sender, receiver) = mpsc::channel(16);
+        tokio::spawn(consume(self.clone(), requests.into_inner(), sender));
+        Ok(Response::new(ReceiverStream::new(receiver).boxed()))
+    }
+}
+
+async fn consume(
+    fake: Fake,
+    mut requests: Streaming<v1::ConsumeRequest>,
+    sender: mpsc::Sender<Result<v1::ConsumeResponse, Status>>,
+) {
+    let send =
+        async |response| sender.send(Ok(v1::ConsumeResponse { response: Some(response) })).await.is_ok();
+    loop {
+        let request = tokio::select! {
+            biased;
+            () = fake.cut.notified() => {
+                let _ = sender.send(Err(Status::unavailable("cut"))).await;
+                return;
+            }
+            request = requests.next() => request,
+        };
+        let Some(Ok(request)) = request else { return };
+        match request.request {
+            Some(ConsumeKind::Attach(attach)) => {
+                let deliveries = {
+                    let mut state = fake.state();
+                    state.attached += 1;
+                    state.deliveries.pop_front()
+                };
+                let attached = v1::Attached { consumer: "1.1".into(), node: 1, credit: attach.credit };
+                send(Consumed::Attached(attached)).await;
+                if let Some(deliveries) = deliveries {
+                    send(Consumed::Deliveries(deliveries)).await;
+                }
+            }
+            Some(ConsumeKind::Settle(settle)) => {
+                let results = settle
+                    .settlements
+                    .iter()
+                    .map(|s| v1::SettleResult { settled: s.last - s.first + 1, stale: 0 });
+                let settled = v1::Settled { id: settle.id, results: results.collect(), error: None };
+                fake.state().settles.push(settle);
+                send(Consumed::Settled(settled)).await;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What a publisher promises while its connections break.
+
+use crate::fake::{Fake, Trick};
+use futures::future::join_all;
+use quorate_client::{Client, ClientOptions, Message, PublishError, PublisherOptions, Reason};
+use std::time::Duration;
+
+async fn client_of(fakes: &[&Fake]) -> Client {
+    let addresses = join_all(fakes.iter().map(|f| f.serve())).await;
+    let options = ClientOptions { attempt_timeout: Duration::from_millis(500), ..Default::default() };
+    Client::new(&addresses, options).unwrap()
+}
+
+fn payload(number: u32) -> Message {
+    Message::new(number.to_be_bytes().to_vec())
+}
+
+fn all(count: u32) -> Vec<Vec<u8>> {
+    (0..count).map(|n| n.to_be_bytes().to_vec()).collect()
+}
+
+async fn publish_all(client: &Client, count: u32) -> Vec<Result<u64, PublishError>> {
+    let publisher = client.publisher(PublisherOptions::default());
+    let mut confirmations = Vec::new();
+    for number in 0..count {
+        confirmations.push(publisher.send("t", payload(number)).await.unwrap());
+    }
+    join_all(confirmations).await.into_iter().map(|c| c.map(|r| r.offset)).collect()
+}
+
+#[tokio::test]
+async fn unconfirmed_messages_are_sent_again_under_their_numbers_and_stored_once_in_order() {
+    let fake = Fake::default();
+    fake.state().tricks.extend([Trick::DoAndBreak, Trick::Break, Trick::DoAndBreak]);
+    let client = client_of(&[&fake]).await;
+    let outcomes = publish_all(&client, 5_000).await;
+    let offsets: Vec<u64> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(offsets, (0..5_000).collect::<Vec<_>>());
+    let state = fake.state();
+    assert_eq!(state.stored, all(5_000));
+    assert!(state.streams >= 4, "three streams were broken");
+    let firsts = state.requests.iter().filter(|r| r.1 == 1).count();
+    assert!(firsts >= 2, "the first request was sent again under its number");
+    assert!(state.requests.iter().all(|r| r.0 == 1), "all in one session");
+}
+
+#[tokio::test]
+async fn waiting_messages_share_requests() {
+    let fake = Fake::default();
+    let client = client_of(&[&fake]).await;
+    publish_all(&client, 4_000).await;
+    let requests = fake.state().requests.len();
+    assert!(requests < 400, "{requests} requests for 4,000 messages");
+}
+
+#[tokio::test]
+async fn a_retryable_answer_is_followed_by_all_that_is_unanswered() {
+    let fake = Fake::default();
+    fake.state().tricks.extend([Trick::Say(Reason::NoQuorum), Trick::Say(Reason::NotLeader)]);
+    let client = client_of(&[&fake]).await;
+    assert!(publish_all(&client, 100).await.iter().all(Result::is_ok));
+    assert_eq!(fake.state().stored, all(100));
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_its_publisher_with_its_reason() {
+    let fake = Fake::default();
+    fake.state().tricks.push_back(Trick::Say(Reason::TopicNotFound));
+    let client = client_of(&[&fake]).await;
+    let publisher = client.publisher(PublisherOptions::default());
+    let Err(PublishError::Refused(refusal)) = publisher.publish("t", payload(0)).await else {
+        panic!("not refused")
+    };
+    assert_eq!(refusal.reason, Reason::TopicNotFound);
+    for (topic, subject) in [("no topic", "ok"), ("t", "line\nbreak")] {
+        let sent = publisher.send(topic, payload(0).subject(subject)).await;
+        assert!(matches!(sent, Err(PublishError::Refused(r)) if r.reason == Reason::InvalidArgument));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_session_makes_only_what_may_be_stored_unknown() {
+    let fake = Fake::default();
+    let client = client_of(&[&fake]).await;
+    let publisher = client.publisher(PublisherOptions::default());
+    publisher.publish("t", payload(0)).await.unwrap();
+    // Forgotten between two messages: the second one cannot be stored, so it is sent again in a new session.
+    fake.state().sessions.clear();
+    publisher.publish("t", payload(1)).await.unwrap();
+    // Forgotten after a request was done and its answer lost.
+    fake.state().tricks.extend([Trick::DoAndBreak, Trick::Say(Reason::SessionNotFound)]);
+    let lost = publisher.publish("t", payload(2)).await;
+    assert_eq!(lost, Err(PublishError::Unknown));
+    publisher.publish("t", payload(3)).await.unwrap();
+    assert_eq!(fake.state().stored, all(4));
+}
+
+#[tokio::test]
+async fn without_an_answer_a_message_times_out_by_its_deadline_and_says_if_it_was_sent() {
+    let fake = Fake::default();
+    fake.state().tricks.extend([Trick::Swallow; 100]);
+    let client = client_of(&[&fake]).await;
+    let timeout = Duration::from_millis(200);
+    let publisher = client.publisher(PublisherOptions { timeout, ..Default::default() });
+    assert_eq!(publisher.publish("t", payload(0)).await, Err(PublishError::TimedOut { after: timeout }));
+
+    let nobody = Client::new(&["127.0.0.1:1"], ClientOptions::default()).unwrap();
+    let publisher = nobody.publisher(PublisherOptions { timeout, ..Default::default() });
+    assert_eq!(publisher.publish("t", payload(0)).await, Err(PublishError::NotSent { after: timeout }));
+}
+
+#[tokio::test]
+async fn a_silent_node_is_left_and_its_messages_are_confirmed_elsewhere() {
+    let silent = Fake::default();
+    silent.state().tricks.extend([Trick::Swallow; 3]);
+    let client = client_of(&[&silent]).await;
+    assert!(publish_all(&client, 10).await.iter().all(Result::is_ok));
+    assert_eq!(silent.state().stored, all(10));
+    assert!(silent.state().streams > 1);
+}
+
+#[tokio::test]
+async fn a_batch_gets_one_receipt_for_each_request_and_flush_waits_for_all() {
+    let fake = Fake::default();
+    let client = client_of(&[&fake]).await;
+    let publisher = client.publisher(PublisherOptions::default());
+    let receipts = publisher.publish_batch("t", (0..2_500).map(payload)).await.unwrap();
+    let parts: Vec<_> = receipts.iter().map(|r| (r.offset, r.count)).collect();
+    assert_eq!(parts, [(0, 1_000), (1_000, 1_000), (2_000, 500)]);
+    for number in 2_500..2_600 {
+        drop(publisher.send("t", payload(number)).await.unwrap());
+    }
+    publisher.flush().await;
+    assert_eq!(fake.state().stored, all(2_600));
+}

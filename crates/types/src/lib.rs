@@ -1,0 +1,20 @@
+//! Words that every room of Quorate shares: names, ids, filters, limits and refusals. No I/O, no clock.
+//!
+//! Names and filters are validated newtypes: whoever holds one need not check it again.
+
+mod filter;
+mod id;
+mod limits;
+mod name;
+mod refusal;
+mod time;
+
+pub use filter::{Filter, FilterError, Subject};
+pub use id::{
+    BootId, ClusterId, ConsumerId, GroupId, Incarnation, LogId, NamespaceId, NodeId, SessionId, SubscriptionId,
+    TopicId, Voter,
+};
+pub use limits::Limits;
+pub use name::{NameError, NamespaceName, SubscriptionName, TopicName};
+pub use refusal::{Kind, Reason, Refusal};
+pub use time::{Clock, Entropy, Millis};

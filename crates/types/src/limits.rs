@@ -1,0 +1,46 @@
+//! Limits that the machine decides by: part of replicated state, so that every replica refuses alike.
+
+use serde::{Deserialize, Serialize};
+
+/// What a shard accepts. Each has its refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Bytes of one message (subject, key, headers and payload as encoded). Default 1 MiB.
+    pub message_bytes_max: u32,
+    /// Messages of one publish operation. Default 10,000: more would make one entry's apply a stall.
+    pub publish_messages_max: u32,
+    /// Topics of one namespace. Default 10,000.
+    pub topics_max: u32,
+    /// Subscriptions of one namespace. Default 10,000.
+    pub subscriptions_max: u32,
+    /// Bindings of one subscription. Default 1,000.
+    pub bindings_max: u32,
+    /// Consumers attached to one subscription. Default 1,000.
+    pub consumers_max: u32,
+    /// Messages that one consumer may hold unsettled. Default 10,000.
+    pub credit_max: u32,
+    /// Open client sessions of one shard. Default 100,000.
+    pub sessions_max: u32,
+    /// Answers kept per session for repeats. Default 10,000; an older repeat is answered `DUPLICATE`.
+    pub answers_max: u32,
+    /// Transitions of one entry (ticks, purges, deletes): the rest stays due. Default 10,000.
+    pub transitions_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 1 << 20,
+            publish_messages_max: 10_000,
+            topics_max: 10_000,
+            subscriptions_max: 10_000,
+            bindings_max: 1_000,
+            consumers_max: 1_000,
+            credit_max: 10_000,
+            sessions_max: 100_000,
+            answers_max: 10_000,
+            transitions_max: 10_000,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Names that users choose.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a name was refused. The message names the thing, the rule and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("a {kind} name must not be empty")]
+    Empty {
+        /// What was being named.
+        kind: &'static str,
+    },
+    /// Longer than the limit.
+    #[error("the {kind} name is {bytes} bytes long; the limit is {bytes_max}: choose a shorter one")]
+    TooLong {
+        /// What was being named.
+        kind: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A character outside the set.
+    #[error(
+        "the {kind} name {name:?} has the character {character:?}; allowed are letters, digits, '.', '_', '-' (and not '.' or '-' first)"
+    )]
+    Character {
+        /// What was being named.
+        kind: &'static str,
+        /// The name as given.
+        name: String,
+        /// The first offender.
+        character: char,
+    },
+}
+
+/// Long enough for a UUID with prefixes, short enough for file names, metric labels and log lines.
+const NAME_BYTES_MAX: usize = 200;
+
+fn check(kind: &'static str, name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty { kind });
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong { kind, bytes: name.len(), bytes_max: NAME_BYTES_MAX });
+    }
+    let allowed = |i: usize, c: char| {
+        c.is_ascii_alphanumeric() || c == '_' || (i > 0 && (c == '.' || c == '-'))
+    };
+    match name.chars().enumerate().find(|&(i, c)| !allowed(i, c)) {
+        Some((_, character)) => Err(NameError::Character { kind, name: name.to_owned(), character }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! name {
+    ($(#[$meta:meta])* $name:ident, $kind:literal) => {
+        $(#[$meta])*
+        ///
+        /// 1 to 200 bytes of ASCII letters, digits, `.`, `_` and `-`; `.` and `-` not first. Cheap to clone.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks and wraps a name.
+            ///
+            /// # Errors
+            /// [`NameError`] when it is empty, too long, or has a character outside the set.
+            pub fn parse(name: &str) -> Result<Self, NameError> {
+                check($kind, name)?;
+                Ok(Self(name.into()))
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(name: &str) -> Result<Self, NameError> {
+                Self::parse(name)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(name: String) -> Result<Self, NameError> {
+                Self::parse(&name)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+
+name!(
+    /// What a tenant sees: a set of topics and subscriptions (an AMQP virtual host).
+    NamespaceName,
+    "namespace"
+);
+name!(
+    /// A named log in a namespace (an AMQP exchange).
+    TopicName,
+    "topic"
+);
+name!(
+    /// A named, durable consumer state (an AMQP queue).
+    SubscriptionName,
+    "subscription"
+);
+
+impl NamespaceName {
+    /// The namespace that is always there and needs no naming.
+    pub const DEFAULT: &'static str = "default";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outside_the_set_are_refused_with_the_offender() {
+        assert_eq!(TopicName::parse(""), Err(NameError::Empty { kind: "topic" }));
+        assert!(matches!(TopicName::parse("a b"), Err(NameError::Character { character: ' ', .. })));
+        assert!(matches!(TopicName::parse(".a"), Err(NameError::Character { character: '.', .. })));
+        assert!(matches!(TopicName::parse("a/b"), Err(NameError::Character { character: '/', .. })));
+        assert!(matches!(TopicName::parse(&"x".repeat(201)), Err(NameError::TooLong { bytes: 201, .. })));
+        assert_eq!(TopicName::parse("amq.topic").map(|n| n.to_string()), Ok("amq.topic".to_owned()));
+    }
+}

@@ -1,0 +1,149 @@
+//! The one table of reasons why an operation was not done.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use thiserror::Error;
+
+/// What the caller should do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Decided; the same request will be refused again until something else changes.
+    Refused,
+    /// Not decided, or not now: send the same operation again under the same sequence number.
+    Retryable,
+    /// This node is out of service; another one may serve.
+    Fatal,
+}
+
+macro_rules! reasons {
+    ($($(#[$meta:meta])* $name:ident = $code:literal, $kind:ident;)*) => {
+        /// Machine-readable reason. The code is stable: scripts and clients may rely on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Reason {
+            $($(#[$meta])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable code, as it goes over the wire.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What the caller should do about it.
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
+
+            /// The reason with this code.
+            #[must_use]
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A name, filter, option or field that can never be accepted.
+    InvalidArgument = "INVALID_ARGUMENT", Refused;
+    /// No such namespace.
+    NamespaceNotFound = "NAMESPACE_NOT_FOUND", Refused;
+    /// No such topic in the namespace.
+    TopicNotFound = "TOPIC_NOT_FOUND", Refused;
+    /// No such subscription in the namespace.
+    SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", Refused;
+    /// No such binding.
+    BindingNotFound = "BINDING_NOT_FOUND", Refused;
+    /// No such consumer: never attached, detached, or its node expired.
+    ConsumerNotFound = "CONSUMER_NOT_FOUND", Refused;
+    /// The namespace is there already, with other settings.
+    NamespaceExists = "NAMESPACE_EXISTS", Refused;
+    /// The topic is there already, with other settings.
+    TopicExists = "TOPIC_EXISTS", Refused;
+    /// The subscription is there already, with other settings.
+    SubscriptionExists = "SUBSCRIPTION_EXISTS", Refused;
+    /// The namespace still has topics or subscriptions, or is `default`.
+    NamespaceNotEmpty = "NAMESPACE_NOT_EMPTY", Refused;
+    /// A message is larger than the limit.
+    MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
+    /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.
+    LimitReached = "LIMIT_REACHED", Refused;
+    /// The lease is not held by this consumer in this attempt.
+    StaleLease = "STALE_LEASE", Refused;
+    /// The session is unknown or has expired; it is never recreated.
+    SessionNotFound = "SESSION_NOT_FOUND", Refused;
+    /// The operation was done before, so long ago that its answer is gone. It is not done again.
+    Duplicate = "DUPLICATE", Refused;
+    /// A newer start of the same node is known.
+    StaleBoot = "STALE_BOOT", Refused;
+    /// An offset that is not kept any more, or not there yet.
+    OffsetOutOfRange = "OFFSET_OUT_OF_RANGE", Refused;
+    /// A node or a data directory that belongs to another cluster, or a node id that is not the expected one.
+    WrongCluster = "WRONG_CLUSTER", Refused;
+    /// Frames for, or from, another life of a node's disk.
+    WrongIncarnation = "WRONG_INCARNATION", Refused;
+    /// An earlier operation of the session is missing: send it first.
+    SequenceGap = "SEQUENCE_GAP", Retryable;
+    /// This node does not lead the group; the leader's address is given when it is known.
+    NotLeader = "NOT_LEADER", Retryable;
+    /// No majority answered within the deadline. Whether the operation was done is not known.
+    NoQuorum = "NO_QUORUM", Retryable;
+    /// A queue or a quota of bytes in flight is full.
+    Overloaded = "OVERLOADED", Retryable;
+    /// Too little free disk on the nodes that a majority needs.
+    DiskLow = "DISK_LOW", Retryable;
+    /// The node does not know yet what it needs (starting, catching up, forming).
+    NotReady = "NOT_READY", Retryable;
+    /// The node is shutting down or cut off from the leader: attach elsewhere, or again.
+    Unavailable = "UNAVAILABLE", Retryable;
+    /// The node's storage failed: it stops.
+    StorageFailed = "STORAGE_FAILED", Fatal;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// An operation that was not done, and why: the same on every replica when the machine says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{reason}: {message}")]
+pub struct Refusal {
+    /// The stable reason.
+    pub reason: Reason,
+    /// Names the thing, the limit and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its text.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    /// Whether sending the same operation again, under the same sequence number, is right.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.reason.kind() == Kind::Retryable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_names_its_reason_back() {
+        for &reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(reason));
+        }
+        assert_eq!(Reason::from_code("NO_SUCH_CODE"), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! What goes over the network: the protobuf interfaces of `proto/`, the conversions between them and
+//! [`quorate_types`], and the two seams through which every connection is made ([`Connect`]) or taken ([`Listen`]).
+//!
+//! Messages of users are carried as encoded bytes ([`carried`]): a client encodes them once, a node checks them
+//! without building them ([`MessageView`]), stores them and delivers them as they are.
+
+pub mod carried;
+pub mod peer;
+pub mod v1;
+
+mod fields;
+mod limits;
+mod link;
+mod net;
+mod parse;
+mod status;
+mod tcp;
+mod view;
+
+pub use limits::{CLIENT_BYTES_MAX, CONCURRENT_STREAMS_MAX, PEER_BYTES_MAX};
+pub use link::{forward_error, member, refusal_of_forward, voter};
+pub use net::{
+    AddressError, Bound, ChannelOptions, Connect, Connection, ConnectionInfo, Listen, ServerOptions,
+    endpoint, server,
+};
+pub use parse::{filter, message_view, namespace, subject, subscription, topic};
+pub use status::{
+    LEADER_KEY, REASON_KEY, code_of, error_of, leader_of, refusal_of, refusal_of_error, status_of,
+    status_with_leader,
+};
+pub use tcp::TcpNet;
+pub use view::{MessageError, MessageView};

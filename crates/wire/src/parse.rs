@@ -1,0 +1,73 @@
+//! From the texts of a request to checked names; what does not pass is a refusal that names it.
+
+use crate::view::MessageView;
+use quorate_types::{Filter, NamespaceName, Reason, Refusal, Subject, SubscriptionName, TopicName};
+use std::fmt::Display;
+
+fn invalid(error: impl Display) -> Refusal {
+    Refusal::new(Reason::InvalidArgument, error.to_string())
+}
+
+/// A namespace; empty means `default`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn namespace(name: &str) -> Result<NamespaceName, Refusal> {
+    let name = if name.is_empty() { NamespaceName::DEFAULT } else { name };
+    NamespaceName::parse(name).map_err(invalid)
+}
+
+/// A topic.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn topic(name: &str) -> Result<TopicName, Refusal> {
+    TopicName::parse(name).map_err(invalid)
+}
+
+/// A subscription.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn subscription(name: &str) -> Result<SubscriptionName, Refusal> {
+    SubscriptionName::parse(name).map_err(invalid)
+}
+
+/// A filter; empty means `#`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn filter(text: &str) -> Result<Filter, Refusal> {
+    Filter::parse(if text.is_empty() { Filter::ALL } else { text }).map_err(invalid)
+}
+
+/// A message's subject.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn subject(text: &str) -> Result<Subject, Refusal> {
+    Subject::parse(text).map_err(invalid)
+}
+
+/// Checks an encoded message and shows what routing needs.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` when it is no well-formed message.
+pub fn message_view(bytes: &[u8]) -> Result<MessageView<'_>, Refusal> {
+    MessageView::parse(bytes).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_means_the_default_where_there_is_one() {
+        assert_eq!(namespace("").unwrap().as_str(), "default");
+        assert_eq!(filter("").unwrap().as_str(), "#");
+        assert_eq!(subject("").unwrap().as_str(), "");
+        assert_eq!(topic("").unwrap_err().reason, Reason::InvalidArgument);
+        assert_eq!(subscription("a b").unwrap_err().reason, Reason::InvalidArgument);
+        assert!(filter("a*").unwrap_err().message.contains("a*"));
+    }
+}
