@@ -31,7 +31,9 @@ pub enum FilterError {
         text: String,
     },
     /// `*` or `#` inside a word.
-    #[error("the filter {filter:?} has {word:?}: '*' and '#' stand for whole words, as in 'orders.*.packed' or 'orders.#'")]
+    #[error(
+        "the filter {filter:?} has {word:?}: '*' and '#' stand for whole words, as in 'orders.*.packed' or 'orders.#'"
+    )]
     PartialWildcard {
         /// As given.
         filter: String,
@@ -115,7 +117,9 @@ impl Filter {
         check("filter", filter)?;
         let mixed = filter.split('.').find(|w| w.len() > 1 && w.contains(['*', '#']));
         match mixed {
-            Some(word) => Err(FilterError::PartialWildcard { filter: filter.to_owned(), word: word.to_owned() }),
+            Some(word) => {
+                Err(FilterError::PartialWildcard { filter: filter.to_owned(), word: word.to_owned() })
+            }
             None => Ok(Self(filter.into())),
         }
     }

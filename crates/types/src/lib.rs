@@ -11,8 +11,8 @@ mod time;
 
 pub use filter::{Filter, FilterError, Subject};
 pub use id::{
-    BootId, ClusterId, ConsumerId, GroupId, Incarnation, LogId, NamespaceId, NodeId, SessionId, SubscriptionId,
-    TopicId, Voter,
+    BootId, ClusterId, ConsumerId, GroupId, Incarnation, LogId, NamespaceId, NodeId, SessionId,
+    SubscriptionId, TopicId, Voter,
 };
 pub use limits::Limits;
 pub use name::{NameError, NamespaceName, SubscriptionName, TopicName};

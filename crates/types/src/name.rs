@@ -48,9 +48,8 @@ fn check(kind: &'static str, name: &str) -> Result<(), NameError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong { kind, bytes: name.len(), bytes_max: NAME_BYTES_MAX });
     }
-    let allowed = |i: usize, c: char| {
-        c.is_ascii_alphanumeric() || c == '_' || (i > 0 && (c == '.' || c == '-'))
-    };
+    let allowed =
+        |i: usize, c: char| c.is_ascii_alphanumeric() || c == '_' || (i > 0 && (c == '.' || c == '-'));
     match name.chars().enumerate().find(|&(i, c)| !allowed(i, c)) {
         Some((_, character)) => Err(NameError::Character { kind, name: name.to_owned(), character }),
         None => Ok(()),

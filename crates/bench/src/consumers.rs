@@ -1,0 +1,45 @@
+//! Consumers: each acks what it gets and measures how long it was on its way.
+
+use crate::error::BenchError;
+use crate::latency::Latency;
+use crate::load::Tally;
+use crate::payload;
+use quorate_client::{Client, ConsumerOptions};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Consumes until `done` says so. The clock of the producers and of this task is the same, so that the way of a message is
+/// measured from one end to the other.
+pub(crate) async fn consume(
+    client: Client,
+    subscription: String,
+    credit: u32,
+    started: Instant,
+    tally: Arc<Tally>,
+    mut done: watch::Receiver<bool>,
+) -> Result<Latency, BenchError> {
+    let mut consumer = client.consume(&subscription, ConsumerOptions { credit }).await?;
+    tally.attached.fetch_add(1, Ordering::Relaxed);
+    let mut latency = Latency::new();
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            delivery = consumer.next() => delivery,
+            _ = done.wait_for(|done| *done) => break,
+        };
+        let Some(delivery) = delivery else { break };
+        let delivery = delivery?;
+        let payload = &delivery.message.payload;
+        let sent = payload::sent(payload).ok_or(BenchError::Foreign { bytes: payload.len() })?;
+        latency.record(started.elapsed().saturating_sub(sent));
+        // Dropping the future does not take the ack back.
+        drop(delivery.ack());
+        if delivery.attempt == 1 {
+            tally.delivered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    consumer.close().await;
+    Ok(latency)
+}

@@ -1,0 +1,150 @@
+//! `quorate bench`
+
+mod idle;
+
+use crate::clients::starting_at;
+use crate::failure::Failure;
+use crate::output::{Output, table};
+use crate::signals::Signals;
+use crate::throwaway::Throwaway;
+use clap::Args;
+use quorate_bench::{Load, Progress, Report, Stage, Until};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Without --nodes it starts three nodes of its own in a temporary directory and removes them afterwards. Every
+confirm stands for an fsync on a majority of nodes. Measure with a release build, on the disk that you mean (--dir).
+
+Examples:
+  quorate bench                                     one producer, window 4,096, 256 bytes, 10 s
+  quorate bench --window 1                          how long one confirm takes
+  quorate bench --producers 4 --consumers 2         end to end
+  quorate bench --nodes 10.0.0.1:7411,10.0.0.2:7411 --message-bytes 1024 --messages 1000000
+  quorate bench --idle                              CPU and memory of a cluster that has nothing to do";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// Measure this cluster.
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', conflicts_with_all = ["cluster", "idle", "dir"])]
+    nodes: Vec<String>,
+    /// Start a throw-away cluster of three nodes and measure it (the default).
+    #[arg(long)]
+    cluster: bool,
+    /// Where the throw-away cluster keeps its data; default: the system's temporary directory.
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+    /// Measure what a fresh cluster costs that does nothing, and how fast a node starts.
+    #[arg(long, conflicts_with_all = ["messages", "producers", "consumers"])]
+    idle: bool,
+    /// Publishers, each with a session of its own.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    producers: u32,
+    /// Unconfirmed messages of each publisher; 1 waits for each confirm.
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    window: u32,
+    /// Bytes of a message, at least 16.
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    message_bytes: usize,
+    /// How long to publish, or to watch when idle.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How many messages to publish, whatever it takes.
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    messages: Option<u64>,
+    /// Consumers of one subscription; 0 measures publishing alone.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    consumers: u32,
+    /// What each consumer may hold unsettled.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    credit: u32,
+}
+
+pub(crate) async fn run(args: BenchArgs, output: Output) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    tokio::select! {
+        biased;
+        // Nodes of our own die with us: dropping the future kills them.
+        _ = signals.next() => Err(Failure::Interrupted),
+        ended = measure(&args, output) => ended,
+    }
+}
+
+async fn measure(args: &BenchArgs, output: Output) -> Result<(), Failure> {
+    if args.idle {
+        return idle::run(args.dir.as_deref(), args.duration, output).await;
+    }
+    if !args.nodes.is_empty() {
+        let report = load(args, &args.nodes, output).await;
+        return show(&report?, output);
+    }
+    let starting = output.spinner("starting three nodes");
+    let cluster = Throwaway::start(3, args.dir.as_deref(), &[]).await?;
+    starting.finish_and_clear();
+    let report = load(args, &cluster.processes.addresses(), output).await;
+    cluster.stop(false).await?;
+    show(&report?, output)
+}
+
+async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Report, Failure> {
+    let clients: Vec<_> = (0..nodes.len()).map(|i| starting_at(nodes, i)).collect::<Result<_, _>>()?;
+    // A topic of its own, so that a cluster in use is neither measured by old messages nor left with new ones.
+    let topic = format!("bench-{}", std::process::id());
+    let load = Load {
+        topic: topic.clone(),
+        subject: "bench".to_owned(),
+        producers: args.producers,
+        window: args.window,
+        message_bytes: args.message_bytes,
+        until: args.messages.map_or(Until::Elapsed(args.duration), Until::Messages),
+        consumers: args.consumers,
+        credit: args.credit,
+    };
+    let length = match load.until {
+        Until::Elapsed(duration) => u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        Until::Messages(messages) => messages,
+    };
+    let bar = output.bar(length, "publishing");
+    let progress = |now: Progress| {
+        let elapsed = u64::try_from(now.elapsed.as_millis()).unwrap_or(u64::MAX);
+        bar.set_position(if args.messages.is_some() { now.confirmed } else { elapsed.min(length) });
+        bar.set_message(format!("{} confirmed, {} delivered", now.confirmed, now.delivered));
+    };
+    let report = quorate_bench::run(&clients, &load, progress).await;
+    bar.finish_and_clear();
+    if let Some(client) = clients.first() {
+        client.delete_topic(&topic).await?;
+        if args.consumers > 0 {
+            client.delete_subscription(&format!("{topic}.bench")).await?;
+        }
+    }
+    Ok(report?)
+}
+
+fn show(report: &Report, output: Output) -> Result<(), Failure> {
+    if output.is_json() {
+        return output.document(report);
+    }
+    let row = |name: &str, stage: &Stage| {
+        let latency = &stage.latency_ms;
+        let mut row = vec![
+            name.to_owned(),
+            stage.messages.to_string(),
+            format!("{:.0}", stage.messages_per_second),
+            format!("{:.1}", stage.megabytes_per_second),
+        ];
+        row.extend([latency.p50, latency.p99, latency.p999, latency.max].map(|ms| format!("{ms:.2}")));
+        row
+    };
+    let mut rows = vec![row("confirmed", &report.publish)];
+    rows.extend(report.deliver.as_ref().map(|stage| row("delivered", stage)));
+    let header = ["", "MESSAGES", "PER SECOND", "MB/S", "P50 MS", "P99 MS", "P99.9 MS", "MAX MS"];
+    output.text(format!(
+        "{} producer(s), window {}, {} bytes a message\n{}",
+        report.producers,
+        report.window,
+        report.message_bytes,
+        table(&header, rows)
+    ))
+}

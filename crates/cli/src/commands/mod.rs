@@ -1,0 +1,13 @@
+//! One file per command: its arguments, and what it does with them.
+
+pub(crate) mod bench;
+pub(crate) mod cluster;
+pub(crate) mod consume;
+pub(crate) mod dev;
+pub(crate) mod namespace;
+pub(crate) mod prove;
+pub(crate) mod publish;
+pub(crate) mod read;
+pub(crate) mod serve;
+pub(crate) mod subscription;
+pub(crate) mod topic;

@@ -1,0 +1,96 @@
+//! `quorate read`
+
+use super::consume::{message_document, message_line, raw_line};
+use crate::args::ClientArgs;
+use crate::clients::connect;
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::Args;
+use quorate_client::{ReadFrom, ReadOptions};
+use quorate_types::Millis;
+use serde_json::Value;
+use std::time::UNIX_EPOCH;
+
+const EXAMPLES: &str = "\
+Changes nothing: no subscription, no ack. What all subscriptions have settled is gone unless the topic has a
+retention (quorate topic create --help).
+
+Examples:
+  quorate read orders                                 everything that is kept
+  quorate read orders --last 10
+  quorate read orders --offset 1000 --limit 5
+  quorate read orders --time 2026-01-31T12:00:00Z --output json";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ReadArgs {
+    /// The topic.
+    topic: String,
+    /// Begin at this offset, or the first one kept after it.
+    #[arg(long, value_name = "N", group = "from")]
+    offset: Option<u64>,
+    /// Begin with the first message stored at this time or later: RFC 3339, or milliseconds since 1970.
+    #[arg(long, value_name = "TIME", group = "from", value_parser = time)]
+    time: Option<Millis>,
+    /// The newest N messages.
+    #[arg(long, value_name = "N", group = "from")]
+    last: Option<u64>,
+    /// At most N messages.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Wait until the replica that answers has everything that was confirmed before.
+    #[arg(long)]
+    linearizable: bool,
+    /// Print the payload only.
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+fn time(text: &str) -> Result<Millis, String> {
+    if let Ok(ms) = text.parse() {
+        return Ok(Millis::new(ms));
+    }
+    let time = humantime::parse_rfc3339_weak(text)
+        .map_err(|_| format!("{text:?} is neither RFC 3339 (2026-01-31T12:00:00Z) nor milliseconds"))?;
+    let since = time.duration_since(UNIX_EPOCH).map_err(|_| format!("{text:?} is before 1970"))?;
+    Ok(Millis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+}
+
+pub(crate) async fn run(args: ReadArgs, output: Output) -> Result<(), Failure> {
+    let from = match (args.offset, args.time, args.last) {
+        (Some(offset), _, _) => ReadFrom::Offset(offset),
+        (_, Some(time), _) => ReadFrom::Time(time),
+        (_, _, Some(last)) => ReadFrom::Newest(last),
+        _ => ReadFrom::Oldest,
+    };
+    let options = ReadOptions { from, limit: args.limit, linearizable: args.linearizable };
+    let client = connect(&args.client).await?;
+    let mut reader = client.read(&args.topic, options);
+    while let Some(stored) = reader.next().await {
+        let stored = stored?;
+        if output.is_json() {
+            let document =
+                message_document(&args.topic, stored.offset, stored.timestamp.get(), &stored.message);
+            output.document(&Value::Object(document))?;
+        } else if args.raw {
+            output.bytes(&raw_line(&stored.message))?;
+        } else {
+            output.text(message_line(&args.topic, stored.offset, &stored.message))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_read_in_both_forms() {
+        assert_eq!(time("1000"), Ok(Millis::new(1000)));
+        assert_eq!(time("1970-01-01T00:00:01Z"), Ok(Millis::new(1000)));
+        assert!(time("yesterday").is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! `quorate subscription …`
+
+use crate::args::ClientArgs;
+use crate::clients::connect;
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::{Args, Subcommand};
+use quorate_client::{Client, v1};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Selects every message.
+const EVERYTHING: &str = "#";
+
+const EXAMPLES: &str = "\
+A subscription gets each message once that matches one of its bindings. A binding is a topic and a filter over
+subjects: '*' stands for one word, '#' for any number of words.
+
+Examples:
+  quorate subscription create packing orders '*.paid'     create, and bind to orders where *.paid matches
+  quorate subscription create archive orders              everything of orders
+  quorate subscription bind archive returns '#'
+  quorate subscription describe packing
+  quorate subscription purge packing";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SubscriptionArgs {
+    #[command(subcommand)]
+    command: SubscriptionCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SubscriptionCommand {
+    /// Create a subscription, with a first binding if a topic is given.
+    Create {
+        /// Its name.
+        subscription: String,
+        /// Bind it to this topic.
+        topic: Option<String>,
+        /// Where the subject matches.
+        #[arg(default_value = EVERYTHING)]
+        filter: String,
+        /// A message that is not settled for so long is delivered again.
+        #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+        lease_timeout: Duration,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List the subscriptions of the namespace.
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show a subscription, its bindings and where its messages went.
+    Describe {
+        /// Its name.
+        subscription: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Delete a subscription; its consumers are closed.
+    Delete {
+        /// Its name.
+        subscription: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Route to it what is published from now on, where the filter matches.
+    Bind {
+        #[command(flatten)]
+        binding: Binding,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take a binding back. What was routed stays.
+    Unbind {
+        #[command(flatten)]
+        binding: Binding,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Drop what waits in a subscription. What consumers hold is left to them.
+    Purge {
+        /// Its name.
+        subscription: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Binding {
+    /// The subscription.
+    subscription: String,
+    /// The topic.
+    topic: String,
+    /// Where the subject matches.
+    #[arg(default_value = EVERYTHING)]
+    filter: String,
+}
+
+pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
+    match args.command {
+        SubscriptionCommand::Create { subscription, topic, filter, lease_timeout, client } => {
+            let client = connect(&client).await?;
+            create(&client, &subscription, topic.as_deref(), &filter, lease_timeout, output).await
+        }
+        SubscriptionCommand::List { client } => list(&connect(&client).await?, output).await,
+        SubscriptionCommand::Describe { subscription, client } => {
+            describe(&connect(&client).await?, &subscription, output).await
+        }
+        SubscriptionCommand::Delete { subscription: name, client } => {
+            connect(&client).await?.delete_subscription(&name).await?;
+            output.result(format!("subscription {name} is deleted"), &json!({ "subscription": name }))
+        }
+        SubscriptionCommand::Bind { binding, client } => {
+            let Binding { subscription, topic, filter } = &binding;
+            connect(&client).await?.bind(topic, subscription, filter).await?;
+            output.result(format!("{topic} {filter} -> {subscription}"), &document_of(&binding))
+        }
+        SubscriptionCommand::Unbind { binding, client } => {
+            let Binding { subscription, topic, filter } = &binding;
+            connect(&client).await?.unbind(topic, subscription, filter).await?;
+            let text = format!("{topic} {filter} no longer goes to {subscription}");
+            output.result(text, &document_of(&binding))
+        }
+        SubscriptionCommand::Purge { subscription: name, client } => {
+            let messages = connect(&client).await?.purge_subscription(&name).await?;
+            let text = format!("{messages} messages dropped from {name}");
+            output.result(text, &json!({ "subscription": name, "purged": messages }))
+        }
+    }
+}
+
+async fn create(
+    client: &Client,
+    name: &str,
+    topic: Option<&str>,
+    filter: &str,
+    lease_timeout: Duration,
+    output: Output,
+) -> Result<(), Failure> {
+    let lease_timeout_ms = u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX);
+    let bindings: Vec<(&str, &str)> = topic.into_iter().map(|topic| (topic, filter)).collect();
+    client.create_subscription(name, v1::SubscriptionConfig { lease_timeout_ms }, &bindings).await?;
+    let bound = topic.map_or_else(
+        || format!("; it gets nothing before: quorate subscription bind {name} TOPIC"),
+        |topic| format!(" and gets {filter} of {topic}"),
+    );
+    let document = json!({ "subscription": name, "topic": topic, "filter": topic.map(|_| filter) });
+    output.result(format!("subscription {name} is there{bound}"), &document)
+}
+
+async fn list(client: &Client, output: Output) -> Result<(), Failure> {
+    let all = client.subscriptions().await?;
+    let header = ["SUBSCRIPTION", "READY", "LEASED", "ACKED", "REDELIVERED", "CONSUMERS", "GROUP"];
+    output.table(&header, all.iter().map(row).collect(), &all.iter().map(document).collect::<Vec<_>>())
+}
+
+async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
+    let described = client.describe_subscription(name).await?;
+    let subscription = described.subscription.unwrap_or_default();
+    let ledger = subscription.ledger.unwrap_or_default();
+    let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |p| format!("from position {p}"));
+    let mut text = format!(
+        "subscription   {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
+        subscription.name,
+        subscription.consumers,
+        humantime::format_duration(Duration::from_millis(
+            subscription.config.unwrap_or_default().lease_timeout_ms
+        )),
+        subscription.group,
+    );
+    for (label, count) in counters(&ledger) {
+        text += &format!("\n{label:<15}{count}");
+    }
+    for binding in &described.bindings {
+        text += &format!("\nbinding        {} {}", binding.topic, binding.filter);
+    }
+    let mut document = document(&subscription);
+    document["bindings"] = bindings_document(&described.bindings);
+    output.result(text, &document)
+}
+
+/// Where messages went, in the order of their life.
+fn counters(ledger: &v1::Ledger) -> [(&'static str, u64); 10] {
+    [
+        ("routed", ledger.routed),
+        ("ready", ledger.ready),
+        ("leased", ledger.leased),
+        ("delayed", ledger.delayed),
+        ("acked", ledger.acked),
+        ("expired", ledger.expired),
+        ("dead_lettered", ledger.dead_lettered),
+        ("dropped", ledger.dropped),
+        ("purged", ledger.purged),
+        ("redelivered", ledger.redelivered),
+    ]
+}
+
+fn row(subscription: &v1::Subscription) -> Vec<String> {
+    let ledger = subscription.ledger.unwrap_or_default();
+    vec![
+        subscription.name.clone(),
+        ledger.ready.to_string(),
+        ledger.leased.to_string(),
+        ledger.acked.to_string(),
+        ledger.redelivered.to_string(),
+        subscription.consumers.to_string(),
+        subscription.group.to_string(),
+    ]
+}
+
+fn document(subscription: &v1::Subscription) -> Value {
+    let mut document = json!({
+        "subscription": subscription.name,
+        "consumers": subscription.consumers,
+        "lease_timeout_ms": subscription.config.unwrap_or_default().lease_timeout_ms,
+        "oldest_unsettled": subscription.oldest_unsettled,
+        "group": subscription.group,
+    });
+    for (name, count) in counters(&subscription.ledger.unwrap_or_default()) {
+        document[name] = count.into();
+    }
+    document
+}
+
+fn document_of(binding: &Binding) -> Value {
+    json!({ "topic": binding.topic, "subscription": binding.subscription, "filter": binding.filter })
+}
+
+/// Bindings as an array.
+pub(super) fn bindings_document(bindings: &[v1::Binding]) -> Value {
+    bindings
+        .iter()
+        .map(|b| json!({ "topic": b.topic, "subscription": b.subscription, "filter": b.filter }))
+        .collect()
+}

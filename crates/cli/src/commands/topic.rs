@@ -1,0 +1,167 @@
+//! `quorate topic …`
+
+use crate::args::ClientArgs;
+use crate::clients::connect;
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::{Args, Subcommand};
+use quorate_client::{Client, v1};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate topic create orders
+  quorate topic create audit --retention-age 7d --retention-bytes 10000000000
+  quorate topic list --output json
+  quorate topic configure audit --retention-age 30d";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TopicArgs {
+    #[command(subcommand)]
+    command: TopicCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicCommand {
+    /// Create a topic. There already with the same settings: done.
+    Create {
+        /// Its name.
+        topic: String,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List the topics of the namespace.
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show a topic and its bindings.
+    Describe {
+        /// Its name.
+        topic: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Replace all settings of a topic; what is not given goes back to its default.
+    Configure {
+        /// Its name.
+        topic: String,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Delete a topic with its bindings; what subscriptions had not settled of it is counted as purged.
+    Delete {
+        /// Its name.
+        topic: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+struct Settings {
+    /// Keep messages for readers for so long, also when all subscriptions have settled them.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    retention_age: Option<Duration>,
+    /// Keep the newest so many bytes of messages for readers.
+    #[arg(long, value_name = "BYTES")]
+    retention_bytes: Option<u64>,
+}
+
+impl From<Settings> for v1::TopicConfig {
+    fn from(settings: Settings) -> Self {
+        let ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Self { retention_ms: settings.retention_age.map(ms), retention_bytes: settings.retention_bytes }
+    }
+}
+
+pub(crate) async fn run(args: TopicArgs, output: Output) -> Result<(), Failure> {
+    match args.command {
+        TopicCommand::Create { topic, settings, client } => {
+            connect(&client).await?.create_topic(&topic, settings.into()).await?;
+            output.result(format!("topic {topic} is there"), &json!({ "topic": topic }))
+        }
+        TopicCommand::List { client } => list(&connect(&client).await?, output).await,
+        TopicCommand::Describe { topic, client } => describe(&connect(&client).await?, &topic, output).await,
+        TopicCommand::Configure { topic, settings, client } => {
+            connect(&client).await?.configure_topic(&topic, settings.into()).await?;
+            output.result(format!("topic {topic} is configured"), &json!({ "topic": topic }))
+        }
+        TopicCommand::Delete { topic, client } => {
+            connect(&client).await?.delete_topic(&topic).await?;
+            output.result(format!("topic {topic} is deleted"), &json!({ "topic": topic }))
+        }
+    }
+}
+
+async fn list(client: &Client, output: Output) -> Result<(), Failure> {
+    let topics = client.topics().await?;
+    let header = ["TOPIC", "PUBLISHED", "KEPT", "BYTES", "UNROUTED", "RETENTION", "GROUP"];
+    output.table(&header, topics.iter().map(row).collect(), &topics.iter().map(document).collect::<Vec<_>>())
+}
+
+async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
+    let described = client.describe_topic(name).await?;
+    let topic = described.topic.unwrap_or_default();
+    let bindings = &described.bindings;
+    let mut text = format!(
+        "topic        {}\npublished    {}\nkept         {} messages, {} bytes, from offset {}\nunrouted     {}\nretention    {}\ngroup        {}",
+        topic.name,
+        topic.next_offset,
+        topic.messages,
+        topic.bytes,
+        topic.first_offset,
+        topic.unrouted,
+        retention(&topic),
+        topic.group
+    );
+    for binding in bindings {
+        text += &format!("\nbinding      {} -> {}", binding.filter, binding.subscription);
+    }
+    let mut document = document(&topic);
+    document["bindings"] = super::subscription::bindings_document(bindings);
+    output.result(text, &document)
+}
+
+fn row(topic: &v1::Topic) -> Vec<String> {
+    vec![
+        topic.name.clone(),
+        topic.next_offset.to_string(),
+        topic.messages.to_string(),
+        topic.bytes.to_string(),
+        topic.unrouted.to_string(),
+        retention(topic),
+        topic.group.to_string(),
+    ]
+}
+
+fn document(topic: &v1::Topic) -> Value {
+    let config = topic.config.unwrap_or_default();
+    json!({
+        "topic": topic.name,
+        "first_offset": topic.first_offset,
+        "next_offset": topic.next_offset,
+        "messages": topic.messages,
+        "bytes": topic.bytes,
+        "unrouted": topic.unrouted,
+        "retention_ms": config.retention_ms,
+        "retention_bytes": config.retention_bytes,
+        "group": topic.group,
+    })
+}
+
+fn retention(topic: &v1::Topic) -> String {
+    let config = topic.config.unwrap_or_default();
+    let age = config.retention_ms.map(|ms| humantime::format_duration(Duration::from_millis(ms)).to_string());
+    let bytes = config.retention_bytes.map(|bytes| format!("{bytes} bytes"));
+    match (age, bytes) {
+        (None, None) => "until settled".to_owned(),
+        (age, bytes) => [age, bytes].into_iter().flatten().collect::<Vec<_>>().join(", "),
+    }
+}

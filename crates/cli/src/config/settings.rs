@@ -1,0 +1,211 @@
+//! What was typed, as one validated value; and that value as it could have been typed.
+
+use super::file::ConfigFailure;
+use super::typed::{Advertise, Consensus, Limits, Listen, Log, Peer, Storage, Typed};
+use clap::ValueEnum;
+use quorate_node::Config;
+use quorate_types::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Typed instead of an address: not served.
+const OFF: &str = "off";
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// For the node.
+    pub(crate) node: Config,
+    /// Where its data is.
+    pub(crate) data_dir: PathBuf,
+    /// For this process.
+    pub(crate) log: LogSettings,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node: Config::default(),
+            data_dir: PathBuf::from("quorate-data"),
+            // openraft warns of every message that a dead peer does not get; who is dead is said once elsewhere.
+            log: LogSettings { filter: "info,openraft=error,h2=warn".to_owned(), format: LogFormat::Text },
+        }
+    }
+}
+
+impl Settings {
+    /// What was typed over the defaults.
+    ///
+    /// Fails with the setting that cannot work, and what would be right.
+    pub(crate) fn resolve(typed: Typed) -> Result<Self, ConfigFailure> {
+        let mut settings = Self::default();
+        let Typed {
+            node,
+            data_dir,
+            peers,
+            auto_create_topics,
+            listen,
+            advertise,
+            limits,
+            consensus,
+            storage,
+            log,
+        } = typed;
+        let config = &mut settings.node;
+        set(&mut config.node, node.map(NodeId::new));
+        set(&mut settings.data_dir, data_dir);
+        set(&mut config.peers, peers.map(peer_map).transpose()?);
+        set(&mut config.auto_create_topics, auto_create_topics);
+        set(&mut config.listen.client, listen.client);
+        set(&mut config.listen.peer, listen.peer);
+        set(&mut config.listen.http, listen.http.map(|http| (http != OFF).then_some(http)));
+        set(&mut config.advertise.client, advertise.client.map(Some));
+        set(&mut config.advertise.peer, advertise.peer.map(Some));
+        set(&mut config.session_timeout, limits.session_timeout_ms.map(Duration::from_millis));
+        set(&mut config.operation_timeout, limits.operation_timeout_ms.map(Duration::from_millis));
+        set(&mut config.connection_bytes_max, size("connection_bytes_max", limits.connection_bytes_max)?);
+        set(&mut config.node_bytes_max, size("node_bytes_max", limits.node_bytes_max)?);
+        set(&mut config.disk_free_bytes_min, limits.disk_free_bytes_min);
+        let raft = &mut config.consensus;
+        set(&mut raft.heartbeat_interval, consensus.heartbeat_interval_ms.map(Duration::from_millis));
+        set(&mut raft.election_timeout_min, consensus.election_timeout_min_ms.map(Duration::from_millis));
+        set(&mut raft.election_timeout_max, consensus.election_timeout_max_ms.map(Duration::from_millis));
+        set(&mut raft.checkpoint_interval, consensus.checkpoint_interval_ms.map(Duration::from_millis));
+        set(&mut raft.snapshot_bytes, consensus.snapshot_bytes);
+        set(&mut config.storage.segment_bytes, storage.segment_bytes);
+        set(&mut config.storage.window_bytes, storage.window_bytes);
+        set(&mut settings.log.filter, log.filter);
+        set(&mut settings.log.format, log.format);
+        settings.node.validate()?;
+        Ok(settings)
+    }
+
+    /// Every setting with its value, as it could be typed.
+    pub(crate) fn typed(&self) -> Typed {
+        let config = &self.node;
+        let peer = |(node, address): (&NodeId, &String)| Peer { node: node.get(), address: address.clone() };
+        Typed {
+            node: Some(config.node.get()),
+            data_dir: Some(self.data_dir.clone()),
+            peers: Some(config.peers.iter().map(peer).collect()),
+            auto_create_topics: Some(config.auto_create_topics),
+            listen: Listen {
+                client: Some(config.listen.client.clone()),
+                peer: Some(config.listen.peer.clone()),
+                http: Some(config.listen.http.clone().unwrap_or_else(|| OFF.to_owned())),
+            },
+            advertise: Advertise {
+                client: config.advertise.client.clone(),
+                peer: config.advertise.peer.clone(),
+            },
+            limits: Limits {
+                session_timeout_ms: Some(ms(config.session_timeout)),
+                operation_timeout_ms: Some(ms(config.operation_timeout)),
+                connection_bytes_max: Some(config.connection_bytes_max as u64),
+                node_bytes_max: Some(config.node_bytes_max as u64),
+                disk_free_bytes_min: Some(config.disk_free_bytes_min),
+            },
+            consensus: Consensus {
+                heartbeat_interval_ms: Some(ms(config.consensus.heartbeat_interval)),
+                election_timeout_min_ms: Some(ms(config.consensus.election_timeout_min)),
+                election_timeout_max_ms: Some(ms(config.consensus.election_timeout_max)),
+                checkpoint_interval_ms: Some(ms(config.consensus.checkpoint_interval)),
+                snapshot_bytes: Some(config.consensus.snapshot_bytes),
+            },
+            storage: Storage {
+                segment_bytes: Some(config.storage.segment_bytes),
+                window_bytes: Some(config.storage.window_bytes),
+            },
+            log: Log { filter: Some(self.log.filter.clone()), format: Some(self.log.format) },
+        }
+    }
+}
+
+fn set<T>(setting: &mut T, typed: Option<T>) {
+    if let Some(value) = typed {
+        *setting = value;
+    }
+}
+
+fn size(what: &'static str, typed: Option<u64>) -> Result<Option<usize>, ConfigFailure> {
+    typed.map(|value| usize::try_from(value).map_err(|_| ConfigFailure::TooLarge { what, value })).transpose()
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn peer_map(peers: Vec<Peer>) -> Result<BTreeMap<NodeId, String>, ConfigFailure> {
+    let mut map = BTreeMap::new();
+    for Peer { node, address } in peers {
+        if let Some(first) = map.insert(NodeId::new(node), address.clone()) {
+            return Err(ConfigFailure::PeerTwice { node, first, second: address });
+        }
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_typed_gives_the_defaults() {
+        let settings = Settings::resolve(Typed::default()).unwrap();
+        assert_eq!(settings.typed(), Settings::default().typed());
+    }
+
+    #[test]
+    fn printed_settings_read_back_as_the_same() {
+        let mut typed = Settings::default().typed();
+        typed.node = Some(2);
+        typed.peers = Some(vec!["1=a:1".parse().unwrap(), "2=b:1".parse().unwrap()]);
+        typed.listen.http = Some(OFF.to_owned());
+        typed.advertise.client = Some("public:7411".to_owned());
+        typed.limits.session_timeout_ms = Some(2_000);
+        let settings = Settings::resolve(typed.clone()).unwrap();
+        assert_eq!(settings.node.listen.http, None);
+        assert_eq!(settings.node.session_timeout, Duration::from_secs(2));
+        let printed = toml::to_string(&settings.typed()).unwrap();
+        assert_eq!(toml::from_str::<Typed>(&printed).unwrap(), typed);
+    }
+
+    #[test]
+    fn every_setting_is_printed() {
+        let printed = toml::to_string(&Settings::default().typed()).unwrap();
+        for setting in ["data_dir", "session_timeout_ms", "window_bytes", "election_timeout_max_ms", "filter"]
+        {
+            assert!(printed.contains(&format!("{setting} = ")), "{setting} is not in:\n{printed}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_setting() {
+        let twice = Typed {
+            peers: Some(vec!["1=a:1".parse().unwrap(), "1=b:1".parse().unwrap()]),
+            ..Typed::default()
+        };
+        assert!(Settings::resolve(twice).unwrap_err().to_string().contains("a:1 and b:1"));
+        let stranger = Typed { peers: Some(vec!["2=b:1".parse().unwrap()]), ..Typed::default() };
+        assert_eq!(Settings::resolve(stranger).unwrap_err().code(), "CONFIG_INVALID");
+    }
+}

@@ -1,0 +1,231 @@
+//! Everything that ends a command, with its stable code and its exit status.
+
+use crate::config::ConfigFailure;
+use crate::processes::{PortsError, ProcessError};
+use quorate_bench::BenchError;
+use quorate_client::{CallError, ConnectError, ConsumeError, PublishError, Reason, Refusal};
+use quorate_node::{IdentityError, StartError};
+use quorate_storage::DiskOpenError;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use thiserror::Error;
+
+/// Exit status; explained in `quorate --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Refused = 1,
+    Usage = 2,
+    Retryable = 3,
+    CannotStart = 4,
+    StorageFailed = 5,
+    Machine = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    #[error("gave up after {after:?}, having asked {nodes}; last: {last}")]
+    TimedOut { after: std::time::Duration, nodes: String, last: Refusal },
+    #[error("{0}")]
+    Nodes(ConnectError),
+    #[error(transparent)]
+    NotConfirmed(PublishError),
+    #[error("{unsettled} of {printed} messages are not known to be settled and may be delivered again")]
+    NotSettled { unsettled: u64, printed: u64 },
+    #[error("position {position} of the subscription is not a readable message; it stays unsettled")]
+    Malformed { position: u64 },
+    #[error(transparent)]
+    Config(#[from] ConfigFailure),
+    #[error("{message}")]
+    CannotStart { code: &'static str, message: String },
+    #[error("{message}")]
+    StorageFailed { message: String },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Input { path: PathBuf, source: std::io::Error },
+    #[error("cannot use {path}: {source}", path = path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("cannot write the output: {0}")]
+    Output(std::io::Error),
+    #[error("cannot start: {source}")]
+    Runtime { source: std::io::Error },
+    #[error("{0}")]
+    Bench(BenchError),
+    #[error("the promise was broken: {0}")]
+    PromiseBroken(String),
+    #[error("nothing is proven: {0}")]
+    Inconclusive(String),
+    /// Whoever read our output has gone, as `head` does: that is no failure.
+    #[error("the reader of the output is gone")]
+    ReaderGone,
+    #[error("stopped before the end")]
+    Interrupted,
+}
+
+impl Failure {
+    /// Stable, for scripts.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason.code(),
+            Self::TimedOut { last, .. } => last.reason.code(),
+            Self::Nodes(_) | Self::Usage(_) => Reason::InvalidArgument.code(),
+            Self::NotConfirmed(_) => "NOT_CONFIRMED",
+            Self::NotSettled { .. } => "NOT_SETTLED",
+            Self::Malformed { .. } => "MALFORMED_MESSAGE",
+            Self::Config(failure) => failure.code(),
+            Self::CannotStart { code, .. } => code,
+            Self::StorageFailed { .. } => Reason::StorageFailed.code(),
+            Self::Process(ProcessError::Ended { .. }) => "NODE_ENDED",
+            Self::Process(ProcessError::NotReady { .. }) => Reason::NotReady.code(),
+            Self::Process(_) | Self::Runtime { .. } => "PROCESS_FAILED",
+            Self::Ports(_) => "NO_PORTS",
+            Self::Input { .. } => "CANNOT_READ",
+            Self::Directory { .. } => "CANNOT_USE_DIRECTORY",
+            Self::Output(_) | Self::ReaderGone => "CANNOT_WRITE",
+            Self::Bench(_) => "MEASUREMENT_FAILED",
+            Self::PromiseBroken(_) => "PROMISE_BROKEN",
+            Self::Inconclusive(_) => "INCONCLUSIVE",
+            Self::Interrupted => "INTERRUPTED",
+        }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Refused(_) | Self::PromiseBroken(_) | Self::Malformed { .. } => Exit::Refused,
+            Self::Config(_) | Self::Usage(_) | Self::Nodes(_) => Exit::Usage,
+            Self::TimedOut { .. } | Self::NotConfirmed(_) => Exit::Retryable,
+            Self::Bench(_) | Self::Inconclusive(_) | Self::Interrupted => Exit::Retryable,
+            Self::NotSettled { .. } | Self::Process(ProcessError::NotReady { .. }) => Exit::Retryable,
+            Self::CannotStart { .. } | Self::Ports(_) => Exit::CannotStart,
+            Self::Process(ProcessError::Ended { exit, .. }) => match exit.code() {
+                Some(code) if code == Exit::StorageFailed as i32 => Exit::StorageFailed,
+                _ => Exit::CannotStart,
+            },
+            Self::StorageFailed { .. } => Exit::StorageFailed,
+            Self::Process(_) | Self::Input { .. } | Self::Directory { .. } => Exit::Machine,
+            Self::Output(_) | Self::Runtime { .. } => Exit::Machine,
+            Self::ReaderGone => Exit::Done,
+        }
+    }
+}
+
+impl From<DiskOpenError> for Failure {
+    fn from(error: DiskOpenError) -> Self {
+        let code = match &error {
+            DiskOpenError::Locked { .. } => "DATA_DIR_IN_USE",
+            DiskOpenError::Io { .. } => "DATA_DIR_UNUSABLE",
+        };
+        Self::CannotStart { code, message: error.to_string() }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::Config(error) => return Self::Config(error.into()),
+            StartError::Bind { ref source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                "ADDRESS_IN_USE"
+            }
+            StartError::Bind { .. } => "ADDRESS_UNUSABLE",
+            StartError::Identity(IdentityError::WrongNode { .. }) => "WRONG_NODE",
+            StartError::Identity(_) | StartError::Open(_) => "DATA_DIR_UNUSABLE",
+        };
+        Self::CannotStart { code, message: error.to_string() }
+    }
+}
+
+impl From<quorate_node::Failure> for Failure {
+    fn from(failure: quorate_node::Failure) -> Self {
+        let message = failure.to_string();
+        match failure {
+            quorate_node::Failure::Consensus(_) => Self::StorageFailed { message },
+            quorate_node::Failure::Start(_) => Self::CannotStart { code: "CANNOT_START", message },
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => Self::Refused(refusal),
+            CallError::TimedOut { after, nodes, last } => Self::TimedOut { after, nodes, last },
+        }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Call(error) => error.into(),
+            other => Self::Nodes(other),
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Refused(refusal) => Self::Refused(refusal),
+            other => Self::NotConfirmed(other),
+        }
+    }
+}
+
+impl From<ConsumeError> for Failure {
+    fn from(error: ConsumeError) -> Self {
+        match error {
+            ConsumeError::Refused(refusal) => Self::Refused(refusal),
+            ConsumeError::TimedOut { after, last } => {
+                Self::TimedOut { after, nodes: "the nodes in turn".to_owned(), last }
+            }
+            ConsumeError::Malformed { position } => Self::Malformed { position },
+        }
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Prepare(error) => error.into(),
+            BenchError::Publish(error) => error.into(),
+            BenchError::Consume(error) => error.into(),
+            other => Self::Bench(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_tried_again_is_told_apart_from_what_is_decided() {
+        let refusal = |reason| Refusal::new(reason, "x");
+        let refused: Failure = CallError::Refused(refusal(Reason::TopicNotFound)).into();
+        assert_eq!((refused.code(), refused.exit()), ("TOPIC_NOT_FOUND", Exit::Refused));
+        let late: Failure = CallError::TimedOut {
+            after: std::time::Duration::from_secs(1),
+            nodes: "a:1".to_owned(),
+            last: refusal(Reason::NoQuorum),
+        }
+        .into();
+        assert_eq!((late.code(), late.exit()), ("NO_QUORUM", Exit::Retryable));
+        let unknown: Failure = PublishError::Unknown.into();
+        assert_eq!(unknown.exit(), Exit::Retryable);
+        assert_eq!(Failure::ReaderGone.exit(), Exit::Done);
+    }
+}

@@ -1,0 +1,21 @@
+//! The command line of Quorate: one binary that serves, shows, publishes, consumes, measures and proves.
+//!
+//! One file per command under `commands`. What was typed is read by `args` (and by `config` for `serve`), what comes
+//! out goes through `output`, what goes wrong through `failure`, which gives it a code and an exit status.
+
+mod args;
+mod clients;
+mod commands;
+mod config;
+mod environment;
+mod failure;
+mod logging;
+mod output;
+mod processes;
+mod prove;
+mod run;
+mod signals;
+mod throwaway;
+mod world;
+
+pub use run::main;

@@ -1,0 +1,5 @@
+//! The `quorate` binary.
+
+fn main() -> std::process::ExitCode {
+    quorate_cli::main()
+}

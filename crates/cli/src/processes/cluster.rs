@@ -1,0 +1,190 @@
+//! All nodes of a cluster on this machine.
+
+use super::node::{Exit, NodeProcess, NodeSpec, ProcessError};
+use super::ports::Ports;
+use super::probe::{Probe, probe};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A node is asked so often whether it is ready.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+
+/// What a cluster consists of.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// The program to run: normally this one.
+    pub(crate) binary: PathBuf,
+    /// Holds one data directory and one log per node.
+    pub(crate) directory: PathBuf,
+    /// Ports of the nodes, which get the ids 1, 2, 3….
+    pub(crate) ports: Vec<Ports>,
+    /// Further arguments for every `serve`.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// How one node went down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StopReport {
+    /// Which one.
+    pub(crate) node: u64,
+    /// How it ended; `None`: it did not in time and was killed.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// The processes. Dropping this kills what still runs.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    binary: PathBuf,
+    nodes: Vec<NodeProcess>,
+}
+
+impl Processes {
+    /// A cluster that does not run yet.
+    #[must_use]
+    pub(crate) fn new(spec: &Spec) -> Self {
+        let ids = 1_u64..;
+        let peers: Vec<String> =
+            ids.clone().zip(&spec.ports).map(|(id, p)| format!("{id}=127.0.0.1:{}", p.peer)).collect();
+        let nodes = ids.zip(&spec.ports).map(|(id, &ports)| {
+            let data_dir = spec.directory.join(format!("node-{id}"));
+            let log = spec.directory.join(format!("node-{id}.log"));
+            let mut arguments = vec![
+                format!("--node={id}"),
+                format!("--data-dir={}", data_dir.display()),
+                format!("--listen-client=127.0.0.1:{}", ports.client),
+                format!("--listen-peer=127.0.0.1:{}", ports.peer),
+                format!("--listen-http=127.0.0.1:{}", ports.http),
+                format!("--peers={}", peers.join(",")),
+                "--exit-with-parent".to_owned(),
+            ];
+            arguments.extend(spec.arguments.iter().cloned());
+            NodeProcess::new(NodeSpec { id, ports, data_dir, log, arguments })
+        });
+        Self { binary: spec.binary.clone(), nodes: nodes.collect() }
+    }
+
+    /// The nodes, in the order of their ids.
+    #[must_use]
+    pub(crate) fn nodes(&self) -> &[NodeProcess] {
+        &self.nodes
+    }
+
+    /// Where clients reach the nodes.
+    #[must_use]
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(|n| format!("127.0.0.1:{}", n.spec().ports.client)).collect()
+    }
+
+    /// Starts every node that does not run.
+    ///
+    /// # Errors
+    /// The first [`ProcessError`].
+    pub(crate) fn start_all(&mut self) -> Result<(), ProcessError> {
+        (0..self.nodes.len()).try_for_each(|i| self.start(i))
+    }
+
+    /// Starts one node.
+    ///
+    /// # Errors
+    /// As [`NodeProcess::start`].
+    pub(crate) fn start(&mut self, index: usize) -> Result<(), ProcessError> {
+        let binary: &Path = &self.binary;
+        self.nodes.get_mut(index).map_or(Ok(()), |node| node.start(binary))
+    }
+
+    /// One node, to do something to it.
+    pub(crate) fn node_mut(&mut self, index: usize) -> Option<&mut NodeProcess> {
+        self.nodes.get_mut(index)
+    }
+
+    /// Whether the node answers that it is ready, now.
+    pub(crate) async fn is_ready(&self, index: usize) -> bool {
+        match self.nodes.get(index) {
+            Some(node) if node.pid().is_some() && !node.is_paused() => {
+                probe(node.spec().ports.http).await == Probe::Ready
+            }
+            _ => false,
+        }
+    }
+
+    /// Waits until every node is ready; `ready` hears of each with the time it took.
+    ///
+    /// # Errors
+    /// [`ProcessError::Ended`] as soon as one ends, [`ProcessError::NotReady`] after `patience`.
+    pub(crate) async fn wait_ready(
+        &mut self,
+        patience: Duration,
+        mut ready: impl FnMut(&NodeSpec, Duration),
+    ) -> Result<(), ProcessError> {
+        let start = Instant::now();
+        let mut waiting: Vec<usize> = (0..self.nodes.len()).collect();
+        loop {
+            let mut still = Vec::new();
+            let mut last = None;
+            for index in waiting {
+                let Some(node) = self.nodes.get_mut(index) else { continue };
+                node.check()?;
+                let spec = node.spec();
+                match probe(spec.ports.http).await {
+                    Probe::Ready => ready(spec, start.elapsed()),
+                    other => {
+                        last.get_or_insert((index, other));
+                        still.push(index);
+                    }
+                }
+            }
+            waiting = still;
+            let Some((index, state)) = last else { return Ok(()) };
+            if start.elapsed() >= patience {
+                return Err(self.not_ready(index, patience, &state));
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+    }
+
+    /// Says so when a node ended by itself.
+    ///
+    /// # Errors
+    /// [`ProcessError::Ended`].
+    pub(crate) fn check(&mut self) -> Result<(), ProcessError> {
+        self.nodes.iter_mut().try_for_each(NodeProcess::check)
+    }
+
+    /// SIGTERM to all at once, then waits for each; what has not ended after `patience` is killed.
+    ///
+    /// # Errors
+    /// [`ProcessError::Signal`].
+    pub(crate) async fn stop_all(&mut self, patience: Duration) -> Result<Vec<StopReport>, ProcessError> {
+        let deadline = Instant::now() + patience;
+        for node in &mut self.nodes {
+            if node.is_paused() {
+                node.resume()?;
+            }
+            node.terminate()?;
+        }
+        let mut reports = Vec::new();
+        for node in self.nodes.iter_mut().filter(|n| n.pid().is_some()) {
+            let exit = node.wait(deadline.saturating_duration_since(Instant::now())).await;
+            if exit.is_none() {
+                node.kill().await?;
+            }
+            reports.push(StopReport { node: node.spec().id, exit });
+        }
+        Ok(reports)
+    }
+
+    fn not_ready(&self, index: usize, waited: Duration, state: &Probe) -> ProcessError {
+        let spec = self.nodes.get(index).map(NodeProcess::spec);
+        let state = match state {
+            Probe::NotReady(said) => format!("it says {said:?}"),
+            Probe::Ready | Probe::Silent => "its http port does not answer".to_owned(),
+        };
+        ProcessError::NotReady {
+            node: spec.map_or(0, |s| s.id),
+            waited,
+            state,
+            log: spec.map(|s| s.log.clone()).unwrap_or_default(),
+        }
+    }
+}

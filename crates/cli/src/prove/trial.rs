@@ -1,0 +1,227 @@
+//! One trial: prepare, load (with or without faults), drain, audit.
+
+use super::audit;
+use super::consumers::{Consuming, consume};
+use super::exclusive::Exclusive;
+use super::history::History;
+use super::nemesis::{Done, Nemesis};
+use super::publishers::{Publishing, publish};
+use super::report::Report;
+use crate::clients::starting_at;
+use crate::failure::Failure;
+use crate::output::Output;
+use indicatif::ProgressBar;
+use quorate_client::{Client, v1};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+
+/// Kept for the reading back, however long the trial lasts.
+const RETENTION_MS: u64 = 7 * 24 * 3_600_000;
+
+/// What is still due after this without a single delivery is lost.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// After the last delivery, to see whether something comes that should not.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// After the end of the faults every node must serve again.
+const HEAL_PATIENCE: Duration = Duration::from_secs(90);
+
+/// Progress is shown so often.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// How much load, for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct TrialOptions {
+    pub(crate) duration: Duration,
+    pub(crate) publishers: u32,
+    /// Over all publishers.
+    pub(crate) messages_per_second: u32,
+    pub(crate) message_bytes: usize,
+}
+
+/// A trial of a cluster that is there.
+pub(crate) struct Trial {
+    options: TrialOptions,
+    addresses: Vec<String>,
+    topic: String,
+    subscriptions: Vec<String>,
+    history: Arc<History>,
+    output: Output,
+}
+
+/// One subscription with one consumer, where order is checked; one with a consumer per node, as a work queue has.
+const EXCLUSIVE: [bool; 2] = [true, false];
+
+impl Trial {
+    /// `run` marks the messages, the topic and the subscriptions of this trial.
+    pub(crate) fn new(options: TrialOptions, addresses: Vec<String>, run: u64, output: Output) -> Self {
+        let topic = format!("prove-{run:016x}");
+        let subscriptions = vec![format!("{topic}-one"), format!("{topic}-many")];
+        let history = Arc::new(History::new(run, options.publishers as usize, &EXCLUSIVE));
+        Self { options, addresses, topic, subscriptions, history, output }
+    }
+
+    /// Runs it to the end.
+    pub(crate) async fn run(&self, mut nemesis: Option<Nemesis<'_>>) -> Result<Report, Failure> {
+        let clients = self.clients()?;
+        let first = clients.first().ok_or_else(|| Failure::Usage("no node is given".to_owned()))?;
+        self.prepare(first).await?;
+        let began = Instant::now();
+        let (stop_publishers, publishers_stop) = watch::channel(false);
+        let (stop_consumers, consumers_stop) = watch::channel(false);
+        let mut consumers = self.start_consumers(&consumers_stop)?;
+        let mut publishers = self.start_publishers(&publishers_stop)?;
+        self.history.mark();
+        self.load(nemesis.as_mut()).await?;
+        self.history.mark();
+        // Nobody is left to tell when all have ended by themselves.
+        let _ = stop_publishers.send(true);
+        let spinner = self.output.spinner("healing");
+        if let Some(nemesis) = nemesis.as_mut() {
+            nemesis.heal(HEAL_PATIENCE).await?;
+        }
+        while publishers.join_next().await.is_some() {}
+        self.drain(&spinner).await;
+        let _ = stop_consumers.send(true);
+        while consumers.join_next().await.is_some() {}
+        spinner.set_message("reading the topic back through every node");
+        audit::read_back(&clients, &self.topic, &self.history, |n| {
+            if n % 1_000 == 0 {
+                spinner.set_message(format!("reading back: {n} messages"));
+            }
+        })
+        .await?;
+        let (counts, mut violations) = self.history.close();
+        audit::compare(first, &self.subscriptions, &mut violations).await?;
+        spinner.finish_and_clear();
+        let done = nemesis.map(|n| n.done()).unwrap_or_default();
+        let mut report = Report::new(counts, violations, self.history.longest_gap(), done);
+        report.seconds = began.elapsed().as_secs_f64();
+        report.publishers = self.options.publishers;
+        report.subscriptions = self.subscriptions.len();
+        Ok(report)
+    }
+
+    /// Removes what it made in a cluster that others use.
+    pub(crate) async fn clean_up(&self) -> Result<(), Failure> {
+        let clients = self.clients()?;
+        let Some(client) = clients.first() else { return Ok(()) };
+        for subscription in &self.subscriptions {
+            client.delete_subscription(subscription).await?;
+        }
+        Ok(client.delete_topic(&self.topic).await?)
+    }
+
+    /// One client per node, each beginning with its own.
+    fn clients(&self) -> Result<Vec<Client>, Failure> {
+        (0..self.addresses.len()).map(|i| starting_at(&self.addresses, i)).collect()
+    }
+
+    async fn prepare(&self, client: &Client) -> Result<(), Failure> {
+        let kept = v1::TopicConfig { retention_ms: Some(RETENTION_MS), retention_bytes: None };
+        client.create_topic(&self.topic, kept).await?;
+        for subscription in &self.subscriptions {
+            let config = v1::SubscriptionConfig::default();
+            client.create_subscription(subscription, config, &[(&self.topic, "#")]).await?;
+        }
+        Ok(())
+    }
+
+    fn start_publishers(&self, stop: &watch::Receiver<bool>) -> Result<JoinSet<()>, Failure> {
+        let mut tasks = JoinSet::new();
+        let count = self.options.publishers.max(1);
+        for publisher in 0..self.options.publishers {
+            let publishing = Publishing {
+                publisher,
+                topic: self.topic.clone(),
+                messages_per_second: (self.options.messages_per_second / count).max(1),
+                message_bytes: self.options.message_bytes,
+            };
+            let client = starting_at(&self.addresses, publisher as usize)?;
+            tasks.spawn(publish(client, Arc::clone(&self.history), publishing, stop.clone()));
+        }
+        Ok(tasks)
+    }
+
+    fn start_consumers(&self, stop: &watch::Receiver<bool>) -> Result<JoinSet<()>, Failure> {
+        let mut tasks = JoinSet::new();
+        for (number, subscription) in self.subscriptions.iter().enumerate() {
+            let exclusive = EXCLUSIVE.get(number).copied().unwrap_or(false);
+            let count = if exclusive { 1 } else { self.addresses.len() };
+            for index in 0..count {
+                let consuming = Consuming {
+                    number,
+                    subscription: subscription.clone(),
+                    exclusive: exclusive
+                        .then(|| Exclusive::new(&self.addresses, &self.topic, subscription))
+                        .transpose()?,
+                };
+                let client = starting_at(&self.addresses, index)?;
+                tasks.spawn(consume(client, Arc::clone(&self.history), consuming, stop.clone()));
+            }
+        }
+        Ok(tasks)
+    }
+
+    async fn load(&self, nemesis: Option<&mut Nemesis<'_>>) -> Result<(), Failure> {
+        let length = u64::try_from(self.options.duration.as_millis()).unwrap_or(u64::MAX);
+        let bar = self.output.bar(length, "publishing and consuming");
+        let (faults, done) = watch::channel(Done::default());
+        let deadline = Instant::now() + self.options.duration;
+        let faulty = async {
+            match nemesis {
+                Some(nemesis) => nemesis.rage(deadline, |done| _ = faults.send_replace(done)).await,
+                None => {
+                    sleep(self.options.duration).await;
+                    Ok(())
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = faulty => ended,
+            () = self.show(&bar, &done) => Ok(()),
+        };
+        bar.finish_and_clear();
+        ended
+    }
+
+    /// Shows how it goes, for ever.
+    async fn show(&self, bar: &ProgressBar, done: &watch::Receiver<Done>) {
+        let began = Instant::now();
+        let mut ticks = interval(SHOW_EVERY);
+        loop {
+            ticks.tick().await;
+            let (counts, done) = (self.history.counts(), *done.borrow());
+            bar.set_position(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            bar.set_message(format!(
+                "{} kills, {} pauses, {} confirmed, {} delivered",
+                done.kills, done.pauses, counts.confirmed, counts.delivered
+            ));
+        }
+    }
+
+    /// Until everything confirmed is delivered, or nothing comes any more.
+    async fn drain(&self, spinner: &ProgressBar) {
+        let mut last = (0, Instant::now());
+        loop {
+            let outstanding = self.history.outstanding();
+            if outstanding == 0 {
+                break;
+            }
+            spinner.set_message(format!("draining: {outstanding} to be delivered"));
+            let delivered = self.history.counts().delivered;
+            if delivered != last.0 {
+                last = (delivered, Instant::now());
+            } else if last.1.elapsed() >= DRAIN_PATIENCE {
+                return;
+            }
+            sleep(SHOW_EVERY).await;
+        }
+        sleep(LINGER).await;
+    }
+}

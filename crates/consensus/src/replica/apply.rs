@@ -1,0 +1,135 @@
+//! Applying committed entries, in order.
+
+use super::{Image, Replica, State};
+use crate::codec;
+use crate::effects::GroupEvent;
+use crate::type_config::{Entry, Payload, Replies, SnapshotMeta, StoredMembership, log_id};
+use quorate_machine::{Applied, Effect, Machine, entry};
+use quorate_types::LogId;
+use std::io;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What a record costs in the log beside its bytes, about.
+const RECORD_OVERHEAD: u64 = 48;
+/// Upkeep looks again whenever so much was applied: fine enough for the smallest sensible limit.
+const WAKE_BYTES: u64 = 256 << 10;
+
+impl Replica {
+    /// Applies one committed entry and returns its replies.
+    ///
+    /// # Errors
+    /// When a committed entry is not understood: the node must stop, it would diverge from the others.
+    pub(crate) fn apply(&self, raft_entry: Entry) -> io::Result<Applying> {
+        let at = log_id(&raft_entry.log_id);
+        let mut bytes = RECORD_OVERHEAD;
+        let batch = match &raft_entry.payload {
+            Payload::Normal(data) => {
+                bytes += data.bytes.len() as u64;
+                Some(entry::decode(data.bytes.clone()).map_err(io::Error::other)?)
+            }
+            Payload::Blank | Payload::Membership(_) => None,
+        };
+        let mut state = self.lock();
+        let Applied { replies, mut effects } = match (raft_entry.payload, batch) {
+            (_, Some(batch)) => state.machine.apply(at, &batch),
+            (Payload::Membership(membership), None) => {
+                state.machine.skip(at);
+                state.membership = StoredMembership::new(Some(raft_entry.log_id), membership);
+                Applied::default()
+            }
+            (Payload::Blank | Payload::Normal(_), None) => {
+                state.machine.skip(at);
+                Applied::default()
+            }
+        };
+        effects.retain(|effect| match effect {
+            Effect::DropBlock { index } => {
+                state.dropped.push(*index);
+                false
+            }
+            Effect::Deliver(_) | Effect::CloseConsumer { .. } | Effect::PlacementChanged => true,
+        });
+        let wake = state.count(bytes);
+        let replaying = state.replay_until.is_some();
+        let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
+        if caught_up {
+            state.replay_until = None;
+        }
+        drop(state);
+        self.applied.send_replace(at.index);
+        if wake {
+            self.wake.notify_one();
+        }
+        if replaying {
+            effects.clear();
+        }
+        Ok(Applying { at, replies: Replies(replies), effects, caught_up })
+    }
+
+    /// Tells the node what follows from an entry.
+    pub(crate) fn tell(&self, at: LogId, effects: Vec<Effect>, caught_up: bool) {
+        if caught_up {
+            self.effects.emit(GroupEvent::CaughtUp { group: self.group });
+        }
+        if !effects.is_empty() {
+            self.effects.emit(GroupEvent::Effects { group: self.group, at, effects });
+        }
+    }
+
+    /// Replaces the state by a snapshot's. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the rows are no machine's or storage fails.
+    pub(crate) async fn install(&self, meta: &SnapshotMeta, image: Arc<Image>) -> io::Result<()> {
+        let Some(last) = meta.last_log_id.as_ref().map(log_id) else { return Ok(()) };
+        let rows = image.rows.iter().map(|row| (row.key.clone(), row.value.clone()));
+        let machine = Machine::load(self.group, rows).map_err(io::Error::other)?;
+        let live = machine.live_blocks();
+        let _one = self.writing.lock().await;
+        let rows = image.rows.clone();
+        let encoded = codec::encode_snapshot_meta(meta);
+        self.storage.install(encoded, last, rows, live).await.map_err(io::Error::other)?;
+        let mut state = self.lock();
+        let replaying = state.replay_until.is_some();
+        let mut next = State::new(machine, meta.last_membership.clone());
+        next.snapshot_index = Some(last.index);
+        next.receiving = state.receiving;
+        next.running = state.running;
+        next.stored = (!state.running).then(|| (meta.clone(), image));
+        *state = next;
+        drop(state);
+        self.applied.send_replace(last.index);
+        self.effects.emit(GroupEvent::Installed { group: self.group, at: last });
+        if replaying {
+            self.effects.emit(GroupEvent::CaughtUp { group: self.group });
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Counts an applied entry; whether upkeep should look.
+    fn count(&mut self, bytes: u64) -> bool {
+        let first = self.dirty.is_none();
+        if first {
+            self.dirty = Some(Instant::now());
+        }
+        let before = self.bytes_since_snapshot / WAKE_BYTES;
+        self.bytes_since_checkpoint += bytes;
+        self.bytes_since_snapshot += bytes;
+        first || self.bytes_since_snapshot / WAKE_BYTES != before
+    }
+}
+
+/// An applied entry whose replies and effects are still to be handed on.
+pub(crate) struct Applying {
+    /// Its place.
+    pub(crate) at: LogId,
+    /// One per operation.
+    pub(crate) replies: Replies,
+    /// For the node; empty while replaying.
+    pub(crate) effects: Vec<Effect>,
+    /// The replay ended with this entry.
+    pub(crate) caught_up: bool,
+}

@@ -1,0 +1,213 @@
+//! One group's replica on this node: the machine, and what must be known to keep its state on disk.
+//!
+//! The adapters that openraft drives ([`crate::log_store`], [`crate::state_machine`]), the group's upkeep
+//! ([`crate::maintenance`]) and the handle for the rest of the node ([`crate::Group`]) share it.
+
+mod apply;
+mod checkpoint;
+mod image;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use image::Image;
+
+use crate::codec;
+use crate::effects::{EffectSink, GroupEvent};
+use crate::error::StartError;
+use crate::type_config::{SnapshotMeta, StoredMembership, raft_log_id};
+use quorate_machine::Machine;
+use quorate_storage::GroupStorage;
+use quorate_types::{GroupId, LogId};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// The replica. Shared by all tasks of its group.
+pub(crate) struct Replica {
+    group: GroupId,
+    storage: GroupStorage,
+    effects: Arc<dyn EffectSink>,
+    transfer_timeout: Duration,
+    state: Mutex<State>,
+    /// One checkpoint or install at a time: each takes from the state and writes what it took.
+    writing: tokio::sync::Mutex<()>,
+    applied: watch::Sender<u64>,
+    wake: Notify,
+}
+
+/// What changes as entries are applied. Locked for the time of one entry, never across an await.
+struct State {
+    machine: Machine,
+    membership: StoredMembership,
+    /// Blocks that nobody needs since the last checkpoint, or that a transfer still needs.
+    dropped: Vec<u64>,
+    /// Something changed since the last checkpoint: since when.
+    dirty: Option<Instant>,
+    bytes_since_checkpoint: u64,
+    bytes_since_snapshot: u64,
+    snapshot_index: Option<u64>,
+    /// While set, entries up to this index may have been applied before the last stop: their effects are not told.
+    replay_until: Option<u64>,
+    /// Images that transfers may be sending.
+    pins: Vec<Weak<Image>>,
+    /// The image that transfers use now.
+    transfer: Option<(SnapshotMeta, Arc<Image>)>,
+    /// Transfers coming in: while there are any, no block is dropped.
+    receiving: usize,
+    /// The newest snapshot on disk, for openraft's start; gone once it runs.
+    stored: Option<(SnapshotMeta, Arc<Image>)>,
+    running: bool,
+}
+
+impl Replica {
+    /// Reads what the last checkpoint, snapshot and log hold.
+    pub(crate) async fn recover(
+        group: GroupId,
+        storage: GroupStorage,
+        effects: Arc<dyn EffectSink>,
+        transfer_timeout: Duration,
+    ) -> Result<Arc<Self>, StartError> {
+        let unreadable = |source| StartError::Storage { group, source };
+        let recovered = storage.recovered().await.map_err(unreadable)?;
+        let machine = match recovered.applied {
+            None => Machine::new(group),
+            Some(_) => {
+                let rows = recovered.rows.into_iter().map(|row| (row.key, row.value));
+                Machine::load(group, rows).map_err(|source| StartError::Machine { group, source })?
+            }
+        };
+        let membership = match recovered.meta {
+            None => StoredMembership::default(),
+            Some(meta) => understood(group, meta)?.last_membership,
+        };
+        let stored = match storage.snapshot().await.map_err(unreadable)? {
+            None => None,
+            Some(stored) => Some((understood(group, stored.meta)?, Arc::new(Image::stored(stored.rows)))),
+        };
+        let last = storage.last();
+        let mut state = State::new(machine, membership);
+        state.replay_until = last.map(|id| id.index).filter(|last| *last > state.applied_index());
+        state.snapshot_index = stored.as_ref().and_then(|(meta, _)| meta.last_log_id.map(|id| id.index));
+        state.bytes_since_snapshot = storage.log_bytes_since(state.snapshot_index.unwrap_or(0));
+        state.stored = stored;
+        state.dropped = orphans(&storage, &state.machine);
+        let caught_up = state.replay_until.is_none();
+        let applied = watch::Sender::new(state.applied_index());
+        let replica = Self {
+            group,
+            storage,
+            effects,
+            transfer_timeout,
+            state: Mutex::new(state),
+            writing: tokio::sync::Mutex::new(()),
+            applied,
+            wake: Notify::new(),
+        };
+        if caught_up {
+            replica.effects.emit(GroupEvent::CaughtUp { group });
+        }
+        Ok(Arc::new(replica))
+    }
+
+    pub(crate) fn group(&self) -> GroupId {
+        self.group
+    }
+
+    pub(crate) fn storage(&self) -> &GroupStorage {
+        &self.storage
+    }
+
+    /// Index of the last applied entry, 0 before the first.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Looks at the machine. `look` must be short: apply waits for it.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
+        look(&self.lock().machine)
+    }
+
+    /// The last applied entry and the membership as of it.
+    pub(crate) fn applied_state(&self) -> (Option<LogId>, StoredMembership) {
+        let state = self.lock();
+        (state.machine.applied(), state.membership.clone())
+    }
+
+    /// openraft has started: snapshots are for followers from here on.
+    pub(crate) fn started(&self) {
+        let mut state = self.lock();
+        state.running = true;
+        state.stored = None;
+    }
+
+    /// The log was cut: what was to be replayed beyond `last` never happened.
+    pub(crate) fn truncated_after(&self, last: Option<u64>) {
+        let mut state = self.lock();
+        let Some(until) = state.replay_until else { return };
+        let applied = state.applied_index();
+        state.replay_until = last.map(|last| last.min(until)).filter(|until| *until > applied);
+        let caught_up = state.replay_until.is_none();
+        drop(state);
+        if caught_up {
+            self.effects.emit(GroupEvent::CaughtUp { group: self.group });
+        }
+    }
+
+    /// Resolves when upkeep may be due.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// A panic in `look` or `apply` leaves nothing half-done that a reader could see: apply's own panic ends the
+    /// replica, and readers change nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(machine: Machine, membership: StoredMembership) -> Self {
+        Self {
+            machine,
+            membership,
+            dropped: Vec::new(),
+            dirty: None,
+            bytes_since_checkpoint: 0,
+            bytes_since_snapshot: 0,
+            snapshot_index: None,
+            replay_until: None,
+            pins: Vec::new(),
+            transfer: None,
+            receiving: 0,
+            stored: None,
+            running: false,
+        }
+    }
+
+    fn applied_index(&self) -> u64 {
+        self.machine.applied().map_or(0, |id| id.index)
+    }
+
+    /// What describes the state as it is now.
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.machine.applied().map(raft_log_id),
+            last_membership: self.membership.clone(),
+        }
+    }
+}
+
+fn understood(group: GroupId, meta: Vec<u8>) -> Result<SnapshotMeta, StartError> {
+    codec::decode_snapshot_meta(meta.into()).map_err(|source| StartError::Format { group, source })
+}
+
+/// Blocks that storage keeps although the machine needs none of them: their drop was put off for a transfer when the
+/// node stopped.
+fn orphans(storage: &GroupStorage, machine: &Machine) -> Vec<u64> {
+    let Some(applied) = machine.applied() else { return Vec::new() };
+    let mut live = machine.live_blocks();
+    live.sort_unstable();
+    let held = storage.held_blocks().into_iter().map(|(index, _)| index);
+    held.filter(|index| *index <= applied.index && live.binary_search(index).is_err()).collect()
+}

@@ -1,0 +1,23 @@
+//! Replaces a topic's settings.
+
+use crate::applied::{Answer, Reply};
+use crate::op::TopicConfig;
+use crate::shard::{Context, Shard};
+use quorate_types::TopicName;
+
+impl Shard {
+    /// What a shorter retention does not hold any more goes with this entry, as far as its budget reaches.
+    pub(crate) fn configure_topic(
+        &mut self,
+        name: &TopicName,
+        config: &TopicConfig,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        let id = self.topic_id(name)?;
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.config = config.clone();
+            ctx.touch_topic(id);
+        }
+        Ok(Answer::Done)
+    }
+}

@@ -1,0 +1,77 @@
+//! Creates a namespace and places its shards on nodes.
+
+use super::{invalid, limit};
+use crate::applied::{Answer, Reply};
+use crate::rows::RowKey;
+use crate::shard::Context;
+use crate::system::{NamespaceView, Placement, System};
+use quorate_types::{GroupId, NamespaceId, NamespaceName, NodeId, Reason, Refusal, Voter};
+use std::collections::BTreeMap;
+
+/// Replicas of a shard, where there are as many nodes: a majority survives the loss of one.
+const REPLICAS: usize = 3;
+/// Shards of a namespace: each costs heartbeats, memory and elections on three nodes.
+const SHARDS_MAX: u32 = 64;
+/// Namespaces of a cluster, for the same reason.
+const NAMESPACES_MAX: usize = 1_000;
+
+impl System {
+    pub(crate) fn create_namespace(
+        &mut self,
+        name: &NamespaceName,
+        shards: u32,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        if let Some(known) = self.names.get(name).and_then(|id| self.namespaces.get(id)) {
+            if known.groups.len() == shards as usize {
+                return Ok(Answer::NamespaceCreated { id: known.id, groups: known.groups.clone() });
+            }
+            let text = format!(
+                "namespace {name} is there with {} shards, which are fixed for its life: choose another name",
+                known.groups.len()
+            );
+            return Err(Refusal::new(Reason::NamespaceExists, text));
+        }
+        if !(1..=SHARDS_MAX).contains(&shards) {
+            return Err(invalid(format!(
+                "namespace {name} cannot have {shards} shards: choose 1 to {SHARDS_MAX}"
+            )));
+        }
+        if self.nodes.is_empty() {
+            return Err(invalid("there is no node to place a namespace on: form the cluster first"));
+        }
+        if self.namespaces.len() >= NAMESPACES_MAX {
+            return Err(limit("the number of namespaces", NAMESPACES_MAX));
+        }
+        self.last_namespace += 1;
+        let id = NamespaceId::new(self.last_namespace);
+        let groups: Vec<GroupId> = (0..shards).map(|_| self.place(id, ctx)).collect();
+        self.names.insert(name.clone(), id);
+        self.namespaces.insert(id, NamespaceView { id, name: name.clone(), groups: groups.clone() });
+        ctx.touch(RowKey::Namespace(id));
+        Self::changed(&mut ctx.effects);
+        Ok(Answer::NamespaceCreated { id, groups })
+    }
+
+    /// A new group on the nodes with the fewest replicas; among equals, those with the lowest ids.
+    fn place(&mut self, namespace: NamespaceId, ctx: &mut Context<'_>) -> GroupId {
+        let mut load: BTreeMap<NodeId, usize> = self.nodes.keys().map(|n| (*n, 0)).collect();
+        for node in self.placements.values().flat_map(|p| &p.nodes) {
+            if let Some(replicas) = load.get_mut(node) {
+                *replicas += 1;
+            }
+        }
+        let mut nodes: Vec<NodeId> = load.keys().copied().collect();
+        nodes.sort_by_key(|n| (load.get(n).copied(), *n));
+        nodes.truncate(REPLICAS);
+        nodes.sort_unstable();
+        self.last_group += 1;
+        let group = GroupId::new(self.last_group);
+        let voter =
+            |n: &NodeId| self.nodes.get(n).map(|r| Voter { node: r.node, incarnation: r.incarnation });
+        let first_voters = nodes.iter().filter_map(voter).collect();
+        self.placements.insert(group, Placement { group, namespace, first_voters, nodes });
+        ctx.touch(RowKey::Placement(group));
+        group
+    }
+}

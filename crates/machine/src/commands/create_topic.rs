@@ -1,0 +1,57 @@
+//! Creates a topic.
+
+use super::limit;
+use crate::applied::{Answer, Reply};
+use crate::op::TopicConfig;
+use crate::shard::{Context, Shard, Topic};
+use quorate_types::{Reason, Refusal, TopicId, TopicName};
+
+impl Shard {
+    pub(crate) fn create_topic(
+        &mut self,
+        name: &TopicName,
+        config: &TopicConfig,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        match self.topic_names.get(name).and_then(|id| self.topics.get(id)) {
+            Some(topic) if topic.config == *config => Ok(Answer::Done),
+            Some(_) => {
+                let text = format!(
+                    "topic {name} is there with other settings: configure it, or choose another name"
+                );
+                Err(Refusal::new(Reason::TopicExists, text))
+            }
+            None => self.add_topic(name, config, ctx).map(|_| Answer::Done),
+        }
+    }
+
+    /// The topic; if it is not there and `create` says so, a new one with default settings.
+    pub(super) fn topic_or_new(
+        &mut self,
+        name: &TopicName,
+        create: bool,
+        ctx: &mut Context<'_>,
+    ) -> Result<TopicId, Refusal> {
+        match self.topic_names.get(name) {
+            None if create => self.add_topic(name, &TopicConfig::default(), ctx),
+            _ => self.topic_id(name),
+        }
+    }
+
+    fn add_topic(
+        &mut self,
+        name: &TopicName,
+        config: &TopicConfig,
+        ctx: &mut Context<'_>,
+    ) -> Result<TopicId, Refusal> {
+        if self.topic_names.len() >= ctx.limits.topics_max as usize {
+            return Err(limit("the number of topics", ctx.limits.topics_max));
+        }
+        self.last_topic += 1;
+        let id = TopicId::new(self.last_topic);
+        self.topics.insert(id, Topic::new(id, name.clone(), config.clone()));
+        self.topic_names.insert(name.clone(), id);
+        ctx.touch_topic(id);
+        Ok(id)
+    }
+}

@@ -1,0 +1,49 @@
+//! One file per operation. Each says what it does to the state it is about; [`crate::Machine`] picks the file.
+
+mod attach;
+mod bind;
+mod close_session;
+mod configure_topic;
+mod create_namespace;
+mod create_subscription;
+mod create_topic;
+mod delete_namespace;
+mod delete_subscription;
+mod delete_topic;
+mod detach;
+mod expire_node;
+mod form_cluster;
+mod hello;
+mod open_session;
+mod publish;
+mod purge;
+mod register_node;
+mod set_credit;
+mod settle;
+mod tick;
+mod unbind;
+
+use quorate_types::{ConsumerId, Reason, Refusal};
+use std::fmt::Display;
+
+/// A count is at its limit.
+fn limit(what: impl Display, max: impl Display) -> Refusal {
+    Refusal::new(Reason::LimitReached, format!("{what} reached the limit of {max}: delete some first"))
+}
+
+fn invalid(text: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::InvalidArgument, text)
+}
+
+fn unknown_consumer(id: ConsumerId) -> Refusal {
+    let text = format!("consumer {id} is not attached: it was detached, or its node expired; attach again");
+    Refusal::new(Reason::ConsumerNotFound, text)
+}
+
+/// How many messages a consumer may hold.
+fn check_credit(credit: u32, max: u32) -> Result<(), Refusal> {
+    if (1..=max).contains(&credit) {
+        return Ok(());
+    }
+    Err(invalid(format!("the credit is {credit}; it must be 1 to {max}")))
+}

@@ -1,0 +1,155 @@
+//! Appends messages to a topic and routes them.
+
+use super::invalid;
+use crate::applied::{Answer, Reply};
+use crate::op::{Publish, PublishRun};
+use crate::shard::{Block, Context, Shard};
+use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId};
+use std::collections::BTreeMap;
+
+/// A fragment has a header and one number per message ([`crate::block`]).
+const FRAGMENT_HEADER_BYTES: u64 = 8;
+const MESSAGE_HEADER_BYTES: u64 = 4;
+
+/// Consecutive messages of a publish, by the number of the first and how many.
+type Stretch = (u64, u64);
+
+impl Shard {
+    /// `fragment`: byte position of the publish's fragment in the entry's block; `None` when the lengths that the
+    /// batch's publishes claim do not make up its block.
+    pub(crate) fn publish(
+        &mut self,
+        publish: &Publish,
+        fragment: Option<u32>,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        let fragment =
+            fragment.ok_or_else(|| invalid("the fragments of the batch do not make up its block"))?;
+        let count = check(publish, ctx.limits)?;
+        let id = self.topic_or_new(&publish.topic, publish.create_topic, ctx)?;
+        let Some(topic) = self.topics.get_mut(&id) else { return Ok(Answer::Done) };
+        let first_offset = topic.next_offset;
+        let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
+            .bindings
+            .iter()
+            .map(|(subscription, filters)| (*subscription, stretches(filters, &publish.runs)))
+            .filter(|(_, stretches)| !stretches.is_empty())
+            .collect();
+        let live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
+        topic.next_offset += u64::from(count);
+        ctx.touch_topic(id);
+        if live > 0 || topic.is_retained() {
+            let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
+            let block = Block { index, fragment, count, bytes, begin: 0, stamp, live };
+            if topic.append(first_offset, block, ctx.dirty) {
+                *self.entries.entry(index).or_default() += 1;
+            }
+        }
+        if !topic.is_retained() {
+            topic.unrouted += u64::from(count) - covered(&routes, count);
+        }
+        let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        for (subscription, stretches) in routes {
+            let Some(subscription) = self.subscriptions.get_mut(&subscription) else { continue };
+            for (start, count) in stretches {
+                subscription.route(id, first_offset + start, count, ctx);
+            }
+        }
+        Ok(Answer::Published { first_offset, count, routed, log_id: ctx.id })
+    }
+}
+
+/// The publish's count, if it is within the limits.
+fn check(publish: &Publish, limits: &Limits) -> Result<u32, Refusal> {
+    let topic = &publish.topic;
+    if publish.runs.is_empty() || publish.runs.iter().any(|r| r.count == 0) {
+        return Err(invalid(format!("the publish to topic {topic} has no message: send at least one")));
+    }
+    let max = limits.publish_messages_max;
+    let count = publish.runs.iter().try_fold(0u32, |sum, r| sum.checked_add(r.count)).filter(|c| *c <= max);
+    let Some(count) = count else {
+        let text = format!("the publish to topic {topic} has more than {max} messages: send it in parts");
+        return Err(Refusal::new(Reason::LimitReached, text));
+    };
+    let (bytes, bytes_max) = (publish.message_bytes_max, limits.message_bytes_max);
+    if bytes > bytes_max {
+        let text = format!(
+            "a message to topic {topic} has {bytes} bytes; the limit is {bytes_max}: split it, or store the payload elsewhere"
+        );
+        return Err(Refusal::new(Reason::MessageTooLarge, text));
+    }
+    let least = FRAGMENT_HEADER_BYTES + MESSAGE_HEADER_BYTES * u64::from(count);
+    if u64::from(publish.fragment_bytes) < least {
+        return Err(invalid(format!(
+            "a fragment of {} bytes cannot hold {count} messages",
+            publish.fragment_bytes
+        )));
+    }
+    Ok(count)
+}
+
+/// Which messages the filters select, joined where they follow each other.
+fn stretches(filters: &BTreeMap<Filter, u64>, runs: &[PublishRun]) -> Vec<Stretch> {
+    if filters.keys().any(Filter::matches_all) {
+        return vec![(0, runs.iter().map(|r| u64::from(r.count)).sum())];
+    }
+    let mut found: Vec<Stretch> = Vec::new();
+    let mut at = 0;
+    for run in runs {
+        let count = u64::from(run.count);
+        if filters.keys().any(|f| f.matches(&run.subject)) {
+            match found.last_mut() {
+                Some((start, n)) if *start + *n == at => *n += count,
+                _ => found.push((at, count)),
+            }
+        }
+        at += count;
+    }
+    found
+}
+
+/// How many of the messages went to at least one subscription.
+fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], count: u32) -> u64 {
+    let whole = (0, u64::from(count));
+    if routes.iter().any(|(_, s)| s.as_slice() == [whole]) {
+        return whole.1;
+    }
+    let mut all: Vec<Stretch> = routes.iter().flat_map(|(_, s)| s.iter().copied()).collect();
+    all.sort_unstable();
+    let (mut sum, mut upto) = (0, 0);
+    for (start, n) in all {
+        let end = start + n;
+        sum += end.saturating_sub(upto.max(start));
+        upto = upto.max(end);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::Subject;
+
+    fn filters(filters: &[&str]) -> BTreeMap<Filter, u64> {
+        (0..).zip(filters).map(|(n, f)| (Filter::parse(f).unwrap(), n)).collect()
+    }
+
+    #[test]
+    fn messages_that_follow_each_other_are_one_stretch_whichever_filter_selects_them() {
+        let runs = [("a.b", 2), ("c", 1), ("a.x", 3), ("a.b", 1), ("", 1)]
+            .map(|(subject, count)| PublishRun { subject: Subject::parse(subject).unwrap(), count });
+        assert_eq!(stretches(&filters(&["#", "a.*"]), &runs), [(0, 8)]);
+        assert_eq!(stretches(&filters(&["a.b", "a.x", "*.x"]), &runs), [(0, 2), (3, 4)]);
+        assert_eq!(stretches(&filters(&["d"]), &runs), []);
+        assert_eq!(stretches(&filters(&[]), &runs), []);
+    }
+
+    #[test]
+    fn overlapping_routes_cover_a_message_once() {
+        let id = SubscriptionId::new;
+        let routes = vec![(id(1), vec![(0, 3), (5, 2)]), (id(2), vec![(2, 4)])];
+        assert_eq!(covered(&routes, 10), 7);
+        assert_eq!(covered(&[(id(1), vec![(0, 10)])], 10), 10);
+        assert_eq!(covered(&[], 10), 0);
+    }
+}

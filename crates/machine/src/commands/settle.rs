@@ -1,0 +1,113 @@
+//! Ends leases: ack, nack, reject.
+
+use super::{invalid, unknown_consumer};
+use crate::applied::{Answer, Reply, SettleResult};
+use crate::op::{Settlement, Verdict};
+use crate::shard::{Context, Shard};
+use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
+use std::ops::Bound::{Excluded, Included};
+
+/// Settlements of one operation: as many as the largest credit, so that each message may be settled by itself.
+const SETTLEMENTS_MAX: usize = 10_000;
+/// Leases that the ranges of one operation may reach, overlaps counted: no client's settle may stall an entry.
+const REACH_MAX: u64 = 100_000;
+
+impl Shard {
+    pub(crate) fn settle(
+        &mut self,
+        id: ConsumerId,
+        settlements: &[Settlement],
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        let consumer = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?;
+        let subscription = consumer.subscription;
+        check(settlements, consumer.leases.len() as u64)?;
+        let results = settlements.iter().map(|s| self.settle_one(id, subscription, s, ctx)).collect();
+        ctx.touch_subscription(subscription);
+        Ok(Answer::Settled { results })
+    }
+
+    fn settle_one(
+        &mut self,
+        id: ConsumerId,
+        subscription: SubscriptionId,
+        s: &Settlement,
+        ctx: &mut Context<'_>,
+    ) -> SettleResult {
+        let asked = (s.last - s.first).saturating_add(1);
+        let mut settled = 0;
+        for position in self.leases_in(id, s.first, s.last) {
+            settled += self.settle_lease(id, subscription, position, s, ctx);
+        }
+        SettleResult { settled, stale: asked - settled }
+    }
+
+    /// Where the consumer's leases begin that may hold messages of `first..=last`.
+    fn leases_in(&self, id: ConsumerId, first: u64, last: u64) -> Vec<u64> {
+        let Some(consumer) = self.consumers.get(&id) else { return Vec::new() };
+        let before = consumer.leases.range(..=first).next_back();
+        before.into_iter().chain(consumer.leases.range((Excluded(first), Included(last)))).copied().collect()
+    }
+
+    /// Ends what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic.
+    fn settle_lease(
+        &mut self,
+        id: ConsumerId,
+        subscription: SubscriptionId,
+        position: u64,
+        s: &Settlement,
+        ctx: &mut Context<'_>,
+    ) -> u64 {
+        let held = self.subscriptions.get(&subscription).and_then(|s| s.leases.get(&position));
+        if held.is_none_or(|held| held.attempt != s.attempt || self.is_doomed(held.topic)) {
+            return 0;
+        }
+        let Some(state) = self.subscriptions.get_mut(&subscription) else { return 0 };
+        let Some(taken) = state.take_lease(position, (s.first, s.last), ctx) else { return 0 };
+        let lease = taken.lease;
+        match s.verdict {
+            Verdict::Ack => state.ledger.acked += lease.count,
+            Verdict::Reject => state.ledger.dropped += lease.count,
+            Verdict::Nack => state.give_back(taken.position, &lease, lease.count, ctx),
+        }
+        self.credit_back(id, taken.gone, taken.begun, lease.count);
+        if s.verdict != Verdict::Nack {
+            self.release(lease.topic, lease.offset, lease.count, ctx);
+        }
+        lease.count
+    }
+}
+
+fn check(settlements: &[Settlement], leases: u64) -> Result<(), Refusal> {
+    if let Some(s) = settlements.iter().find(|s| s.last < s.first) {
+        return Err(invalid(format!("the range {} to {} ends before it begins", s.first, s.last)));
+    }
+    let reach = |s: &Settlement| (s.last - s.first).saturating_add(1).min(leases + 1);
+    let reach = settlements.iter().fold(0u64, |sum, s| sum.saturating_add(reach(s)));
+    if settlements.len() > SETTLEMENTS_MAX || reach > REACH_MAX {
+        let text = format!(
+            "a settle has at most {SETTLEMENTS_MAX} ranges, which reach {REACH_MAX} leases together: send it in parts"
+        );
+        return Err(Refusal::new(Reason::LimitReached, text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(settlements: &[Settlement], leases: u64) -> Option<Reason> {
+        check(settlements, leases).err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn a_settle_that_would_stall_an_entry_is_refused() {
+        let range = |first, last| Settlement { first, last, attempt: 1, verdict: Verdict::Ack };
+        assert_eq!(reason(&[range(0, u64::MAX)], 10_000), None);
+        assert_eq!(reason(&vec![range(5, 5); 10_000], 10_000), None);
+        assert_eq!(reason(&vec![range(5, 5); 10_001], 1), Some(Reason::LimitReached));
+        assert_eq!(reason(&vec![range(0, u64::MAX); 100], 10_000), Some(Reason::LimitReached));
+        assert_eq!(reason(&[range(6, 5)], 1), Some(Reason::InvalidArgument));
+    }
+}

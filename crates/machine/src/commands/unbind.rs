@@ -1,0 +1,37 @@
+//! Takes a binding back. What was routed stays.
+
+use crate::applied::{Answer, Reply};
+use crate::rows::RowKey;
+use crate::shard::{Context, Shard};
+use quorate_types::{Filter, Reason, Refusal, SubscriptionName, TopicName};
+
+impl Shard {
+    pub(crate) fn unbind(
+        &mut self,
+        topic: &TopicName,
+        subscription: &SubscriptionName,
+        filter: &Filter,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        let id = self.subscription_id(subscription)?;
+        let topic_id = self.topic_id(topic)?;
+        let filters = self.topics.get_mut(&topic_id).and_then(|t| t.bindings.get_mut(&id));
+        let number = filters.and_then(|filters| filters.remove(filter)).ok_or_else(|| {
+            let text = format!(
+                "subscription {subscription} is not bound to topic {topic} with the filter \"{filter}\""
+            );
+            Refusal::new(Reason::BindingNotFound, text)
+        })?;
+        ctx.touch(RowKey::Binding(topic_id, id, number));
+        let (Some(topic), Some(state)) = (self.topics.get_mut(&topic_id), self.subscriptions.get_mut(&id))
+        else {
+            return Ok(Answer::Done);
+        };
+        state.bindings = state.bindings.saturating_sub(1);
+        if topic.bindings.get(&id).is_some_and(|filters| filters.is_empty()) {
+            topic.bindings.remove(&id);
+            state.topics.remove(&topic_id);
+        }
+        Ok(Answer::Done)
+    }
+}

@@ -1,0 +1,35 @@
+//! The replicated state of one group, as a pure function of its log.
+//!
+//! [`Machine::apply`] takes a committed [`Batch`] and says what each proposer is answered and what follows for
+//! nodes. It reads no clock, no randomness, no environment and no disk: the same entries give the same bytes on
+//! every node (DESIGN §2.6). What it knows is kept as rows: [`Machine::take_changes`] gives those that changed,
+//! [`Machine::image`] all of them, [`Machine::load`] takes them back.
+//!
+//! A [`Shard`] holds topics and subscriptions, the [`System`] nodes, namespaces and placement. Sessions, time
+//! and the chain of hashes are common to both.
+
+mod agenda;
+mod answers;
+mod applied;
+mod batch;
+pub mod block;
+mod chain;
+mod codec;
+mod commands;
+mod ledger;
+mod machine;
+mod op;
+mod rows;
+mod sessions;
+mod shard;
+mod system;
+
+pub use applied::{Answer, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
+pub use batch::{Batch, Envelope, Origin};
+pub use codec::entry;
+pub use ledger::Ledger;
+pub use machine::{Machine, NodeSession};
+pub use op::{NodeRecord, Op, Publish, PublishRun, Settlement, SubscriptionConfig, TopicConfig, Verdict};
+pub use rows::LoadError;
+pub use shard::{BindingView, BlockSlice, ConsumerView, Shard, SubscriptionView, TopicView, Violation};
+pub use system::{NamespaceView, Placement, System};

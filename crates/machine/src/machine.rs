@@ -1,0 +1,228 @@
+//! The machine itself: sessions, time and the chain of hashes around a shard or the system.
+
+use crate::applied::{Applied, Effect, Reply};
+use crate::batch::{Batch, Envelope, Origin};
+use crate::chain;
+use crate::op::Op;
+use crate::rows::RowKey;
+use crate::sessions::{Admission, Sessions};
+use crate::shard::{Context, Shard, Violation};
+use crate::system::System;
+use quorate_types::{BootId, GroupId, Limits, LogId, Millis, NodeId, Refusal, SessionId};
+use std::collections::BTreeSet;
+
+mod dispatch;
+mod load;
+
+/// A node's conversation with the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeSession {
+    /// The session.
+    pub session: SessionId,
+    /// Whose.
+    pub node: NodeId,
+    /// For which start of it.
+    pub boot: BootId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    Shard(Box<Shard>),
+    System(System),
+}
+
+/// The replicated state of one group.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    group: GroupId,
+    applied: Option<LogId>,
+    now: Millis,
+    hash: u64,
+    pub(crate) sessions: Sessions,
+    body: Body,
+    limits: Limits,
+    /// Rows that changed since they were last taken.
+    dirty: BTreeSet<RowKey>,
+}
+
+impl Machine {
+    /// Version of what `apply` decides. Replicas of one version decide alike.
+    pub const VERSION: u32 = 1;
+
+    /// The state before the first entry.
+    #[must_use]
+    pub fn new(group: GroupId) -> Self {
+        Self::with_limits(group, Limits::default())
+    }
+
+    /// The state before the first entry, with other limits. They are part of the state: all replicas of a group
+    /// must begin with the same.
+    #[must_use]
+    pub fn with_limits(group: GroupId, limits: Limits) -> Self {
+        let body = if group == GroupId::SYSTEM {
+            Body::System(System::default())
+        } else {
+            Body::Shard(Box::default())
+        };
+        Self {
+            group,
+            applied: None,
+            now: Millis::default(),
+            hash: 0,
+            sessions: Sessions::default(),
+            body,
+            limits,
+            dirty: BTreeSet::from([RowKey::Meta, RowKey::Limits]),
+        }
+    }
+
+    /// Applies one committed entry: all of it, in order. Never panics, whatever the batch holds.
+    pub fn apply(&mut self, id: LogId, batch: &Batch) -> Applied {
+        self.now = self.now.max(batch.stamp);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let limits = self.limits.clone();
+        let mut ctx = Context::new(id, self.now, &limits, &mut dirty);
+        let mut fragment = fragments_fit(batch).then_some(0u32);
+        let mut replies = Vec::with_capacity(batch.ops.len());
+        for envelope in &batch.ops {
+            replies.push(self.apply_one(envelope, fragment, &mut ctx));
+            if let Op::Publish(publish) = &envelope.op {
+                fragment = fragment.and_then(|at| at.checked_add(publish.fragment_bytes));
+            }
+        }
+        let block = !batch.block.is_empty();
+        match &mut self.body {
+            Body::Shard(shard) => shard.finish(block, &mut ctx),
+            Body::System(_) if block => ctx.effects.push(Effect::DropBlock { index: id.index }),
+            Body::System(_) => {}
+        }
+        let applied = Applied { replies, effects: ctx.into_effects() };
+        self.dirty = dirty;
+        self.advance(id, Some(batch), &applied);
+        applied
+    }
+
+    /// An entry that is Raft's own (blank, membership): only the position and the chain move.
+    pub fn skip(&mut self, id: LogId) {
+        self.advance(id, None, &Applied::default());
+    }
+
+    /// Which group.
+    #[must_use]
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// The newest entry.
+    #[must_use]
+    pub fn applied(&self) -> Option<LogId> {
+        self.applied
+    }
+
+    /// Log time.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// The chain over everything that was applied: equal on replicas that applied the same entries.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// What this group accepts.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// When a tick has something to do; not after [`Self::now`] when it has at once.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Millis> {
+        let body = self.shard().and_then(Shard::next_due);
+        [body, self.sessions.next_end()].into_iter().flatten().min().map(|at| at.max(self.now))
+    }
+
+    /// Entries whose block is needed, in order.
+    #[must_use]
+    pub fn live_blocks(&self) -> Vec<u64> {
+        self.shard().map(Shard::live_blocks).unwrap_or_default()
+    }
+
+    /// The state of a shard; `None` for group 0.
+    #[must_use]
+    pub fn shard(&self) -> Option<&Shard> {
+        match &self.body {
+            Body::Shard(shard) => Some(shard),
+            Body::System(_) => None,
+        }
+    }
+
+    pub(crate) fn shard_mut(&mut self) -> Option<&mut Shard> {
+        match &mut self.body {
+            Body::Shard(shard) => Some(shard),
+            Body::System(_) => None,
+        }
+    }
+
+    /// The state of group 0; `None` for a shard.
+    #[must_use]
+    pub fn system(&self) -> Option<&System> {
+        match &self.body {
+            Body::System(system) => Some(system),
+            Body::Shard(_) => None,
+        }
+    }
+
+    /// The nodes' conversations, by node.
+    #[must_use]
+    pub fn node_sessions(&self) -> Vec<NodeSession> {
+        let sessions = self.sessions.of_nodes();
+        sessions.map(|(node, session, boot)| NodeSession { session, node, boot }).collect()
+    }
+
+    /// Rules that do not hold, among those that can be checked in passing; empty when all is well. See
+    /// [`Shard::check`] for all of them.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shard().map(Shard::violations).unwrap_or_default()
+    }
+
+    fn apply_one(&mut self, envelope: &Envelope, fragment: Option<u32>, ctx: &mut Context<'_>) -> Reply {
+        let Origin::Session { session, sequence } = envelope.origin else {
+            return self.perform(&envelope.op, None, fragment, ctx);
+        };
+        match self.sessions.admit(session, sequence, ctx.limits.answers_max) {
+            Admission::Reply(reply) => reply,
+            Admission::Next => {
+                let reply = self.perform(&envelope.op, Some(session), fragment, ctx);
+                self.sessions.answer(session, &reply, ctx.now, ctx.limits.answers_max, ctx.dirty);
+                reply
+            }
+        }
+    }
+
+    /// Ends a node's session, and takes its consumers away.
+    pub(crate) fn end_session(&mut self, session: SessionId, why: &Refusal, ctx: &mut Context<'_>) {
+        self.sessions.end(session, ctx.dirty);
+        if let Some(shard) = self.shard_mut() {
+            shard.leave(session, why, ctx);
+        }
+    }
+
+    fn advance(&mut self, id: LogId, batch: Option<&Batch>, applied: &Applied) {
+        self.hash = chain::next(self.hash, id, batch, applied);
+        self.applied = Some(id);
+        self.dirty.insert(RowKey::Meta);
+    }
+}
+
+/// Whether the lengths that the publishes claim make up the block.
+fn fragments_fit(batch: &Batch) -> bool {
+    let fragments = batch.ops.iter().filter_map(|e| match &e.op {
+        Op::Publish(publish) => Some(u64::from(publish.fragment_bytes)),
+        _ => None,
+    });
+    fragments.sum::<u64>() == batch.block.len() as u64 && u32::try_from(batch.block.len()).is_ok()
+}

@@ -1,0 +1,133 @@
+//! From an operation to the file that does it.
+
+use super::{Body, Machine};
+use crate::applied::Reply;
+use crate::op::Op;
+use crate::shard::{Context, Shard};
+use crate::system::System;
+use quorate_types::{ConsumerId, GroupId, NodeId, Reason, Refusal, SessionId};
+
+impl Machine {
+    /// Does one admitted operation. `origin`: the session that asks; `None` for the leader. `fragment`: where a
+    /// publish's payloads begin.
+    pub(super) fn perform(
+        &mut self,
+        op: &Op,
+        origin: Option<SessionId>,
+        fragment: Option<u32>,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        match op {
+            Op::Hello { node, boot } => self.hello(*node, *boot, ctx),
+            Op::OpenSession { timeout } => self.open_session(*timeout, ctx),
+            Op::CloseSession { session } => self.close_session(*session, ctx),
+            Op::ExpireNode { session } => self.expire_node(*session, ctx),
+            Op::Tick => self.tick(ctx),
+            Op::FormCluster { nodes } => self.system_only()?.form(nodes, ctx),
+            Op::RegisterNode { node } => self.system_only()?.register(node, ctx),
+            Op::CreateNamespace { namespace, shards } => {
+                self.system_only()?.create_namespace(namespace, *shards, ctx)
+            }
+            Op::DeleteNamespace { namespace, id } => {
+                self.system_only()?.delete_namespace(namespace, *id, ctx)
+            }
+            Op::Attach { consumer, subscription, credit } => {
+                let node = self.owner(*consumer, origin)?;
+                self.shard_only()?.attach(*consumer, node, subscription, *credit, ctx)
+            }
+            Op::Detach { consumer, written } => {
+                self.owner(*consumer, origin)?;
+                self.shard_only()?.detach_consumer(*consumer, *written, ctx)
+            }
+            Op::SetCredit { consumer, credit } => {
+                self.owner(*consumer, origin)?;
+                self.shard_only()?.set_credit(*consumer, *credit, ctx)
+            }
+            Op::Settle { consumer, settlements } => {
+                self.owner(*consumer, origin)?;
+                self.shard_only()?.settle(*consumer, settlements, ctx)
+            }
+            Op::Publish(publish) => {
+                numbered(origin)?;
+                self.shard_only()?.publish(publish, fragment, ctx)
+            }
+            Op::Purge { subscription } => {
+                numbered(origin)?;
+                self.shard_only()?.purge(subscription, ctx)
+            }
+            Op::CreateTopic { .. }
+            | Op::ConfigureTopic { .. }
+            | Op::DeleteTopic { .. }
+            | Op::CreateSubscription { .. }
+            | Op::DeleteSubscription { .. }
+            | Op::Bind { .. }
+            | Op::Unbind { .. } => self.metadata(op, ctx),
+        }
+    }
+
+    fn metadata(&mut self, op: &Op, ctx: &mut Context<'_>) -> Reply {
+        let shard = self.shard_only()?;
+        match op {
+            Op::CreateTopic { topic, config } => shard.create_topic(topic, config, ctx),
+            Op::ConfigureTopic { topic, config } => shard.configure_topic(topic, config, ctx),
+            Op::DeleteTopic { topic } => shard.delete_topic(topic, ctx),
+            Op::CreateSubscription { subscription, config } => {
+                shard.create_subscription(subscription, config, ctx)
+            }
+            Op::DeleteSubscription { subscription } => shard.delete_subscription(subscription, ctx),
+            Op::Bind { topic, subscription, filter, create_topic } => {
+                shard.bind(topic, subscription, filter, *create_topic, ctx)
+            }
+            Op::Unbind { topic, subscription, filter } => shard.unbind(topic, subscription, filter, ctx),
+            _ => {
+                Err(Refusal::new(Reason::InvalidArgument, "this operation is not one of a shard's metadata"))
+            }
+        }
+    }
+
+    fn shard_only(&mut self) -> Result<&mut Shard, Refusal> {
+        let group = self.group;
+        match &mut self.body {
+            Body::Shard(shard) => Ok(shard),
+            Body::System(_) => Err(wrong_group(group)),
+        }
+    }
+
+    fn system_only(&mut self) -> Result<&mut System, Refusal> {
+        let group = self.group;
+        match &mut self.body {
+            Body::System(system) => Ok(system),
+            Body::Shard(_) => Err(wrong_group(group)),
+        }
+    }
+
+    /// The node of the session through which a consumer is attached: only that session may act for it.
+    fn owner(&self, consumer: ConsumerId, origin: Option<SessionId>) -> Result<NodeId, Refusal> {
+        let node = self.sessions.node(consumer.session).filter(|_| origin == Some(consumer.session));
+        node.ok_or_else(|| {
+            let text = format!(
+                "consumer {consumer} belongs to another session, or to one that is over: attach again"
+            );
+            Refusal::new(Reason::ConsumerNotFound, text)
+        })
+    }
+}
+
+/// What would be done twice if it came twice needs a number.
+fn numbered(origin: Option<SessionId>) -> Result<(), Refusal> {
+    match origin {
+        Some(_) => Ok(()),
+        None => {
+            Err(Refusal::new(Reason::InvalidArgument, "this operation needs a session and a sequence number"))
+        }
+    }
+}
+
+fn wrong_group(group: GroupId) -> Refusal {
+    let text = if group == GroupId::SYSTEM {
+        "group 0 holds no topics: send this to a shard of the namespace".to_owned()
+    } else {
+        format!("group {group} is a shard: send this to group 0")
+    };
+    Refusal::new(Reason::InvalidArgument, text)
+}

@@ -1,0 +1,138 @@
+//! The machine as rows, and back. The shapes of the rows are in [`crate::rows`].
+
+use super::{Body, Machine};
+use crate::rows::{self, LoadError, RowKey, meta::Meta};
+use quorate_types::{GroupId, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Machine {
+    /// The rows that changed since the last call, in order of keys; `None`: the row is gone. Values are at most
+    /// 64 KiB (the answer to a settle with thousands of stale ranges alone may be some more).
+    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.into_iter().map(|key| (key.encode(), self.row(key))).collect()
+    }
+
+    /// All rows, in order of keys.
+    #[must_use]
+    pub fn image(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.keys().into_iter().filter_map(|key| Some((key.encode(), self.row(key)?))).collect()
+    }
+
+    /// Takes rows back, in any order. The machine that they were taken from and this one behave alike for ever.
+    ///
+    /// # Errors
+    /// [`LoadError`] when a row is of another version, malformed, or refers to one that is missing.
+    pub fn load(
+        group: GroupId,
+        rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, LoadError> {
+        let mut machine = Self::new(group);
+        let mut sorted = BTreeMap::new();
+        for (bytes, value) in rows {
+            let key = RowKey::decode(&bytes).ok_or(LoadError::Key(bytes))?;
+            sorted.insert(key, value);
+        }
+        for (key, value) in &sorted {
+            machine.load_row(*key, value)?;
+        }
+        let sessions = &machine.sessions;
+        if let Body::Shard(shard) = &mut machine.body {
+            shard.loaded(machine.now, |session| sessions.node(session).is_some())?;
+        }
+        // A machine of no rows is new: its first checkpoint must write what it begins with.
+        if !sorted.is_empty() {
+            machine.dirty.clear();
+        }
+        Ok(machine)
+    }
+
+    fn keys(&self) -> BTreeSet<RowKey> {
+        let mut keys = match &self.body {
+            Body::Shard(shard) => shard.keys(),
+            Body::System(system) => system.keys(),
+        };
+        keys.extend([RowKey::Meta, RowKey::Limits]);
+        for (id, session) in self.sessions.iter() {
+            keys.insert(RowKey::Session(*id));
+            keys.extend(session.answers.pages.keys().map(|page| RowKey::Answers(*id, *page)));
+        }
+        keys
+    }
+
+    fn row(&self, key: RowKey) -> Option<Vec<u8>> {
+        match (key, &self.body) {
+            (RowKey::Meta, _) => Some(rows::meta::encode(&self.meta())),
+            (RowKey::Limits, _) => Some(rows::limits::encode(&self.limits)),
+            (RowKey::Session(id), _) => self.sessions.get(id).map(rows::session::encode),
+            (RowKey::Answers(id, page), _) => {
+                self.sessions.get(id)?.answers.pages.get(&page).map(rows::answers::encode)
+            }
+            (_, Body::Shard(shard)) => shard.row(key),
+            (_, Body::System(system)) => system.row(key),
+        }
+    }
+
+    fn meta(&self) -> Meta {
+        let meta = Meta {
+            applied: self.applied,
+            now: self.now,
+            hash: self.hash,
+            last_session: self.sessions.last_id,
+            ..Meta::default()
+        };
+        match &self.body {
+            Body::Shard(s) => Meta {
+                last_topic: s.last_topic,
+                last_subscription: s.last_subscription,
+                last_binding: s.last_binding,
+                ..meta
+            },
+            Body::System(s) => Meta { last_namespace: s.last_namespace, last_group: s.last_group, ..meta },
+        }
+    }
+
+    fn load_row(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
+        let bad = |source| LoadError::value(key, source);
+        match key {
+            RowKey::Meta => self.load_meta(&rows::meta::decode(bytes).map_err(bad)?),
+            RowKey::Limits => self.limits = rows::limits::decode(bytes).map_err(bad)?,
+            RowKey::Session(id) => self.sessions.insert(id, rows::session::decode(bytes).map_err(bad)?),
+            RowKey::Answers(id, first) => self.load_answers(key, id, first, bytes)?,
+            _ => match &mut self.body {
+                Body::Shard(shard) => shard.load_row(key, bytes)?,
+                Body::System(system) => system.load_row(key, bytes)?,
+            },
+        }
+        Ok(())
+    }
+
+    fn load_meta(&mut self, meta: &Meta) {
+        (self.applied, self.now, self.hash) = (meta.applied, meta.now, meta.hash);
+        self.sessions.last_id = meta.last_session;
+        match &mut self.body {
+            Body::Shard(s) => {
+                (s.last_topic, s.last_subscription) = (meta.last_topic, meta.last_subscription);
+                s.last_binding = meta.last_binding;
+            }
+            Body::System(s) => (s.last_namespace, s.last_group) = (meta.last_namespace, meta.last_group),
+        }
+    }
+
+    fn load_answers(
+        &mut self,
+        key: RowKey,
+        id: SessionId,
+        first: u64,
+        bytes: &[u8],
+    ) -> Result<(), LoadError> {
+        let page = rows::answers::decode(bytes).map_err(|source| LoadError::value(key, source))?;
+        let session = self.sessions.get_mut(id).ok_or_else(|| LoadError::dangling(key))?;
+        let end = first.checked_add(u64::from(page.count));
+        if page.count == 0 || end.is_none_or(|end| end - 1 > session.last) {
+            return Err(LoadError::contradiction(key));
+        }
+        session.answers.pages.insert(first, page);
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! The operations of the machine, one variant per command file under `commands/`.
+
+use quorate_types::{
+    BootId, ConsumerId, Filter, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
+    SubscriptionName, TopicName,
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One operation. Shard groups and the system group refuse each other's operations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    // Conversations (every group).
+    /// A node's conversation for one of its starts. Ends all earlier ones of that node: their consumers are
+    /// detached. Answer: [`crate::Answer::SessionOpened`].
+    Hello {
+        /// The node.
+        node: NodeId,
+        /// Which start; must be newer than any known one of the node, else `STALE_BOOT`.
+        boot: BootId,
+    },
+    /// A client's conversation. Answer: [`crate::Answer::SessionOpened`].
+    OpenSession {
+        /// It ends by itself when nothing came for so long (log time). At least 1 s, at most 7 days: what is
+        /// outside becomes the nearest of the two.
+        timeout: Duration,
+    },
+    /// Ends a client's conversation.
+    CloseSession {
+        /// Which one.
+        session: SessionId,
+    },
+    /// Ends a node's conversation: the leader has not heard from it for the session timeout. Its consumers
+    /// are detached, their leases return to the queue.
+    ExpireNode {
+        /// The node's session.
+        session: SessionId,
+    },
+    /// Acts on what is due at the batch's stamp.
+    Tick,
+
+    // Metadata of a shard.
+    /// Creates a topic. The same topic with the same settings: answered as done.
+    CreateTopic {
+        /// Its name.
+        topic: TopicName,
+        /// Its settings.
+        config: TopicConfig,
+    },
+    /// Replaces a topic's settings.
+    ConfigureTopic {
+        /// Which one.
+        topic: TopicName,
+        /// The new settings.
+        config: TopicConfig,
+    },
+    /// Deletes a topic with its bindings; what is unsettled of it is counted as purged.
+    DeleteTopic {
+        /// Which one.
+        topic: TopicName,
+    },
+    /// Creates a subscription, without bindings.
+    CreateSubscription {
+        /// Its name.
+        subscription: SubscriptionName,
+        /// Its settings.
+        config: SubscriptionConfig,
+    },
+    /// Deletes a subscription; its consumers are closed.
+    DeleteSubscription {
+        /// Which one.
+        subscription: SubscriptionName,
+    },
+    /// Routes what is published from now on, where the filter matches. Bound twice: answered as done.
+    Bind {
+        /// From this topic
+        topic: TopicName,
+        /// to this subscription
+        subscription: SubscriptionName,
+        /// where the subject matches.
+        filter: Filter,
+        /// Create the topic, with default settings, when there is none: the gateway's `auto_create_topics`.
+        create_topic: bool,
+    },
+    /// Takes a binding back. What was routed stays.
+    Unbind {
+        /// From this topic
+        topic: TopicName,
+        /// to this subscription
+        subscription: SubscriptionName,
+        /// with this filter.
+        filter: Filter,
+    },
+    /// Drops what is ready in a subscription. Leased messages are left to their consumers; until the purge is
+    /// done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
+    Purge {
+        /// Which one.
+        subscription: SubscriptionName,
+    },
+
+    // The way of a message.
+    /// Appends messages to a topic and routes them. Answer: [`crate::Answer::Published`].
+    Publish(Publish),
+    /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`.
+    Attach {
+        /// The new consumer.
+        consumer: ConsumerId,
+        /// Where.
+        subscription: SubscriptionName,
+        /// How many messages it may hold unsettled.
+        credit: u32,
+    },
+    /// Detaches a consumer; its leases return to the queue at their old positions.
+    Detach {
+        /// Which one.
+        consumer: ConsumerId,
+        /// How many of its leased messages, in order of their lease, were written to its connection: only those count as
+        /// an attempt (DESIGN §6.6). Counted over the whole life of the consumer.
+        written: u64,
+    },
+    /// Replaces a consumer's credit.
+    SetCredit {
+        /// Which one.
+        consumer: ConsumerId,
+        /// How many messages it may hold unsettled.
+        credit: u32,
+    },
+    /// Ends leases. Answer: [`crate::Answer::Settled`].
+    Settle {
+        /// Who holds them.
+        consumer: ConsumerId,
+        /// What to end, and how.
+        settlements: Vec<Settlement>,
+    },
+
+    // The system group.
+    /// First entry of a new cluster: its nodes and the `default` namespace with its shard.
+    FormCluster {
+        /// The first nodes, by id.
+        nodes: Vec<NodeRecord>,
+    },
+    /// A node came (back), possibly under a new incarnation or address.
+    RegisterNode {
+        /// What it says of itself.
+        node: NodeRecord,
+    },
+    /// Creates a namespace and places its shards on nodes.
+    CreateNamespace {
+        /// Its name.
+        namespace: NamespaceName,
+        /// How many groups; fixed for its life.
+        shards: u32,
+    },
+    /// Deletes a namespace. The proposer has made sure that it is empty.
+    DeleteNamespace {
+        /// Its name
+        namespace: NamespaceName,
+        /// and its id: a namespace created anew under the name is another one.
+        id: NamespaceId,
+    },
+}
+
+/// Messages for one topic. What routing needs is here; headers and payload are in the block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Where to.
+    pub topic: TopicName,
+    /// The messages in order, consecutive ones with the same routing data as one run.
+    pub runs: Vec<PublishRun>,
+    /// Length of this publish's fragment of the block.
+    pub fragment_bytes: u32,
+    /// The largest message in it, in bytes, for the limit.
+    pub message_bytes_max: u32,
+    /// Create the topic, with default settings, when there is none: the gateway's `auto_create_topics`.
+    pub create_topic: bool,
+}
+
+/// Consecutive messages with the same routing data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishRun {
+    /// Their routing key.
+    pub subject: Subject,
+    /// How many, at least 1.
+    pub count: u32,
+}
+
+impl Publish {
+    /// Messages in it.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.runs.iter().map(|r| u64::from(r.count)).sum()
+    }
+}
+
+/// Ends the leases of positions `first..=last` of the consumer's subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// First position.
+    pub first: u64,
+    /// Last position, included.
+    pub last: u64,
+    /// The attempt under which they were delivered, from 1. Another one is a stale lease.
+    pub attempt: u32,
+    /// How they end.
+    pub verdict: Verdict,
+}
+
+/// How a lease ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Processed. Final.
+    Ack,
+    /// Not processed: back to its old position, to be delivered again.
+    Nack,
+    /// Never to be delivered again. Counted as dropped while there is no dead-letter topic.
+    Reject,
+}
+
+/// A topic's settings. A settled message is kept while either retention keeps it; an unsettled one always is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicConfig {
+    /// Keep settled messages for readers and late subscriptions for so long. `None`: not for their age.
+    pub retention_age: Option<Duration>,
+    /// Keep the newest so many bytes of blocks that were published. `None`: not for their size.
+    pub retention_bytes: Option<u64>,
+}
+
+/// A subscription's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionConfig {
+    /// A lease that is not settled for so long ends, and the message is delivered again. Default 30 minutes
+    /// (RabbitMQ's delivery acknowledgement timeout): a consumer that dies is noticed by its connection.
+    pub lease_timeout: Duration,
+}
+
+impl Default for SubscriptionConfig {
+    fn default() -> Self {
+        Self { lease_timeout: Duration::from_secs(30 * 60) }
+    }
+}
+
+/// A node as the cluster knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its id.
+    pub node: NodeId,
+    /// The life of its disk that counts.
+    pub incarnation: Incarnation,
+    /// Where peers reach it, `host:port`.
+    pub peer_address: String,
+    /// Where clients reach it, `host:port`.
+    pub client_address: String,
+}

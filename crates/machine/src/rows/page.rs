@@ -1,0 +1,73 @@
+//! One row per stretch of positions of a subscription: the runs and leases that begin in it.
+
+use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::shard::{Lease, Ready, Subscription};
+use serde::{Deserialize, Serialize};
+
+/// Positions of one row. At worst each is a lease of its own, of up to 60 bytes: the row stays within 64 KiB.
+pub(crate) const POSITIONS_PER_PAGE: u64 = 1024;
+
+/// Runs and leases, by their first positions counted from the beginning of the page.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Page {
+    pub(crate) ready: Vec<(u16, Ready)>,
+    pub(crate) leases: Vec<(u16, Lease)>,
+}
+
+/// The page of a subscription with this number; `None` when nothing begins in it.
+pub(crate) fn encode(subscription: &Subscription, page: u64) -> Option<Vec<u8>> {
+    let from = page.checked_mul(POSITIONS_PER_PAGE)?;
+    let range = from..=from.saturating_add(POSITIONS_PER_PAGE - 1);
+    let place = |position: &u64| u16::try_from(position - from).ok();
+    let row = Page {
+        ready: subscription.ready.range(range.clone()).filter_map(|(p, r)| Some((place(p)?, *r))).collect(),
+        leases: subscription.leases.range(range).filter_map(|(p, l)| Some((place(p)?, *l))).collect(),
+    };
+    (!row.ready.is_empty() || !row.leases.is_empty()).then(|| encode_row(&row))
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Page, DecodeError> {
+    decode_row(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::SubscriptionConfig;
+    use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId};
+
+    fn subscription() -> Subscription {
+        let name = SubscriptionName::parse("s").unwrap();
+        Subscription::new(SubscriptionId::new(1), name, SubscriptionConfig::default())
+    }
+
+    fn lease(offset: u64) -> Lease {
+        Lease {
+            topic: TopicId::new(u64::from(u32::MAX)),
+            offset,
+            count: 1,
+            attempt: 3,
+            consumer: ConsumerId { session: SessionId::new(u64::from(u32::MAX)), number: u64::MAX },
+            deadline: Millis::new(1 << 42),
+            granted_before: u64::MAX - 2,
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        let mut subscription = subscription();
+        let run = Ready { topic: TopicId::new(7), offset: 9, count: 1 << 33, attempts: 2 };
+        subscription.ready.insert(POSITIONS_PER_PAGE + 3, run);
+        subscription.leases.insert(POSITIONS_PER_PAGE, lease(5));
+        let page = decode(&encode(&subscription, 1).unwrap()).unwrap();
+        assert_eq!(page, Page { ready: vec![(3, run)], leases: vec![(0, lease(5))] });
+        assert_eq!((encode(&subscription, 0), encode(&subscription, 2)), (None, None));
+    }
+
+    #[test]
+    fn the_fullest_page_fits_a_row_of_the_store() {
+        let mut subscription = subscription();
+        subscription.leases.extend((0..POSITIONS_PER_PAGE).map(|p| (p, lease(u64::MAX - p))));
+        assert!(encode(&subscription, 0).unwrap().len() <= 64 << 10);
+    }
+}

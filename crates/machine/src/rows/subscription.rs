@@ -1,0 +1,59 @@
+//! One row per subscription. Its messages are in pages; what is ready and leased is counted from them.
+
+use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::ledger::Ledger;
+use crate::op::SubscriptionConfig;
+use crate::shard::Subscription;
+use quorate_types::{ConsumerId, SubscriptionId, SubscriptionName};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct SubscriptionRow {
+    name: SubscriptionName,
+    config: SubscriptionConfig,
+    ledger: Ledger,
+    next_position: u64,
+    doomed: bool,
+    purge_below: u64,
+    served: Option<ConsumerId>,
+}
+
+pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
+    encode_row(&SubscriptionRow {
+        name: subscription.name.clone(),
+        config: subscription.config.clone(),
+        ledger: Ledger { ready: 0, leased: 0, ..subscription.ledger },
+        next_position: subscription.next_position,
+        doomed: subscription.doomed,
+        purge_below: subscription.purge_below,
+        served: subscription.served,
+    })
+}
+
+pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, DecodeError> {
+    let row: SubscriptionRow = decode_row(bytes)?;
+    Ok(Subscription {
+        ledger: Ledger { ready: 0, leased: 0, ..row.ledger },
+        next_position: row.next_position,
+        doomed: row.doomed,
+        purge_below: row.purge_below,
+        served: row.served,
+        ..Subscription::new(id, row.name, row.config)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::SessionId;
+
+    #[test]
+    fn round_trip() {
+        let name = SubscriptionName::parse("billing").unwrap();
+        let mut subscription = Subscription::new(SubscriptionId::new(4), name, SubscriptionConfig::default());
+        subscription.ledger = Ledger { routed: 10, acked: 10, ..Ledger::default() };
+        (subscription.next_position, subscription.doomed, subscription.purge_below) = (10, true, 5);
+        subscription.served = Some(ConsumerId { session: SessionId::new(1), number: 2 });
+        assert_eq!(decode(subscription.id, &encode(&subscription)), Ok(subscription));
+    }
+}

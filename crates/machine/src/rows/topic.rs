@@ -1,0 +1,56 @@
+//! One row per topic. Its blocks and bindings have rows of their own.
+
+use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::op::TopicConfig;
+use crate::shard::{Sweep, Topic};
+use quorate_types::{TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct TopicRow {
+    name: TopicName,
+    config: TopicConfig,
+    next_offset: u64,
+    appended: u64,
+    unrouted: u64,
+    sweep: Option<Sweep>,
+}
+
+pub(crate) fn encode(topic: &Topic) -> Vec<u8> {
+    encode_row(&TopicRow {
+        name: topic.name.clone(),
+        config: topic.config.clone(),
+        next_offset: topic.next_offset,
+        appended: topic.appended,
+        unrouted: topic.unrouted,
+        sweep: topic.sweep,
+    })
+}
+
+pub(crate) fn decode(id: TopicId, bytes: &[u8]) -> Result<Topic, DecodeError> {
+    let row: TopicRow = decode_row(bytes)?;
+    Ok(Topic {
+        next_offset: row.next_offset,
+        appended: row.appended,
+        unrouted: row.unrouted,
+        sweep: row.sweep,
+        ..Topic::new(id, row.name, row.config)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::SubscriptionId;
+
+    #[test]
+    fn round_trip() {
+        let config = TopicConfig { retention_bytes: Some(9), ..TopicConfig::default() };
+        let mut topic = Topic::new(TopicId::new(4), TopicName::parse("orders").unwrap(), config);
+        (topic.next_offset, topic.appended, topic.unrouted) = (1 << 40, 2, 3);
+        for sweep in [None, Some(Sweep { subscription: SubscriptionId::new(2), position: 77 })] {
+            topic.sweep = sweep;
+            assert_eq!(decode(topic.id, &encode(&topic)), Ok(topic.clone()));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What must hold after every entry. A violation is a bug: tests fail on it, a running node raises an alarm.
+
+use super::{Shard, Subscription, Topic};
+use crate::ledger::Ledger;
+use quorate_types::{ConsumerId, SubscriptionName, TopicName};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// A rule of the state that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Violation {
+    /// The counters do not add up (DESIGN §2.9).
+    #[error("subscription {subscription}: conservation: {ledger:?}")]
+    Conservation {
+        /// Where.
+        subscription: SubscriptionName,
+        /// Its counters.
+        ledger: Ledger,
+    },
+    /// The counters say something else than the messages that are there.
+    #[error(
+        "subscription {subscription}: {ready} are ready and {leased} leased, but its ledger says {ledger:?}"
+    )]
+    Miscounted {
+        /// Where.
+        subscription: SubscriptionName,
+        /// Messages in runs.
+        ready: u64,
+        /// Messages in leases.
+        leased: u64,
+        /// Its counters.
+        ledger: Ledger,
+    },
+    /// Two runs or leases cover one position, or one lies beyond the last position.
+    #[error("subscription {subscription}: position {position} is in two places, or was never routed")]
+    Overlap {
+        /// Where.
+        subscription: SubscriptionName,
+        /// The position.
+        position: u64,
+    },
+    /// A consumer's account of what it holds is wrong, or it has no such lease.
+    #[error(
+        "subscription {subscription}: consumer {consumer} holds {held}, which is not what it is said to hold"
+    )]
+    Holder {
+        /// Where.
+        subscription: SubscriptionName,
+        /// Who.
+        consumer: ConsumerId,
+        /// What the leases say.
+        held: u64,
+    },
+    /// Ready messages and free credit at the same time.
+    #[error("subscription {subscription}: messages wait though a consumer has credit")]
+    Waiting {
+        /// Where.
+        subscription: SubscriptionName,
+    },
+    /// A block's count of unsettled messages is wrong.
+    #[error("topic {topic}: the block at offset {offset} has {live} live messages, but says {said}")]
+    Live {
+        /// Where.
+        topic: TopicName,
+        /// The block's first offset.
+        offset: u64,
+        /// What the subscriptions say.
+        live: u64,
+        /// What the block says.
+        said: u64,
+    },
+    /// The blocks per entry are miscounted: an entry would be dropped too early, or never.
+    #[error("the blocks of entry {index} are miscounted")]
+    Entry {
+        /// Index of the entry.
+        index: u64,
+    },
+}
+
+impl Shard {
+    /// Rules that can be checked in passing: conservation of every subscription. Empty when all is well.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        let broken = self.subscriptions.values().filter(|s| !s.ledger.is_conserved());
+        broken.map(|s| Violation::Conservation { subscription: s.name.clone(), ledger: s.ledger }).collect()
+    }
+
+    /// All rules, by going through all of the state: for tests and for a closer look.
+    #[must_use]
+    pub fn check(&self) -> Vec<Violation> {
+        let mut found = self.violations();
+        for subscription in self.subscriptions.values() {
+            check_places(subscription, &mut found);
+            self.check_holders(subscription, &mut found);
+            let idle = subscription.doomed || subscription.purge_below > 0;
+            let waiting = subscription.ready.values().any(|run| !self.doomed.contains(&run.topic));
+            if waiting && !idle && self.doomed.is_empty() && !subscription.free.is_empty() {
+                found.push(Violation::Waiting { subscription: subscription.name.clone() });
+            }
+        }
+        self.check_blocks(&mut found);
+        found
+    }
+
+    fn check_holders(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
+        let mut holders: BTreeMap<ConsumerId, u64> =
+            subscription.consumers.iter().map(|id| (*id, 0)).collect();
+        for lease in subscription.leases.values() {
+            *holders.entry(lease.consumer).or_default() += lease.count;
+        }
+        for (consumer, held) in holders {
+            let known = self.consumers.get(&consumer);
+            if known.map(|c| c.outstanding) != Some(held) && !(subscription.doomed && known.is_none()) {
+                found.push(Violation::Holder { subscription: subscription.name.clone(), consumer, held });
+            }
+        }
+    }
+
+    fn check_blocks(&self, found: &mut Vec<Violation>) {
+        let mut entries: BTreeMap<u64, u32> = BTreeMap::new();
+        for topic in self.topics.values() {
+            for (&offset, block) in &topic.blocks {
+                *entries.entry(block.index).or_default() += 1;
+                let live = self.live(topic, offset, u64::from(block.count));
+                if live != block.live {
+                    let topic = topic.name.clone();
+                    found.push(Violation::Live { topic, offset, live, said: block.live });
+                }
+            }
+        }
+        let indexes = entries.keys().chain(self.entries.keys());
+        let wrong = indexes.filter(|index| entries.get(index) != self.entries.get(index));
+        found.extend(wrong.map(|index| Violation::Entry { index: *index }));
+    }
+
+    fn live(&self, topic: &Topic, first: u64, count: u64) -> u64 {
+        let end = first + count;
+        let overlap = |offset: u64, count: u64| end.min(offset + count).saturating_sub(offset.max(first));
+        let in_subscription = |s: &Subscription| {
+            let ready = s.ready.values().filter(|r| r.topic == topic.id).map(|r| overlap(r.offset, r.count));
+            let leased =
+                s.leases.values().filter(|l| l.topic == topic.id).map(|l| overlap(l.offset, l.count));
+            ready.chain(leased).sum::<u64>()
+        };
+        self.subscriptions.values().map(in_subscription).sum()
+    }
+}
+
+fn check_places(subscription: &Subscription, found: &mut Vec<Violation>) {
+    let name = &subscription.name;
+    let ready: u64 = subscription.ready.values().map(|r| r.count).sum();
+    let leased: u64 = subscription.leases.values().map(|l| l.count).sum();
+    if (ready, leased) != (subscription.ledger.ready, subscription.ledger.leased) {
+        let ledger = subscription.ledger;
+        found.push(Violation::Miscounted { subscription: name.clone(), ready, leased, ledger });
+    }
+    let runs = subscription.ready.iter().map(|(position, r)| (*position, r.count));
+    let mut places: Vec<(u64, u64)> =
+        runs.chain(subscription.leases.iter().map(|(p, l)| (*p, l.count))).collect();
+    places.sort_unstable();
+    let ends = places.iter().map(|(position, count)| position + count);
+    let next = places.iter().map(|(position, _)| *position).skip(1).chain([subscription.next_position]);
+    let overlaps = ends.zip(next).filter(|(end, next)| end > next);
+    found.extend(overlaps.map(|(_, position)| Violation::Overlap { subscription: name.clone(), position }));
+}

@@ -1,0 +1,35 @@
+//! An attached consumer.
+
+use crate::rows::RowKey;
+use quorate_types::{ConsumerId, NodeId, SubscriptionId};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consumer {
+    pub(crate) id: ConsumerId,
+    pub(crate) node: NodeId,
+    pub(crate) subscription: SubscriptionId,
+    /// How many messages it may hold.
+    pub(crate) credit: u32,
+    /// How many it was ever granted.
+    pub(crate) granted: u64,
+    /// How many it holds. Derived.
+    pub(crate) outstanding: u64,
+    /// Positions where its leases begin. Derived.
+    pub(crate) leases: BTreeSet<u64>,
+}
+
+impl Consumer {
+    pub(crate) fn new(id: ConsumerId, node: NodeId, subscription: SubscriptionId, credit: u32) -> Self {
+        Self { id, node, subscription, credit, granted: 0, outstanding: 0, leases: BTreeSet::new() }
+    }
+
+    /// How many more it may be granted.
+    pub(crate) fn free(&self) -> u64 {
+        u64::from(self.credit).saturating_sub(self.outstanding)
+    }
+
+    pub(crate) fn row(&self) -> RowKey {
+        RowKey::Consumer(self.id)
+    }
+}

@@ -1,0 +1,247 @@
+//! What happens by itself: leases that end, retention, and what is too large for one entry (DESIGN §6.8).
+//!
+//! A transition is a visit to one run, lease or block: purging ten million messages that lie in ten thousand
+//! blocks is one entry's work.
+
+use super::topic::Sweep;
+use super::{Context, Shard};
+use crate::rows::RowKey;
+use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, TopicId};
+
+/// Something that has a time. Work that was begun and not finished has the time 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The leases of an ended session return.
+    Leave(SessionId),
+    /// A purged or deleted subscription is emptied.
+    Empty(SubscriptionId),
+    /// A deleted topic is taken out of the subscriptions.
+    Sweep(TopicId),
+    /// Leases whose time is over return.
+    Leases(SubscriptionId),
+    /// Retention lets go of blocks.
+    Retention(TopicId),
+}
+
+const AT_ONCE: Option<Millis> = Some(Millis::new(0));
+
+impl Shard {
+    /// When there is something to do by itself; 0 for at once.
+    pub(crate) fn next_due(&self) -> Option<Millis> {
+        self.agenda.next()
+    }
+
+    /// Does what is due, within the entry's budget.
+    pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
+        while ctx.budget() > 0 {
+            let Some(due) = self.agenda.due(ctx.now) else { return };
+            self.work(due, ctx);
+            self.schedule(due, ctx.now);
+        }
+    }
+
+    /// One step of something. Either it spends of the budget, or it finishes.
+    pub(super) fn work(&mut self, due: Due, ctx: &mut Context<'_>) {
+        match due {
+            Due::Leave(session) => self.return_leases(session, ctx),
+            Due::Empty(id) => self.empty(id, ctx),
+            Due::Sweep(id) => self.sweep(id, ctx),
+            Due::Leases(id) => self.end_leases(id, ctx),
+            Due::Retention(id) => self.prune(id, ctx),
+        }
+    }
+
+    /// Enters into the agenda when something is due next.
+    pub(super) fn schedule(&mut self, due: Due, now: Millis) {
+        let subscription = |id| self.subscriptions.get(&id);
+        let topic = |id| self.topics.get(&id);
+        let at = match due {
+            Due::Leave(session) => AT_ONCE.filter(|_| self.leaving.contains(&session)),
+            Due::Empty(id) => subscription(id).filter(|s| s.doomed || s.purge_below > 0).and(AT_ONCE),
+            Due::Leases(id) => {
+                let first = subscription(id).filter(|s| !s.doomed).and_then(|s| s.deadlines.first());
+                first.map(|(at, _)| *at)
+            }
+            Due::Sweep(id) => {
+                topic(id).filter(|t| t.sweep.is_some_and(|sweep| sweep != Sweep::END)).and(AT_ONCE)
+            }
+            Due::Retention(id) => topic(id).and_then(|t| t.prune_due(now)),
+        };
+        self.agenda.set(due, at);
+    }
+
+    pub(super) fn schedule_subscription(&mut self, id: SubscriptionId, now: Millis) {
+        self.schedule(Due::Empty(id), now);
+        self.schedule(Due::Leases(id), now);
+    }
+
+    pub(super) fn schedule_topic(&mut self, id: TopicId, now: Millis) {
+        self.schedule(Due::Sweep(id), now);
+        self.schedule(Due::Retention(id), now);
+    }
+
+    fn return_leases(&mut self, session: SessionId, ctx: &mut Context<'_>) {
+        while let Some((&id, consumer)) = self.consumers.range(ConsumerId { session, number: 0 }..).next() {
+            if id.session != session {
+                break;
+            }
+            if !ctx.spend() {
+                return;
+            }
+            let (subscription, lease) = (consumer.subscription, consumer.leases.first().copied());
+            match lease {
+                Some(position) => self.end_lease(subscription, position, ctx),
+                None => self.detach(id, u64::MAX, ctx),
+            }
+        }
+        self.leaving.remove(&session);
+    }
+
+    fn end_leases(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        while let Some(subscription) = self.subscriptions.get(&id) {
+            let first = subscription.deadlines.first().filter(|(at, _)| *at <= ctx.now);
+            let Some(&(_, position)) = first else { return };
+            if !ctx.spend() {
+                return;
+            }
+            self.end_lease(id, position, ctx);
+        }
+    }
+
+    /// Drops what is ready below the purge's position; of a deleted subscription everything.
+    fn empty(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        while let Some(subscription) = self.subscriptions.get_mut(&id) {
+            let below = if subscription.doomed { u64::MAX } else { subscription.purge_below };
+            let ready = subscription.ready.first_key_value().filter(|(p, _)| **p < below);
+            if let Some((&position, run)) = ready {
+                let count = run.count.min(below - position);
+                if !self.purge_ready(id, position, count, ctx) {
+                    return;
+                }
+                continue;
+            }
+            let leased = subscription.leases.keys().next().copied().filter(|_| subscription.doomed);
+            if let Some(position) = leased {
+                if !self.purge_lease(id, position, ctx) {
+                    return;
+                }
+                continue;
+            }
+            subscription.purge_below = 0;
+            ctx.touch_subscription(id);
+            if subscription.doomed {
+                self.subscriptions.remove(&id);
+                return;
+            }
+            return;
+        }
+    }
+
+    /// Takes a deleted topic's messages, and its bindings, out of every subscription.
+    fn sweep(&mut self, id: TopicId, ctx: &mut Context<'_>) {
+        ctx.touch_topic(id);
+        while let Some(at) = self.topics.get(&id).and_then(|t| t.sweep) {
+            let Some((&subscription, state)) = self.subscriptions.range(at.subscription..).next() else {
+                self.set_sweep(id, Sweep::END);
+                return;
+            };
+            let position = if subscription == at.subscription { at.position } else { 0 };
+            if !ctx.spend() {
+                return;
+            }
+            let next = match state.next_run(position) {
+                None => {
+                    self.unbind_all(id, subscription, ctx);
+                    let next = SubscriptionId::new(subscription.get().saturating_add(1));
+                    Sweep { subscription: next, position: 0 }
+                }
+                Some(begin) => {
+                    let (topic, count) = match (state.ready.get(&begin), state.leases.get(&begin)) {
+                        (Some(run), _) => (run.topic, run.count),
+                        (_, Some(lease)) => (lease.topic, lease.count),
+                        _ => return,
+                    };
+                    let purged = topic != id
+                        || self.purge_ready(subscription, begin, count, ctx)
+                        || self.purge_lease(subscription, begin, ctx);
+                    if !purged {
+                        return;
+                    }
+                    Sweep { subscription, position: begin.saturating_add(count) }
+                }
+            };
+            self.set_sweep(id, next);
+        }
+    }
+
+    fn set_sweep(&mut self, id: TopicId, sweep: Sweep) {
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.sweep = Some(sweep);
+        }
+    }
+
+    /// Takes all bindings of a topic to a subscription away.
+    pub(crate) fn unbind_all(&mut self, topic: TopicId, subscription: SubscriptionId, ctx: &mut Context<'_>) {
+        let Some(state) = self.topics.get_mut(&topic) else { return };
+        let filters = state.bindings.remove(&subscription).unwrap_or_default();
+        for number in filters.values() {
+            ctx.touch(RowKey::Binding(topic, subscription, *number));
+        }
+        if let Some(state) = self.subscriptions.get_mut(&subscription) {
+            state.topics.remove(&topic);
+            state.bindings = state.bindings.saturating_sub(u32::try_from(filters.len()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Purges the first `count` messages of the ready run at `position`, as many as the budget has blocks for.
+    /// Answers whether that was all of them; `false` also when no run is there.
+    pub(super) fn purge_ready(
+        &mut self,
+        id: SubscriptionId,
+        position: u64,
+        count: u64,
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        let run = self.subscriptions.get(&id).and_then(|s| s.ready.get(&position)).copied();
+        let Some(run) = run.filter(|_| ctx.spend()) else { return false };
+        let count = count.min(run.count);
+        let (done, blocks) = match self.topics.get_mut(&run.topic) {
+            Some(topic) => topic.release(run.offset, count, ctx.budget(), ctx),
+            None => (count, 0),
+        };
+        ctx.spend_some(blocks);
+        if let Some(subscription) = self.subscriptions.get_mut(&id)
+            && done > 0
+        {
+            subscription.cut_ready(position, done, ctx);
+            subscription.ledger.purged += done;
+        }
+        ctx.touch_subscription(id);
+        done == count
+    }
+
+    /// Purges a whole lease: one holds at most a credit's worth of messages.
+    fn purge_lease(&mut self, id: SubscriptionId, position: u64, ctx: &mut Context<'_>) -> bool {
+        if !ctx.spend() {
+            return false;
+        }
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return false };
+        let Some(lease) = subscription.remove_lease(position, ctx) else { return false };
+        subscription.ledger.purged += lease.count;
+        ctx.touch_subscription(id);
+        self.credit_back(lease.consumer, Some(position), None, lease.count);
+        self.release(lease.topic, lease.offset, lease.count, ctx);
+        true
+    }
+
+    /// Applies a topic's retention; forgets a deleted topic when nothing is left of it.
+    pub(super) fn prune(&mut self, id: TopicId, ctx: &mut Context<'_>) {
+        let Some(topic) = self.topics.get_mut(&id) else { return };
+        topic.prune(ctx);
+        if topic.sweep == Some(Sweep::END) && topic.blocks.is_empty() {
+            self.topics.remove(&id);
+            self.doomed.remove(&id);
+            ctx.touch_topic(id);
+        }
+    }
+}

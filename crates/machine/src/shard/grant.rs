@@ -1,0 +1,162 @@
+//! From ready to leased, and back.
+
+use super::Shard;
+use super::consumer::Consumer;
+use super::context::Context;
+use super::subscription::{Lease, Subscription};
+use crate::applied::LeaseRun;
+use crate::rows::RowKey;
+use quorate_types::{ConsumerId, SubscriptionId};
+use std::ops::Bound::{Excluded, Unbounded};
+
+impl Shard {
+    /// Leases what is ready to whoever has credit, in order of position. The consumers take turns; each pass
+    /// spreads what is there evenly, so that a burst does not end with one of them and none starves.
+    pub(crate) fn grant(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        while let Some(subscription) = self.subscriptions.get(&id) {
+            let turns = (subscription.free.len() as u64).min(subscription.ledger.ready);
+            if turns == 0 || subscription.doomed || subscription.purge_below > 0 {
+                return;
+            }
+            for turn in 0..turns {
+                if !self.turn(id, turns - turn, ctx) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One consumer's turn: its even share of what is ready. Answers whether there is more to do.
+    fn turn(&mut self, id: SubscriptionId, turns: u64, ctx: &mut Context<'_>) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return false };
+        let Some(next) = next_free(subscription) else { return false };
+        let Some(free) = self.consumers.get(&next).map(Consumer::free) else { return false };
+        let mut left = subscription.ledger.ready.div_ceil(turns).min(free);
+        subscription.served = Some(next);
+        ctx.touch(RowKey::Subscription(id));
+        while left > 0 {
+            if !self.skip_doomed(id, ctx) {
+                return false;
+            }
+            let (Some(subscription), Some(consumer)) =
+                (self.subscriptions.get_mut(&id), self.consumers.get_mut(&next))
+            else {
+                return false;
+            };
+            let granted = lease_front(subscription, consumer, left, ctx);
+            if granted == 0 {
+                return false;
+            }
+            left -= granted;
+            if consumer.free() == 0 {
+                subscription.free.remove(&next);
+            }
+        }
+        true
+    }
+
+    /// Purges what a deleted topic left at the front of the queue. `false`: the entry may do no more.
+    fn skip_doomed(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) -> bool {
+        while !self.doomed.is_empty() {
+            let front = self.subscriptions.get(&id).and_then(|s| s.ready.first_key_value());
+            let Some((&position, run)) = front else { return true };
+            if !self.doomed.contains(&run.topic) {
+                return true;
+            }
+            let count = run.count;
+            if !self.purge_ready(id, position, count, ctx) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes a consumer away. Of what it was granted, the first `written` messages of its life count as sent;
+    /// all its leases return to their positions.
+    pub(crate) fn detach(&mut self, id: ConsumerId, written: u64, ctx: &mut Context<'_>) {
+        let Some(consumer) = self.consumers.remove(&id) else { return };
+        ctx.touch(consumer.row());
+        ctx.forget(id);
+        let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) else { return };
+        subscription.consumers.remove(&id);
+        subscription.free.remove(&id);
+        for position in consumer.leases {
+            if let Some(lease) = subscription.remove_lease(position, ctx) {
+                let sent = written.saturating_sub(lease.granted_before);
+                subscription.give_back(position, &lease, sent, ctx);
+            }
+        }
+        ctx.touch_subscription(subscription.id);
+    }
+
+    /// Ends a whole lease; its messages return to their positions. They were sent, as far as anyone knows.
+    pub(crate) fn end_lease(&mut self, id: SubscriptionId, position: u64, ctx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let Some(lease) = subscription.remove_lease(position, ctx) else { return };
+        subscription.give_back(position, &lease, lease.count, ctx);
+        self.credit_back(lease.consumer, Some(position), None, lease.count);
+    }
+
+    /// A consumer holds `count` messages less; `gone`: no lease of it begins there any more; `begun`: one does.
+    pub(crate) fn credit_back(&mut self, id: ConsumerId, gone: Option<u64>, begun: Option<u64>, count: u64) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        if let Some(gone) = gone {
+            consumer.leases.remove(&gone);
+        }
+        consumer.leases.extend(begun);
+        consumer.outstanding = consumer.outstanding.saturating_sub(count);
+        if consumer.free() > 0
+            && let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription)
+            && subscription.consumers.contains(&id)
+        {
+            subscription.free.insert(id);
+        }
+    }
+}
+
+/// The consumer with credit whose turn it is: the next after the one that was served last.
+fn next_free(subscription: &Subscription) -> Option<ConsumerId> {
+    let after = |served| subscription.free.range((Excluded(served), Unbounded)).next();
+    subscription.served.and_then(after).or_else(|| subscription.free.first()).copied()
+}
+
+/// Leases up to `max` messages of the front run to a consumer, and answers how many.
+fn lease_front(
+    subscription: &mut Subscription,
+    consumer: &mut Consumer,
+    max: u64,
+    ctx: &mut Context<'_>,
+) -> u64 {
+    let Some(position) = subscription.ready.keys().next().copied() else { return 0 };
+    let Some(run) = subscription.cut_ready(position, max, ctx) else { return 0 };
+    let lease = Lease {
+        topic: run.topic,
+        offset: run.offset,
+        count: run.count,
+        attempt: run.attempts.saturating_add(1),
+        consumer: consumer.id,
+        deadline: ctx.now.after(subscription.config.lease_timeout),
+        granted_before: consumer.granted,
+    };
+    consumer.granted += run.count;
+    consumer.outstanding += run.count;
+    consumer.leases.insert(position);
+    ctx.touch(consumer.row());
+    ctx.deliver(consumer.node, consumer.id, lease.run(position));
+    subscription.put_lease(position, lease, ctx);
+    run.count
+}
+
+impl Lease {
+    /// As delivery sees it.
+    pub(crate) fn run(&self, position: u64) -> LeaseRun {
+        LeaseRun {
+            position,
+            topic: self.topic,
+            offset: self.offset,
+            count: self.count,
+            attempt: self.attempt,
+            granted_before: self.granted_before,
+        }
+    }
+}

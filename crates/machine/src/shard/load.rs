@@ -1,0 +1,196 @@
+//! A shard as rows, and back. The shapes of the rows are in [`crate::rows`].
+
+use super::{Consumer, Shard, Subscription};
+use crate::rows::{self, LoadError, RowKey, page::POSITIONS_PER_PAGE};
+use quorate_types::{Millis, SessionId, SubscriptionId, TopicId};
+use std::collections::BTreeSet;
+
+impl Shard {
+    /// The value of a row; `None` when there is none, and for the kinds that are not a shard's.
+    pub(crate) fn row(&self, key: RowKey) -> Option<Vec<u8>> {
+        let topic = |id| self.topics.get(&id);
+        match key {
+            RowKey::Topic(id) => topic(id).map(rows::topic::encode),
+            RowKey::Binding(t, s, number) => {
+                let filters = topic(t)?.bindings.get(&s)?;
+                filters.iter().find(|(_, n)| **n == number).map(|(filter, _)| rows::binding::encode(filter))
+            }
+            RowKey::Block(id, first) => topic(id)?.blocks.get(&first).map(rows::block::encode),
+            RowKey::Subscription(id) => self.subscriptions.get(&id).map(rows::subscription::encode),
+            RowKey::Page(id, page) => rows::page::encode(self.subscriptions.get(&id)?, page),
+            RowKey::Consumer(id) => self.consumers.get(&id).map(rows::consumer::encode),
+            _ => None,
+        }
+    }
+
+    /// The keys of all rows, in order.
+    pub(crate) fn keys(&self) -> BTreeSet<RowKey> {
+        let mut keys = BTreeSet::new();
+        for topic in self.topics.values() {
+            keys.insert(RowKey::Topic(topic.id));
+            let bindings = topic.bindings.iter().flat_map(|(s, f)| f.values().map(move |n| (s, n)));
+            keys.extend(bindings.map(|(s, number)| RowKey::Binding(topic.id, *s, *number)));
+            keys.extend(topic.blocks.keys().map(|first| RowKey::Block(topic.id, *first)));
+        }
+        for subscription in self.subscriptions.values() {
+            keys.insert(RowKey::Subscription(subscription.id));
+            let positions = subscription.ready.keys().chain(subscription.leases.keys());
+            keys.extend(positions.map(|p| subscription.page(*p)));
+        }
+        keys.extend(self.consumers.values().map(Consumer::row));
+        keys
+    }
+
+    /// Takes one row back. Rows come in the order of their keys: a block after its topic, a consumer after its
+    /// subscription.
+    pub(crate) fn load_row(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
+        let bad = |source| LoadError::value(key, source);
+        match key {
+            RowKey::Topic(id) => {
+                let topic = rows::topic::decode(id, bytes).map_err(bad)?;
+                if topic.is_doomed() {
+                    self.doomed.insert(id);
+                } else {
+                    self.topic_names.insert(topic.name.clone(), id);
+                }
+                self.topics.insert(id, topic);
+            }
+            RowKey::Binding(topic, subscription, number) => {
+                let filter = rows::binding::decode(bytes).map_err(bad)?;
+                let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
+                topic.bindings.entry(subscription).or_default().insert(filter, number);
+            }
+            RowKey::Block(topic, first) => self.load_block(key, topic, first, bytes)?,
+            RowKey::Subscription(id) => {
+                let subscription = rows::subscription::decode(id, bytes).map_err(bad)?;
+                if !subscription.doomed {
+                    self.subscription_names.insert(subscription.name.clone(), id);
+                }
+                self.subscriptions.insert(id, subscription);
+            }
+            RowKey::Page(id, page) => self.load_page(key, id, page, bytes)?,
+            RowKey::Consumer(id) => {
+                let consumer = rows::consumer::decode(id, bytes).map_err(bad)?;
+                if !self.subscriptions.contains_key(&consumer.subscription) {
+                    return Err(LoadError::dangling(key));
+                }
+                self.consumers.insert(id, consumer);
+            }
+            _ => return Err(LoadError::Key(key.encode())),
+        }
+        Ok(())
+    }
+
+    fn load_block(&mut self, key: RowKey, topic: TopicId, first: u64, bytes: &[u8]) -> Result<(), LoadError> {
+        let block = rows::block::decode(bytes).map_err(|source| LoadError::value(key, source))?;
+        let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
+        let before = topic.blocks.last_key_value().map_or(0, |(first, b)| first + u64::from(b.count));
+        let end = first.checked_add(u64::from(block.count)).filter(|end| *end <= topic.next_offset);
+        if first < before || end.is_none() || block.begin > topic.appended {
+            return Err(LoadError::contradiction(key));
+        }
+        topic.bytes += u64::from(block.bytes);
+        topic.messages += u64::from(block.count);
+        if block.live == 0 {
+            topic.settled.insert(first);
+        }
+        topic.blocks.insert(first, block);
+        *self.entries.entry(block.index).or_default() += 1;
+        Ok(())
+    }
+
+    fn load_page(
+        &mut self,
+        key: RowKey,
+        id: SubscriptionId,
+        page: u64,
+        bytes: &[u8],
+    ) -> Result<(), LoadError> {
+        let page_start = page.checked_mul(POSITIONS_PER_PAGE).ok_or_else(|| LoadError::contradiction(key))?;
+        let page = rows::page::decode(bytes).map_err(|source| LoadError::value(key, source))?;
+        let subscription = self.subscriptions.get_mut(&id).ok_or_else(|| LoadError::dangling(key))?;
+        let fits = |subscription: &Subscription, position: u64, offset: u64, count: u64| {
+            position.checked_add(count).is_some_and(|end| end <= subscription.next_position)
+                && offset.checked_add(count).is_some()
+                && count > 0
+        };
+        for (place, run) in page.ready {
+            let position = page_start.saturating_add(u64::from(place));
+            if !fits(subscription, position, run.offset, run.count) {
+                return Err(LoadError::contradiction(key));
+            }
+            subscription.ledger.ready = subscription.ledger.ready.saturating_add(run.count);
+            subscription.ready.insert(position, run);
+        }
+        for (place, lease) in page.leases {
+            let position = page_start.saturating_add(u64::from(place));
+            if !fits(subscription, position, lease.offset, lease.count) {
+                return Err(LoadError::contradiction(key));
+            }
+            subscription.ledger.leased = subscription.ledger.leased.saturating_add(lease.count);
+            subscription.deadlines.insert((lease.deadline, position));
+            subscription.leases.insert(position, lease);
+        }
+        Ok(())
+    }
+
+    /// Rebuilds what is derived from several kinds of rows, when all are there. `is_open`: whether a session is.
+    pub(crate) fn loaded(
+        &mut self,
+        now: Millis,
+        is_open: impl Fn(SessionId) -> bool,
+    ) -> Result<(), LoadError> {
+        self.link_bindings()?;
+        for subscription in self.subscriptions.values_mut() {
+            if !subscription.ledger.is_conserved() {
+                return Err(LoadError::contradiction(RowKey::Subscription(subscription.id)));
+            }
+            for (position, lease) in &subscription.leases {
+                match self.consumers.get_mut(&lease.consumer) {
+                    Some(holder) if holder.subscription == subscription.id => {
+                        holder.outstanding = holder.outstanding.saturating_add(lease.count);
+                        holder.leases.insert(*position);
+                    }
+                    _ if subscription.doomed => {}
+                    _ => return Err(LoadError::dangling(subscription.page(*position))),
+                }
+            }
+        }
+        for consumer in self.consumers.values() {
+            if !is_open(consumer.id.session) {
+                self.leaving.insert(consumer.id.session);
+                continue;
+            }
+            if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
+                subscription.consumers.insert(consumer.id);
+                if consumer.free() > 0 {
+                    subscription.free.insert(consumer.id);
+                }
+            }
+        }
+        self.schedule_all(now);
+        Ok(())
+    }
+
+    fn link_bindings(&mut self) -> Result<(), LoadError> {
+        for topic in self.topics.values() {
+            for (id, filters) in &topic.bindings {
+                let subscription = self.subscriptions.get_mut(id);
+                let subscription =
+                    subscription.ok_or_else(|| LoadError::dangling(RowKey::Topic(topic.id)))?;
+                subscription.topics.insert(topic.id);
+                subscription.bindings += u32::try_from(filters.len()).unwrap_or(u32::MAX);
+            }
+        }
+        Ok(())
+    }
+
+    fn schedule_all(&mut self, now: Millis) {
+        let subscriptions: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        subscriptions.into_iter().for_each(|id| self.schedule_subscription(id, now));
+        let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+        topics.into_iter().for_each(|id| self.schedule_topic(id, now));
+        let leaving: Vec<SessionId> = self.leaving.iter().copied().collect();
+        leaving.into_iter().for_each(|id| self.schedule(super::due::Due::Leave(id), now));
+    }
+}

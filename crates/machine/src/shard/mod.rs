@@ -1,0 +1,146 @@
+//! Topics, subscriptions and consumers of one group.
+
+mod check;
+mod consumer;
+mod context;
+mod due;
+mod grant;
+mod load;
+mod subscription;
+mod topic;
+mod view;
+
+pub use check::Violation;
+pub(crate) use consumer::Consumer;
+pub(crate) use context::Context;
+pub(crate) use subscription::{Lease, Ready, Subscription};
+pub(crate) use topic::{Block, Sweep, Topic};
+pub use view::{BindingView, BlockSlice, ConsumerView, SubscriptionView, TopicView};
+
+use crate::agenda::Agenda;
+use crate::applied::Effect;
+use due::Due;
+use quorate_types::{
+    ConsumerId, Reason, Refusal, SessionId, SubscriptionId, SubscriptionName, TopicId, TopicName,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state of a shard of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shard {
+    /// Deleted ones too, until the last of them is swept.
+    pub(crate) topics: BTreeMap<TopicId, Topic>,
+    pub(crate) topic_names: BTreeMap<TopicName, TopicId>,
+    pub(crate) last_topic: u64,
+    /// Deleted ones too, until they are emptied.
+    pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    pub(crate) subscription_names: BTreeMap<SubscriptionName, SubscriptionId>,
+    pub(crate) last_subscription: u64,
+    pub(crate) last_binding: u64,
+    pub(crate) consumers: BTreeMap<ConsumerId, Consumer>,
+    /// Entry → how many blocks of topics lie in it. Derived.
+    pub(crate) entries: BTreeMap<u64, u32>,
+    /// Deleted topics that are not swept yet. Derived.
+    doomed: BTreeSet<TopicId>,
+    /// Sessions that ended, whose consumers still hold leases. Derived.
+    leaving: BTreeSet<SessionId>,
+    /// Derived.
+    agenda: Agenda<Due>,
+}
+
+impl Shard {
+    pub(crate) fn topic_id(&self, name: &TopicName) -> Result<TopicId, Refusal> {
+        self.topic_names.get(name).copied().ok_or_else(|| {
+            Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
+        })
+    }
+
+    pub(crate) fn subscription_id(&self, name: &SubscriptionName) -> Result<SubscriptionId, Refusal> {
+        self.subscription_names.get(name).copied().ok_or_else(|| {
+            let text = format!("there is no subscription {name}: create it first");
+            Refusal::new(Reason::SubscriptionNotFound, text)
+        })
+    }
+
+    pub(crate) fn is_doomed(&self, topic: TopicId) -> bool {
+        self.doomed.contains(&topic)
+    }
+
+    /// A topic was deleted: it is swept out of the subscriptions, now and by ticks.
+    pub(crate) fn doom_topic(&mut self, id: TopicId, ctx: &mut Context<'_>) {
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.sweep = Some(Sweep::BEGIN);
+            self.doomed.insert(id);
+            ctx.touch_topic(id);
+            self.work(Due::Sweep(id), ctx);
+        }
+    }
+
+    /// A subscription has something to drop: it is done now and by ticks.
+    pub(crate) fn begin_emptying(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        ctx.touch_subscription(id);
+        self.work(Due::Empty(id), ctx);
+    }
+
+    /// A session ended: its consumers are closed at once, their leases return now and by ticks.
+    pub(crate) fn leave(&mut self, session: SessionId, why: &Refusal, ctx: &mut Context<'_>) {
+        for (id, consumer) in self.consumers.range(ConsumerId { session, number: 0 }..) {
+            if id.session != session {
+                break;
+            }
+            if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
+                subscription.consumers.remove(id);
+                subscription.free.remove(id);
+            }
+            ctx.forget(*id);
+            let close = Effect::CloseConsumer { node: consumer.node, consumer: *id, refusal: why.clone() };
+            ctx.effects.push(close);
+            self.leaving.insert(session);
+        }
+        self.work(Due::Leave(session), ctx);
+        self.schedule(Due::Leave(session), ctx.now);
+    }
+
+    /// Settled messages let go of their blocks.
+    pub(crate) fn release(&mut self, topic: TopicId, offset: u64, count: u64, ctx: &mut Context<'_>) {
+        if let Some(topic) = self.topics.get_mut(&topic) {
+            topic.release(offset, count, u32::MAX, ctx);
+        }
+    }
+
+    /// What every entry ends with: grants, retention, entries that nobody needs any more.
+    pub(crate) fn finish(&mut self, block: bool, ctx: &mut Context<'_>) {
+        for id in std::mem::take(&mut ctx.subscriptions) {
+            self.grant(id, ctx);
+            debug_assert!(self.subscriptions.get(&id).is_none_or(|s| s.ledger.is_conserved()));
+            self.schedule_subscription(id, ctx.now);
+        }
+        for id in std::mem::take(&mut ctx.topics) {
+            self.prune(id, ctx);
+            self.schedule_topic(id, ctx.now);
+        }
+        self.drop_blocks(block, ctx);
+    }
+
+    /// Only now: an operation may have added to an entry what another one took away from it.
+    fn drop_blocks(&mut self, block: bool, ctx: &mut Context<'_>) {
+        let mut dropped = BTreeSet::new();
+        if block && !self.entries.contains_key(&ctx.id.index) {
+            dropped.insert(ctx.id.index);
+        }
+        for index in std::mem::take(&mut ctx.freed) {
+            let Some(blocks) = self.entries.get_mut(&index) else { continue };
+            *blocks -= 1;
+            if *blocks == 0 {
+                self.entries.remove(&index);
+                dropped.insert(index);
+            }
+        }
+        ctx.effects.extend(dropped.into_iter().map(|index| Effect::DropBlock { index }));
+    }
+
+    /// Entries whose block is needed, in order.
+    pub(crate) fn live_blocks(&self) -> Vec<u64> {
+        self.entries.keys().copied().collect()
+    }
+}

@@ -1,0 +1,238 @@
+//! A subscription: runs of ready and leased messages over positions.
+//!
+//! Positions number the messages of a subscription in the order in which they were routed to it, over all its
+//! topics. A run is as long as it can be: ten million messages of a plain subscription that nobody consumes are
+//! one run.
+
+use super::context::Context;
+use crate::ledger::Ledger;
+use crate::op::SubscriptionConfig;
+use crate::rows::RowKey;
+use crate::rows::page::POSITIONS_PER_PAGE;
+use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Consecutive messages that wait for a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) topic: TopicId,
+    pub(crate) offset: u64,
+    pub(crate) count: u64,
+    /// How often they were sent already.
+    pub(crate) attempts: u32,
+}
+
+impl Ready {
+    fn goes_on_with(&self, next: &Self) -> bool {
+        self.topic == next.topic && self.attempts == next.attempts && self.offset + self.count == next.offset
+    }
+}
+
+/// Consecutive messages that one consumer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    pub(crate) topic: TopicId,
+    pub(crate) offset: u64,
+    pub(crate) count: u64,
+    pub(crate) attempt: u32,
+    pub(crate) consumer: ConsumerId,
+    pub(crate) deadline: Millis,
+    /// How many messages had been granted to the consumer before the first of these.
+    pub(crate) granted_before: u64,
+}
+
+impl Lease {
+    /// The part of it from its `from`-th message on, `count` of them.
+    fn part(&self, from: u64, count: u64) -> Self {
+        Self { offset: self.offset + from, granted_before: self.granted_before + from, count, ..*self }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) id: SubscriptionId,
+    pub(crate) name: SubscriptionName,
+    pub(crate) config: SubscriptionConfig,
+    pub(crate) ledger: Ledger,
+    pub(crate) next_position: u64,
+    /// Deleted, but not yet emptied.
+    pub(crate) doomed: bool,
+    /// A purge goes on below this position; 0 when there is none.
+    pub(crate) purge_below: u64,
+    /// The consumer that was served last.
+    pub(crate) served: Option<ConsumerId>,
+    /// By first position.
+    pub(crate) ready: BTreeMap<u64, Ready>,
+    /// By first position.
+    pub(crate) leases: BTreeMap<u64, Lease>,
+    /// Of `leases`. Derived.
+    pub(crate) deadlines: BTreeSet<(Millis, u64)>,
+    /// Attached, and not leaving. Derived.
+    pub(crate) consumers: BTreeSet<ConsumerId>,
+    /// Those of `consumers` with credit left. Derived.
+    pub(crate) free: BTreeSet<ConsumerId>,
+    /// Topics that are bound to it. Derived.
+    pub(crate) topics: BTreeSet<TopicId>,
+    /// Bindings of all of them. Derived.
+    pub(crate) bindings: u32,
+}
+
+impl Subscription {
+    pub(crate) fn new(id: SubscriptionId, name: SubscriptionName, config: SubscriptionConfig) -> Self {
+        Self {
+            id,
+            name,
+            config,
+            ledger: Ledger::default(),
+            next_position: 0,
+            doomed: false,
+            purge_below: 0,
+            served: None,
+            ready: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            consumers: BTreeSet::new(),
+            free: BTreeSet::new(),
+            topics: BTreeSet::new(),
+            bindings: 0,
+        }
+    }
+
+    pub(crate) fn page(&self, position: u64) -> RowKey {
+        RowKey::Page(self.id, position / POSITIONS_PER_PAGE)
+    }
+
+    /// New messages, after all others.
+    pub(crate) fn route(&mut self, topic: TopicId, offset: u64, count: u64, ctx: &mut Context<'_>) {
+        let position = self.next_position;
+        self.next_position += count;
+        self.ledger.routed += count;
+        self.put_ready(position, Ready { topic, offset, count, attempts: 0 }, ctx);
+        ctx.touch_subscription(self.id);
+    }
+
+    /// Puts messages into the queue at their positions, joined with their neighbours where these go on alike.
+    fn put_ready(&mut self, position: u64, mut run: Ready, ctx: &mut Context<'_>) {
+        self.ledger.ready += run.count;
+        let after = position + run.count;
+        if let Some(next) = self.ready.get(&after).copied()
+            && run.goes_on_with(&next)
+        {
+            self.ready.remove(&after);
+            ctx.touch(self.page(after));
+            run.count += next.count;
+        }
+        if let Some((&before, previous)) = self.ready.range_mut(..position).next_back()
+            && before + previous.count == position
+            && previous.goes_on_with(&run)
+        {
+            previous.count += run.count;
+            ctx.touch(self.page(before));
+            return;
+        }
+        self.ready.insert(position, run);
+        ctx.touch(self.page(position));
+    }
+
+    /// Takes the first `count` messages of the run at `position` out of the queue.
+    pub(crate) fn cut_ready(&mut self, position: u64, count: u64, ctx: &mut Context<'_>) -> Option<Ready> {
+        let run = self.ready.remove(&position)?;
+        let count = count.min(run.count);
+        ctx.touch(self.page(position));
+        if count < run.count {
+            let rest = Ready { offset: run.offset + count, count: run.count - count, ..run };
+            self.ready.insert(position + count, rest);
+            ctx.touch(self.page(position + count));
+        }
+        self.ledger.ready -= count;
+        Some(Ready { count, ..run })
+    }
+
+    pub(crate) fn put_lease(&mut self, position: u64, lease: Lease, ctx: &mut Context<'_>) {
+        self.deadlines.insert((lease.deadline, position));
+        self.ledger.leased += lease.count;
+        self.leases.insert(position, lease);
+        ctx.touch(self.page(position));
+    }
+
+    pub(crate) fn remove_lease(&mut self, position: u64, ctx: &mut Context<'_>) -> Option<Lease> {
+        let lease = self.leases.remove(&position)?;
+        self.deadlines.remove(&(lease.deadline, position));
+        self.ledger.leased -= lease.count;
+        ctx.touch(self.page(position));
+        Some(lease)
+    }
+
+    /// Takes the part of the lease at `position` that lies in `first..=last` out of the table. What sticks out
+    /// of the range stays leased.
+    pub(crate) fn take_lease(
+        &mut self,
+        position: u64,
+        (first, last): (u64, u64),
+        ctx: &mut Context<'_>,
+    ) -> Option<Taken> {
+        let held = self.leases.get(&position)?;
+        let held_end = position + held.count;
+        let (begin, end) = (first.max(position), last.saturating_add(1).min(held_end));
+        if begin >= end {
+            return None;
+        }
+        let lease = self.remove_lease(position, ctx)?;
+        if begin > position {
+            self.put_lease(position, lease.part(0, begin - position), ctx);
+        }
+        if end < held_end {
+            self.put_lease(end, lease.part(end - position, held_end - end), ctx);
+        }
+        Some(Taken {
+            position: begin,
+            lease: lease.part(begin - position, end - begin),
+            gone: (begin == position).then_some(position),
+            begun: (end < held_end).then_some(end),
+        })
+    }
+
+    /// The messages of an ended lease return to their positions; the first `sent` of them had an attempt.
+    pub(crate) fn give_back(&mut self, position: u64, lease: &Lease, sent: u64, ctx: &mut Context<'_>) {
+        let sent = sent.min(lease.count);
+        let part = |from: u64, count: u64, attempts: u32| Ready {
+            topic: lease.topic,
+            offset: lease.offset + from,
+            count,
+            attempts,
+        };
+        if sent > 0 {
+            self.ledger.redelivered += sent;
+            self.put_ready(position, part(0, sent, lease.attempt), ctx);
+        }
+        if sent < lease.count {
+            let unsent = part(sent, lease.count - sent, lease.attempt.saturating_sub(1));
+            self.put_ready(position + sent, unsent, ctx);
+        }
+        ctx.touch_subscription(self.id);
+    }
+
+    /// The oldest position that is not settled.
+    pub(crate) fn oldest_unsettled(&self) -> Option<u64> {
+        self.next_run(0)
+    }
+
+    /// The first run or lease that begins at `position` or after it.
+    pub(crate) fn next_run(&self, position: u64) -> Option<u64> {
+        let ready = self.ready.range(position..).next().map(|(p, _)| *p);
+        let leased = self.leases.range(position..).next().map(|(p, _)| *p);
+        [ready, leased].into_iter().flatten().min()
+    }
+}
+
+/// What [`Subscription::take_lease`] took.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) position: u64,
+    pub(crate) lease: Lease,
+    /// Where no lease begins any more.
+    pub(crate) gone: Option<u64>,
+    /// Where one begins that did not before.
+    pub(crate) begun: Option<u64>,
+}

@@ -1,0 +1,258 @@
+//! A topic: a dense sequence of offsets over blocks that live as long as somebody needs them.
+
+use super::context::Context;
+use crate::op::TopicConfig;
+use crate::rows::RowKey;
+use quorate_types::{Filter, Millis, SubscriptionId, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Messages of one topic that lie together in one entry's block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Block {
+    /// Index of the entry.
+    pub(crate) index: u64,
+    /// Byte position of the first fragment in the entry's block.
+    pub(crate) fragment: u32,
+    pub(crate) count: u32,
+    pub(crate) bytes: u32,
+    /// Bytes that were ever appended to the topic before it.
+    pub(crate) begin: u64,
+    pub(crate) stamp: Millis,
+    /// Pairs of a message and a subscription that has not settled it.
+    pub(crate) live: u64,
+}
+
+/// How far a deleted topic's messages are taken out of the subscriptions: everything before this is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sweep {
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) position: u64,
+}
+
+impl Sweep {
+    pub(crate) const BEGIN: Self = Self { subscription: SubscriptionId::new(0), position: 0 };
+    pub(crate) const END: Self = Self { subscription: SubscriptionId::new(u64::MAX), position: 0 };
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) name: TopicName,
+    pub(crate) config: TopicConfig,
+    pub(crate) next_offset: u64,
+    /// Bytes ever appended.
+    pub(crate) appended: u64,
+    /// Messages that no subscription matched and no retention kept.
+    pub(crate) unrouted: u64,
+    /// Deleted, and being taken out of the subscriptions.
+    pub(crate) sweep: Option<Sweep>,
+    /// Filters to each subscription, with the number of the binding.
+    pub(crate) bindings: BTreeMap<SubscriptionId, BTreeMap<Filter, u64>>,
+    /// By first offset. There may be holes where blocks are gone.
+    pub(crate) blocks: BTreeMap<u64, Block>,
+    /// First offsets of blocks with nothing live, kept by retention alone. Derived.
+    pub(crate) settled: BTreeSet<u64>,
+    /// Of all blocks. Derived.
+    pub(crate) bytes: u64,
+    /// In all blocks. Derived.
+    pub(crate) messages: u64,
+}
+
+impl Topic {
+    pub(crate) fn new(id: TopicId, name: TopicName, config: TopicConfig) -> Self {
+        Self {
+            id,
+            name,
+            config,
+            next_offset: 0,
+            appended: 0,
+            unrouted: 0,
+            sweep: None,
+            bindings: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            bytes: 0,
+            messages: 0,
+        }
+    }
+
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    pub(crate) fn is_retained(&self) -> bool {
+        !self.is_doomed() && (self.config.retention_age.is_some() || self.config.retention_bytes.is_some())
+    }
+
+    /// Adds a block, or lengthens the newest one when this fragment follows it in the same entry. Says whether
+    /// it was added.
+    pub(crate) fn append(&mut self, first: u64, mut block: Block, dirty: &mut BTreeSet<RowKey>) -> bool {
+        block.begin = self.appended;
+        let bytes = u64::from(block.bytes);
+        (self.appended, self.bytes) = (self.appended + bytes, self.bytes + bytes);
+        self.messages += u64::from(block.count);
+        if let Some((&start, last)) = self.blocks.iter_mut().next_back()
+            && last.index == block.index
+            && last.fragment.checked_add(last.bytes) == Some(block.fragment)
+            && start + u64::from(last.count) == first
+            && let Some(count) = last.count.checked_add(block.count)
+        {
+            (last.count, last.bytes, last.live) = (count, last.bytes + block.bytes, last.live + block.live);
+            if last.live > 0 {
+                self.settled.remove(&start);
+            }
+            dirty.insert(RowKey::Block(self.id, start));
+            return false;
+        }
+        if block.live == 0 {
+            self.settled.insert(first);
+        }
+        self.blocks.insert(first, block);
+        dirty.insert(RowKey::Block(self.id, first));
+        true
+    }
+
+    /// The blocks that hold messages of `offset .. end`, from the one with `offset`.
+    fn first_block(&self, offset: u64) -> u64 {
+        let before = self.blocks.range(..=offset).next_back();
+        before.filter(|(first, b)| *first + u64::from(b.count) > offset).map_or(offset, |(first, _)| *first)
+    }
+
+    /// `count` messages from `offset` on are settled by one subscription: all of them, or as many as lie in the
+    /// first `blocks_max` blocks. Answers how many messages and how many blocks that were.
+    pub(crate) fn release(
+        &mut self,
+        offset: u64,
+        count: u64,
+        blocks_max: u32,
+        ctx: &mut Context<'_>,
+    ) -> (u64, u32) {
+        let end = offset.saturating_add(count);
+        let (mut done, mut visited) = (count, 0);
+        let mut emptied = Vec::new();
+        for (&first, block) in self.blocks.range_mut(self.first_block(offset)..end) {
+            let begin = offset.max(first);
+            if visited == blocks_max {
+                done = begin - offset;
+                break;
+            }
+            visited += 1;
+            let overlap = end.min(first + u64::from(block.count)) - begin;
+            block.live = block.live.saturating_sub(overlap);
+            ctx.touch(RowKey::Block(self.id, first));
+            if block.live == 0 {
+                emptied.push(first);
+            }
+        }
+        for first in emptied {
+            if self.is_retained() || self.is_doomed() {
+                self.settled.insert(first);
+                ctx.topics.insert(self.id);
+            } else {
+                self.remove(first, ctx);
+            }
+        }
+        (done, visited)
+    }
+
+    /// Drops settled blocks that retention does not keep any more, oldest first, within the budget.
+    pub(crate) fn prune(&mut self, ctx: &mut Context<'_>) {
+        while let Some(first) = self.prunable(ctx.now) {
+            if !ctx.spend() {
+                return;
+            }
+            self.settled.remove(&first);
+            self.remove(first, ctx);
+        }
+    }
+
+    /// The oldest settled block, if nothing holds it at `now`. While it is held so are all newer ones: they are
+    /// younger, and fewer bytes follow them.
+    fn prunable(&self, now: Millis) -> Option<u64> {
+        let first = *self.settled.first()?;
+        let block = self.blocks.get(&first)?;
+        let aged = self.config.retention_age.is_none_or(|age| block.stamp.after(age) <= now);
+        ((aged && !self.held_by_size(block)) || self.is_doomed()).then_some(first)
+    }
+
+    fn held_by_size(&self, block: &Block) -> bool {
+        self.config.retention_bytes.is_some_and(|max| self.appended.saturating_sub(block.begin) <= max)
+    }
+
+    /// When [`Self::prune`] has work; 0 for at once. A block that is held by size is let go by a publish.
+    pub(crate) fn prune_due(&self, now: Millis) -> Option<Millis> {
+        if self.prunable(now).is_some() {
+            return Some(Millis::new(0));
+        }
+        let block = self.blocks.get(self.settled.first()?).filter(|block| !self.held_by_size(block))?;
+        self.config.retention_age.map(|age| block.stamp.after(age))
+    }
+
+    fn remove(&mut self, first: u64, ctx: &mut Context<'_>) {
+        if let Some(block) = self.blocks.remove(&first) {
+            self.bytes -= u64::from(block.bytes);
+            self.messages -= u64::from(block.count);
+            ctx.touch(RowKey::Block(self.id, first));
+            ctx.freed.push(block.index);
+        }
+    }
+
+    /// The kept blocks with messages of `offset .. end`.
+    pub(crate) fn blocks_of(&self, offset: u64, end: u64) -> impl Iterator<Item = (u64, &Block)> {
+        let from = self.first_block(offset);
+        self.blocks.range(from..end.max(from)).map(|(first, block)| (*first, block))
+    }
+
+    /// The oldest offset that is kept; `next_offset` when nothing is.
+    pub(crate) fn first_offset(&self) -> u64 {
+        self.blocks.first_key_value().map_or(self.next_offset, |(first, _)| *first)
+    }
+
+    /// The first kept offset that was stamped at `time` or later. Stamps never fall, so halving finds it.
+    pub(crate) fn offset_at(&self, time: Millis) -> u64 {
+        let (mut low, mut high) = (self.first_offset(), self.next_offset);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.blocks.range(self.first_block(middle)..).next() {
+                Some((first, block)) if block.stamp < time => low = first + u64::from(block.count),
+                _ => high = middle,
+            }
+        }
+        self.blocks.range(self.first_block(low)..).next().map_or(self.next_offset, |(first, _)| *first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(blocks: &[(u64, u32, u64)]) -> Topic {
+        let mut topic = Topic::new(TopicId::new(1), TopicName::parse("t").unwrap(), TopicConfig::default());
+        for &(first, count, stamp) in blocks {
+            let stamp = Millis::new(stamp);
+            let block = Block { index: first, fragment: 0, count, bytes: 1, begin: 0, stamp, live: 1 };
+            topic.append(first, block, &mut BTreeSet::new());
+            topic.next_offset = first + u64::from(count);
+        }
+        topic
+    }
+
+    #[test]
+    fn a_time_finds_its_first_kept_offset_over_holes() {
+        let topic = topic(&[(2, 3, 10), (5, 1, 20), (9, 4, 20), (20, 1, 30)]);
+        let at = |time| topic.offset_at(Millis::new(time));
+        assert_eq!([at(0), at(10), at(11), at(20), at(21), at(30), at(31)], [2, 2, 5, 5, 20, 20, 21]);
+        assert_eq!(self::topic(&[]).offset_at(Millis::new(5)), 0);
+    }
+
+    #[test]
+    fn an_offset_in_a_hole_finds_the_next_block() {
+        let topic = topic(&[(2, 3, 10), (9, 4, 20)]);
+        let found = |from, to| topic.blocks_of(from, to).map(|(first, _)| first).collect::<Vec<_>>();
+        assert_eq!(found(0, 100), [2, 9]);
+        assert_eq!(found(4, 9), [2]);
+        assert_eq!(found(5, 9), [] as [u64; 0]);
+        assert_eq!(found(6, 10), [9]);
+    }
+}

@@ -1,0 +1,222 @@
+//! What others may see of a shard.
+
+use super::{Block, Consumer, Shard, Subscription, Topic};
+use crate::applied::LeaseRun;
+use crate::ledger::Ledger;
+use crate::op::{SubscriptionConfig, TopicConfig};
+use quorate_types::{
+    ConsumerId, Filter, Millis, NodeId, SubscriptionId, SubscriptionName, TopicId, TopicName,
+};
+use std::collections::BTreeMap;
+
+/// Topic + filter → subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingView {
+    /// From this topic
+    pub topic: TopicName,
+    /// to this subscription
+    pub subscription: SubscriptionName,
+    /// where this matches.
+    pub filter: Filter,
+}
+
+/// A topic at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicView {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// Its settings.
+    pub config: TopicConfig,
+    /// Oldest offset that is kept; `next_offset` when nothing is.
+    pub first_offset: u64,
+    /// How many messages were ever published.
+    pub next_offset: u64,
+    /// Messages in blocks that are kept.
+    pub messages: u64,
+    /// Bytes of blocks that are kept.
+    pub bytes: u64,
+    /// Messages that no binding matched and no retention kept.
+    pub unrouted: u64,
+    /// From it, in order of subscription and filter.
+    pub bindings: Vec<BindingView>,
+}
+
+/// A subscription at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionView {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Its name.
+    pub name: SubscriptionName,
+    /// Its settings.
+    pub config: SubscriptionConfig,
+    /// Attached now.
+    pub consumers: u32,
+    /// Where its messages are.
+    pub ledger: Ledger,
+    /// Position of the oldest message that is not settled.
+    pub oldest_unsettled: Option<u64>,
+    /// To it, in order of topic and filter.
+    pub bindings: Vec<BindingView>,
+}
+
+/// A consumer at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerView {
+    /// Which one.
+    pub consumer: ConsumerId,
+    /// Where.
+    pub subscription: SubscriptionId,
+    /// The same by name.
+    pub subscription_name: SubscriptionName,
+    /// How many messages it may hold.
+    pub credit: u32,
+    /// How many it holds.
+    pub outstanding: u64,
+}
+
+/// Where some messages of a topic lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSlice {
+    /// Index of the entry.
+    pub index: u64,
+    /// Byte position of the first fragment in the entry's block.
+    pub fragment: u32,
+    /// The first message, counted from the beginning of that fragment.
+    pub slot: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// How many.
+    pub count: u32,
+    /// When the entry was stamped.
+    pub stamp: Millis,
+}
+
+impl Shard {
+    /// A topic by its name.
+    #[must_use]
+    pub fn topic(&self, name: &TopicName) -> Option<TopicView> {
+        self.topic_names.get(name).and_then(|id| self.topics.get(id)).map(|t| self.view_topic(t))
+    }
+
+    /// The name of a topic that is there or is being deleted.
+    #[must_use]
+    pub fn topic_name(&self, id: TopicId) -> Option<&TopicName> {
+        self.topics.get(&id).map(|t| &t.name)
+    }
+
+    /// All topics, by name.
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicView> {
+        let topics = self.topic_names.values().filter_map(|id| self.topics.get(id));
+        topics.map(|t| self.view_topic(t)).collect()
+    }
+
+    /// A subscription by its name.
+    #[must_use]
+    pub fn subscription(&self, name: &SubscriptionName) -> Option<SubscriptionView> {
+        let id = self.subscription_names.get(name)?;
+        self.subscriptions.get(id).map(|s| self.view_subscription(s))
+    }
+
+    /// All subscriptions, by name.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
+        let all = self.subscription_names.values().filter_map(|id| self.subscriptions.get(id));
+        all.map(|s| self.view_subscription(s)).collect()
+    }
+
+    /// Where the messages `offset .. offset + count` lie, as far as they are kept, in order of offset.
+    #[must_use]
+    pub fn locate(&self, topic: TopicId, offset: u64, count: u64) -> Vec<BlockSlice> {
+        let Some(topic) = self.topics.get(&topic) else { return Vec::new() };
+        let end = offset.saturating_add(count);
+        let slice = |(first, block): (u64, &Block)| {
+            let begin = offset.max(first);
+            let count = end.min(first + u64::from(block.count)).checked_sub(begin)?;
+            Some(BlockSlice {
+                index: block.index,
+                fragment: block.fragment,
+                slot: u32::try_from(begin - first).ok()?,
+                offset: begin,
+                count: u32::try_from(count).ok().filter(|c| *c > 0)?,
+                stamp: block.stamp,
+            })
+        };
+        topic.blocks_of(offset, end).filter_map(slice).collect()
+    }
+
+    /// The first kept offset that was stamped at `time` or later; the next offset when there is none.
+    #[must_use]
+    pub fn offset_at(&self, topic: TopicId, time: Millis) -> u64 {
+        self.topics.get(&topic).map_or(0, |topic| topic.offset_at(time))
+    }
+
+    /// The consumers that are attached to a node, in order. Those of an ended session are not.
+    #[must_use]
+    pub fn consumers_of(&self, node: NodeId) -> Vec<ConsumerView> {
+        let here = self.consumers.values().filter(|c| c.node == node);
+        let view = |c: &Consumer| {
+            let subscription = self.subscriptions.get(&c.subscription)?;
+            subscription.consumers.contains(&c.id).then(|| ConsumerView {
+                consumer: c.id,
+                subscription: c.subscription,
+                subscription_name: subscription.name.clone(),
+                credit: c.credit,
+                outstanding: c.outstanding,
+            })
+        };
+        here.filter_map(view).collect()
+    }
+
+    /// What a consumer holds, in order of position.
+    #[must_use]
+    pub fn leases_of(&self, consumer: ConsumerId) -> Vec<LeaseRun> {
+        let Some(consumer) = self.consumers.get(&consumer) else { return Vec::new() };
+        let Some(subscription) = self.subscriptions.get(&consumer.subscription) else { return Vec::new() };
+        let lease = |p: &u64| subscription.leases.get(p).map(|l| l.run(*p));
+        consumer.leases.iter().filter_map(lease).collect()
+    }
+
+    fn view_topic(&self, topic: &Topic) -> TopicView {
+        let filters = topic.bindings.iter().flat_map(|(s, filters)| filters.keys().map(move |f| (s, f)));
+        let binding = |(id, filter): (&SubscriptionId, &Filter)| {
+            let subscription = self.subscriptions.get(id)?.name.clone();
+            Some(BindingView { topic: topic.name.clone(), subscription, filter: filter.clone() })
+        };
+        TopicView {
+            id: topic.id,
+            name: topic.name.clone(),
+            config: topic.config.clone(),
+            first_offset: topic.first_offset(),
+            next_offset: topic.next_offset,
+            messages: topic.messages,
+            bytes: topic.bytes,
+            unrouted: topic.unrouted,
+            bindings: filters.filter_map(binding).collect(),
+        }
+    }
+
+    fn view_subscription(&self, subscription: &Subscription) -> SubscriptionView {
+        let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
+        let bindings = topics.filter(|topic| !topic.is_doomed()).flat_map(|topic| {
+            let filters = topic.bindings.get(&subscription.id).into_iter().flat_map(BTreeMap::keys);
+            filters.map(|filter| BindingView {
+                topic: topic.name.clone(),
+                subscription: subscription.name.clone(),
+                filter: filter.clone(),
+            })
+        });
+        SubscriptionView {
+            id: subscription.id,
+            name: subscription.name.clone(),
+            config: subscription.config.clone(),
+            consumers: u32::try_from(subscription.consumers.len()).unwrap_or(u32::MAX),
+            ledger: subscription.ledger,
+            oldest_unsettled: subscription.oldest_unsettled(),
+            bindings: bindings.collect(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Large work: an entry does a bounded part of it, the rest goes on by ticks, and every rule holds in between
+//! (DESIGN §6.8).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Driver, bind, positions, sub, topic};
+use quorate_machine::{Answer, Effect, Op, SubscriptionConfig, Verdict};
+use quorate_types::{ConsumerId, SessionId};
+use std::time::Duration;
+
+/// More than one entry may touch.
+const MANY: u64 = 12_000;
+
+/// Messages of two topics, by turns.
+const INTERLEAVED: u64 = 500;
+const LEASE_MS: u64 = 10_000;
+
+/// A topic `t` and a subscription `s` that is bound to it.
+fn plain() -> (Driver, SessionId) {
+    let (mut driver, session) = Driver::shard();
+    driver.topic(session, "t");
+    let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
+    driver.done(session, Op::CreateSubscription { subscription: sub("s"), config });
+    driver.done(session, bind("t", "s", "a"));
+    (driver, session)
+}
+
+/// Ticks until nothing is due; after each of them every rule holds. Says how many it took.
+fn finish(driver: &mut Driver) -> (usize, Vec<Effect>) {
+    let mut effects = Vec::new();
+    for ticks in 0..1_000 {
+        if driver.machine.next_due().is_none_or(|at| at.get() > driver.time) {
+            return (ticks, effects);
+        }
+        effects.extend(driver.lead(Op::Tick).1);
+        driver.check();
+    }
+    panic!("ticks do not finish what is due");
+}
+
+/// `MANY` messages for `s`, each of them a run of its own: between any two of them lies one that is not routed.
+fn scattered(driver: &mut Driver, session: SessionId, topic: &str) {
+    let runs: Vec<(&str, u32)> = (0..MANY / 4).flat_map(|_| [("a", 1), ("b", 1)]).collect();
+    (0..4).for_each(|_| drop(driver.publish(session, topic, &runs)));
+}
+
+/// `MANY` messages, each of them a lease of its own.
+fn many_leases(driver: &mut Driver, session: SessionId) -> [ConsumerId; 2] {
+    let consumers = [1, 2].map(|number| driver.attach(session, number, "s", 10_000).0);
+    scattered(driver, session, "t");
+    driver.check();
+    consumers
+}
+
+#[test]
+fn leases_that_time_out_together_are_all_delivered_again() {
+    let (mut driver, session) = plain();
+    many_leases(&mut driver, session);
+    driver.time += LEASE_MS;
+    finish(&mut driver);
+    let ledger = driver.subscription("s").ledger;
+    assert_eq!((ledger.redelivered, ledger.leased, ledger.ready), (MANY, MANY, 0));
+}
+
+#[test]
+fn a_node_that_expires_with_many_leases_returns_them_all() {
+    let (mut driver, session) = plain();
+    many_leases(&mut driver, session);
+    let (reply, _) = driver.lead(Op::ExpireNode { session });
+    assert_eq!(reply, Ok(Answer::Done));
+    driver.check();
+    finish(&mut driver);
+    let session = driver.hello(1, 2);
+    let ledger = driver.subscription("s").ledger;
+    assert_eq!((ledger.ready, ledger.leased, ledger.redelivered), (MANY, 0, MANY));
+    let mut all = Vec::new();
+    for number in [3, 4] {
+        let (consumer, effects) = driver.attach(session, number, "s", 10_000);
+        all.extend(positions(&effects, consumer));
+    }
+    assert_eq!(all, (0..MANY).map(|p| (p, 2)).collect::<Vec<_>>());
+    driver.check();
+}
+
+#[test]
+fn a_deleted_subscription_with_many_leases_is_emptied_and_its_blocks_are_dropped() {
+    let (mut driver, session) = plain();
+    many_leases(&mut driver, session);
+    driver.done(session, Op::DeleteSubscription { subscription: sub("s") });
+    driver.check();
+    finish(&mut driver);
+    assert_eq!(driver.machine.live_blocks(), Vec::<u64>::new());
+    driver.bound(session, "s", "t", "#");
+    assert_eq!(driver.subscription("s").ledger.routed, 0);
+}
+
+#[test]
+fn a_deleted_topic_is_swept_from_between_the_messages_of_another() {
+    let (mut driver, session) = plain();
+    driver.topic(session, "u");
+    driver.done(session, bind("u", "s", "#"));
+    for _ in 0..INTERLEAVED {
+        let steps =
+            [driver.publish_step(session, "t", &[("a", 1)]), driver.publish_step(session, "u", &[("a", 1)])];
+        driver.apply(&steps);
+    }
+    driver.done(session, Op::DeleteTopic { topic: topic("t") });
+    driver.check();
+    finish(&mut driver);
+    let ledger = driver.subscription("s").ledger;
+    assert_eq!((ledger.ready, ledger.purged), (INTERLEAVED, INTERLEAVED));
+}
+
+#[test]
+fn what_was_purged_or_deleted_is_not_handed_out_while_the_work_goes_on() {
+    let (mut driver, session) = plain();
+    driver.topic(session, "u");
+    driver.done(session, bind("u", "s", "a"));
+    scattered(&mut driver, session, "u");
+    driver.done(session, Op::Purge { subscription: sub("s") });
+    assert_ne!(driver.subscription("s").ledger.ready, 0, "the purge goes on");
+    driver.publish(session, "u", &[("a", 1)]);
+    let (first, effects) = driver.attach(session, 1, "s", 10);
+    let mut got = positions(&effects, first);
+    got.extend(positions(&finish(&mut driver).1, first));
+    assert_eq!(got, [(MANY, 1)], "only what was published after the purge");
+    driver.settle(first, MANY, MANY, 1, Verdict::Ack);
+    driver.done(session, Op::Detach { consumer: first, written: 1 });
+
+    scattered(&mut driver, session, "u");
+    driver.publish(session, "t", &[("a", 1)]);
+    driver.done(session, Op::DeleteTopic { topic: topic("u") });
+    assert!(driver.subscription("s").ledger.ready > 1, "the sweep goes on");
+    let (second, effects) = driver.attach(session, 2, "s", 10);
+    let mut got = positions(&effects, second);
+    got.extend(positions(&finish(&mut driver).1, second));
+    assert_eq!(got, [(2 * MANY + 1, 1)], "only what is of a topic that is still there");
+    driver.check();
+}
+
+#[test]
+fn a_large_purge_adds_up_and_spares_what_is_returned_later() {
+    let (mut driver, session) = plain();
+    (0..3).for_each(|_| drop(driver.publish(session, "t", &[("a", 10_000)])));
+    let (consumer, _) = driver.attach(session, 1, "s", 5);
+    let (reply, _) = driver.run(session, Op::Purge { subscription: sub("s") });
+    assert!(matches!(reply, Ok(Answer::Purged { .. })));
+    finish(&mut driver);
+    let ledger = driver.subscription("s").ledger;
+    assert_eq!((ledger.ready, ledger.leased, ledger.purged), (0, 5, 29_995));
+    let (result, effects) = driver.settle(consumer, 0, 4, 1, Verdict::Nack);
+    assert_eq!(result.settled, 5);
+    assert_eq!(positions(&effects, consumer), (0..5).map(|p| (p, 2)).collect::<Vec<_>>());
+    driver.check();
+}
+
+#[test]
+fn one_settle_of_many_leases_settles_each_once() {
+    let (mut driver, session) = plain();
+    let [first, second] = many_leases(&mut driver, session);
+    let mut settled = 0;
+    for consumer in [first, second, first] {
+        settled += driver.settle(consumer, 0, u64::MAX, 1, Verdict::Ack).0.settled;
+    }
+    assert_eq!(settled, MANY);
+    assert_eq!(driver.machine.live_blocks(), Vec::<u64>::new());
+    driver.check();
+}

@@ -1,0 +1,302 @@
+//! A machine with its log, its clock and its conversations: what every test of this crate drives.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use bytes::{Bytes, BytesMut};
+use quorate_machine::block::FragmentBuilder;
+use quorate_machine::{
+    Answer, Applied, Batch, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish, PublishRun, Reply,
+    SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
+};
+use quorate_types::{
+    BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
+    SubscriptionName, TopicName,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The group of the shard under test.
+pub const SHARD: GroupId = GroupId::new(1);
+
+/// Bytes of every message.
+pub const BODY: &[u8] = b"0123456789";
+
+/// One operation on its way into an entry, with its fragment of the block.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub envelope: Envelope,
+    pub fragment: Bytes,
+}
+
+/// A machine, everything that was applied to it, and the next number of each conversation.
+pub struct Driver {
+    pub machine: Machine,
+    pub log: Vec<(LogId, Batch)>,
+    /// Milliseconds; stamps of coming entries.
+    pub time: u64,
+    pub term: u64,
+    numbers: BTreeMap<SessionId, u64>,
+    /// Entries that carried a block, and those that were dropped.
+    pub written: BTreeSet<u64>,
+    pub dropped: BTreeSet<u64>,
+}
+
+impl Driver {
+    pub fn new(group: GroupId) -> Self {
+        Self::with_limits(group, Limits::default())
+    }
+
+    pub fn with_limits(group: GroupId, limits: Limits) -> Self {
+        Self {
+            machine: Machine::with_limits(group, limits),
+            log: Vec::new(),
+            time: 1_000,
+            term: 1,
+            numbers: BTreeMap::new(),
+            written: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+        }
+    }
+
+    /// A shard with a session of node 1 that asks for things.
+    pub fn shard() -> (Self, SessionId) {
+        let mut driver = Self::new(SHARD);
+        let session = driver.hello(1, 1);
+        (driver, session)
+    }
+
+    /// Applies one entry.
+    pub fn apply(&mut self, steps: &[Step]) -> Applied {
+        let mut block = BytesMut::new();
+        steps.iter().for_each(|s| block.extend_from_slice(&s.fragment));
+        let ops = steps.iter().map(|s| s.envelope.clone()).collect();
+        self.apply_batch(Batch { stamp: Millis::new(self.time), ops, block: block.freeze() })
+    }
+
+    pub fn apply_batch(&mut self, batch: Batch) -> Applied {
+        let id = LogId { term: self.term, index: self.log.len() as u64 };
+        let applied = self.machine.apply(id, &batch);
+        assert_eq!(applied.replies.len(), batch.ops.len(), "one reply per operation");
+        if !batch.block.is_empty() {
+            self.written.insert(id.index);
+        }
+        for effect in &applied.effects {
+            if let Effect::DropBlock { index } = effect {
+                assert!(self.dropped.insert(*index), "block {index} was dropped twice");
+            }
+        }
+        self.log.push((id, batch));
+        applied
+    }
+
+    /// The next operation of a session.
+    pub fn step(&mut self, session: SessionId, op: Op) -> Step {
+        let sequence = self.numbers.entry(session).or_default();
+        *sequence += 1;
+        Step {
+            envelope: Envelope { origin: Origin::Session { session, sequence: *sequence }, op },
+            fragment: Bytes::new(),
+        }
+    }
+
+    /// The next publish of a session: (subject, count) runs.
+    pub fn publish_step(&mut self, session: SessionId, topic: &str, runs: &[(&str, u32)]) -> Step {
+        let (publish, fragment) = publish(topic, runs);
+        let step = self.step(session, Op::Publish(publish));
+        Step { fragment, ..step }
+    }
+
+    /// The number of a session's last operation.
+    pub fn last_number(&self, session: SessionId) -> u64 {
+        self.numbers.get(&session).copied().unwrap_or_default()
+    }
+
+    /// One entry with one operation of a session.
+    pub fn run(&mut self, session: SessionId, op: Op) -> (Reply, Vec<Effect>) {
+        let step = self.step(session, op);
+        self.run_step(&step)
+    }
+
+    pub fn run_step(&mut self, step: &Step) -> (Reply, Vec<Effect>) {
+        let mut applied = self.apply(std::slice::from_ref(step));
+        (applied.replies.remove(0), applied.effects)
+    }
+
+    /// One entry with one operation of the leader.
+    pub fn lead(&mut self, op: Op) -> (Reply, Vec<Effect>) {
+        self.run_step(&Step { envelope: Envelope { origin: Origin::Leader, op }, fragment: Bytes::new() })
+    }
+
+    /// An operation that must be done.
+    pub fn done(&mut self, session: SessionId, op: Op) -> Vec<Effect> {
+        let (reply, effects) = self.run(session, op);
+        reply.unwrap_or_else(|refusal| panic!("refused: {refusal}"));
+        effects
+    }
+
+    pub fn hello(&mut self, node: u64, boot: u64) -> SessionId {
+        opened(&self.lead(Op::Hello { node: NodeId::new(node), boot: BootId::new(boot) }).0)
+    }
+
+    /// Lets time pass and acts on what is due, until nothing more is due.
+    pub fn pass(&mut self, ms: u64) -> Vec<Effect> {
+        self.time += ms;
+        let mut effects = self.lead(Op::Tick).1;
+        for _ in 0..100_000 {
+            if self.machine.next_due().is_none_or(|at| at.get() > self.time) {
+                return effects;
+            }
+            effects.extend(self.lead(Op::Tick).1);
+        }
+        panic!("ticks do not finish what is due");
+    }
+
+    pub fn topic(&mut self, session: SessionId, name: &str) {
+        self.done(session, create_topic(name, TopicConfig::default()));
+    }
+
+    /// A subscription with one binding.
+    pub fn bound(&mut self, session: SessionId, subscription: &str, topic_name: &str, filter: &str) {
+        let op =
+            Op::CreateSubscription { subscription: sub(subscription), config: SubscriptionConfig::default() };
+        self.done(session, op);
+        self.done(session, bind(topic_name, subscription, filter));
+    }
+
+    pub fn try_publish(
+        &mut self,
+        session: SessionId,
+        topic: &str,
+        runs: &[(&str, u32)],
+    ) -> (Reply, Vec<Effect>) {
+        let step = self.publish_step(session, topic, runs);
+        self.run_step(&step)
+    }
+
+    /// A publish that must be done.
+    pub fn publish(&mut self, session: SessionId, topic: &str, runs: &[(&str, u32)]) -> Vec<Effect> {
+        let (reply, effects) = self.try_publish(session, topic, runs);
+        assert!(matches!(reply, Ok(Answer::Published { .. })), "not published: {reply:?}");
+        effects
+    }
+
+    pub fn attach(
+        &mut self,
+        session: SessionId,
+        number: u64,
+        subscription: &str,
+        credit: u32,
+    ) -> (ConsumerId, Vec<Effect>) {
+        let consumer = ConsumerId { session, number };
+        (consumer, self.done(session, Op::Attach { consumer, subscription: sub(subscription), credit }))
+    }
+
+    /// Settles one range under the consumer's own session.
+    pub fn settle(
+        &mut self,
+        consumer: ConsumerId,
+        first: u64,
+        last: u64,
+        attempt: u32,
+        verdict: Verdict,
+    ) -> (SettleResult, Vec<Effect>) {
+        let settlements = vec![Settlement { first, last, attempt, verdict }];
+        let (reply, effects) = self.run(consumer.session, Op::Settle { consumer, settlements });
+        match reply {
+            Ok(Answer::Settled { results }) if results.len() == 1 => (results[0], effects),
+            other => panic!("not settled: {other:?}"),
+        }
+    }
+
+    pub fn state(&self) -> &Shard {
+        self.machine.shard().unwrap()
+    }
+
+    pub fn subscription(&self, name: &str) -> SubscriptionView {
+        self.state().subscription(&sub(name)).unwrap()
+    }
+
+    pub fn topic_view(&self, name: &str) -> TopicView {
+        self.state().topic(&topic(name)).unwrap()
+    }
+
+    /// Everything that must hold after any entry, whatever it was.
+    pub fn check(&self) {
+        let Some(shard) = self.machine.shard() else { return };
+        assert_eq!(shard.check(), []);
+        let live: BTreeSet<u64> = self.machine.live_blocks().into_iter().collect();
+        let kept: BTreeSet<u64> = self.written.difference(&self.dropped).copied().collect();
+        assert_eq!(live, kept, "blocks that are needed are exactly those that were written and not dropped");
+    }
+
+    /// The same machine, out of its rows.
+    pub fn reloaded(&self) -> Machine {
+        Machine::load(self.machine.group(), self.machine.image()).unwrap()
+    }
+}
+
+pub fn opened(reply: &Reply) -> SessionId {
+    match reply {
+        Ok(Answer::SessionOpened { session }) => *session,
+        other => panic!("no session: {other:?}"),
+    }
+}
+
+pub fn topic(name: &str) -> TopicName {
+    TopicName::parse(name).unwrap()
+}
+
+pub fn sub(name: &str) -> SubscriptionName {
+    SubscriptionName::parse(name).unwrap()
+}
+
+pub fn create_topic(name: &str, config: TopicConfig) -> Op {
+    Op::CreateTopic { topic: topic(name), config }
+}
+
+pub fn bind(topic_name: &str, subscription: &str, filter: &str) -> Op {
+    Op::Bind {
+        topic: topic(topic_name),
+        subscription: sub(subscription),
+        filter: Filter::parse(filter).unwrap(),
+        create_topic: false,
+    }
+}
+
+/// A publish of (subject, count) runs, and its fragment.
+pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
+    let mut builder = FragmentBuilder::new();
+    let count: u32 = runs.iter().map(|(_, count)| count).sum();
+    (0..count).for_each(|_| builder.push(BODY));
+    let fragment = builder.finish();
+    let run = |(subject, count): &(&str, u32)| PublishRun {
+        subject: Subject::parse(subject).unwrap(),
+        count: *count,
+    };
+    let publish = Publish {
+        topic: topic(topic_name),
+        runs: runs.iter().map(run).collect(),
+        fragment_bytes: u32::try_from(fragment.len()).unwrap(),
+        message_bytes_max: u32::try_from(BODY.len()).unwrap(),
+        create_topic: false,
+    };
+    (publish, fragment)
+}
+
+/// The runs delivered to a consumer, in order.
+pub fn delivered(effects: &[Effect], consumer: ConsumerId) -> Vec<LeaseRun> {
+    let runs = effects.iter().filter_map(|e| match e {
+        Effect::Deliver(d) if d.consumer == consumer => Some(d.runs.clone()),
+        _ => None,
+    });
+    runs.flatten().collect()
+}
+
+/// The positions delivered to a consumer, one by one, with their attempt.
+pub fn positions(effects: &[Effect], consumer: ConsumerId) -> Vec<(u64, u32)> {
+    let runs = delivered(effects, consumer);
+    runs.iter().flat_map(|r| (r.position..r.position + r.count).map(|p| (p, r.attempt))).collect()
+}
+
+pub fn reason(reply: &Reply) -> Option<Reason> {
+    reply.as_ref().err().map(|refusal| refusal.reason)
+}

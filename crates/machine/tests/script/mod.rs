@@ -1,0 +1,265 @@
+//! The language of scenarios: one line is one entry.
+//!
+//! | command | meaning |
+//! |---|---|
+//! | `group N` | first line only: the machine of group N (default 1; 0 is the system group) |
+//! | `hello NODE BOOT`, `open-session MS`, `close-session ID`, `expire-node ID` | conversations |
+//! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
+//! | `again` | the entry before the last `again` or entry, byte for byte |
+//! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
+//! | `create-subscription S [lease=MS]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
+//! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
+//! | `attach N S CREDIT`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
+//! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
+//! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID` | group 0 |
+//! | `wait MS` | no entry: the next one is stamped so much later |
+//! | `tick` | one tick |
+//! | `reload` | no entry: the machine is replaced by one out of its own rows |
+//! | `show` | no entry: the state |
+
+mod show;
+
+use crate::common::{self, Driver, Step, sub, topic};
+use bytes::Bytes;
+use quorate_machine::{
+    Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement, SubscriptionConfig, TopicConfig, Verdict,
+};
+use quorate_types::{
+    BootId, ConsumerId, Filter, GroupId, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId,
+};
+use std::time::Duration;
+
+/// A machine that is driven by lines of text.
+pub(crate) struct Script {
+    driver: Driver,
+    last: Vec<Step>,
+}
+
+impl Script {
+    pub(crate) fn new() -> Self {
+        Self { driver: Driver::new(common::SHARD), last: Vec::new() }
+    }
+
+    /// Does one line and says what came of it.
+    pub(crate) fn entry(&mut self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["group", id] => {
+                assert!(self.driver.log.is_empty(), "the group is chosen before the first entry");
+                self.driver = Driver::new(GroupId::new(number(id)));
+                return Vec::new();
+            }
+            ["wait", ms] => {
+                self.driver.time += number(ms);
+                return Vec::new();
+            }
+            ["show"] => return show::state(&self.driver),
+            ["reload"] => {
+                self.driver.machine = self.driver.reloaded();
+                return Vec::new();
+            }
+            ["again"] => {}
+            _ => self.last = line.split(" ; ").map(|op| self.step(op.trim())).collect(),
+        }
+        let applied = self.driver.apply(&self.last);
+        self.driver.check();
+        show::applied(&applied)
+    }
+
+    /// What must hold at the end of every scenario: another replica has come to the same state.
+    pub(crate) fn finish(&self) {
+        let mut other = Machine::new(self.driver.machine.group());
+        self.driver.log.iter().for_each(|(id, batch)| drop(other.apply(*id, batch)));
+        assert_eq!(other.image(), self.driver.machine.image());
+        assert_eq!(other.hash(), self.driver.machine.hash());
+    }
+
+    fn step(&mut self, line: &str) -> Step {
+        let (session, sequence, line) = match line.strip_prefix("as ").and_then(|l| l.split_once(": ")) {
+            Some((who, op)) => match who.split_once('#') {
+                Some((id, sequence)) => (number(id), Some(number(sequence)), op),
+                None => (number(who), None, op),
+            },
+            None => (1, None, line),
+        };
+        let session = SessionId::new(session);
+        let (op, fragment) = operation(line, session);
+        if is_unnumbered(&op) {
+            return Step { envelope: Envelope { origin: Origin::Leader, op }, fragment };
+        }
+        match sequence {
+            Some(sequence) => {
+                Step { envelope: Envelope { origin: Origin::Session { session, sequence }, op }, fragment }
+            }
+            None => Step { fragment, ..self.driver.step(session, op) },
+        }
+    }
+}
+
+/// What opens a conversation, what the leader proposes, and all of group 0 has no session here.
+fn is_unnumbered(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Hello { .. }
+            | Op::OpenSession { .. }
+            | Op::CloseSession { .. }
+            | Op::ExpireNode { .. }
+            | Op::Tick
+            | Op::FormCluster { .. }
+            | Op::RegisterNode { .. }
+            | Op::CreateNamespace { .. }
+            | Op::DeleteNamespace { .. }
+    )
+}
+
+fn operation(line: &str, session: SessionId) -> (Op, Bytes) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name, args @ ..] = &words[..] else { panic!("an empty operation") };
+    if *name == "publish" {
+        let (publish, fragment) = publish(args);
+        return (Op::Publish(publish), fragment);
+    }
+    let op = conversation(name, args)
+        .or_else(|| metadata(name, args))
+        .or_else(|| delivery(name, args, session))
+        .or_else(|| system(name, args));
+    (op.unwrap_or_else(|| panic!("not a command: {line:?}")), Bytes::new())
+}
+
+fn publish(args: &[&str]) -> (Publish, Bytes) {
+    let [name, runs @ ..] = args else { panic!("publish TOPIC SUBJECT…") };
+    let (auto, runs) = match runs {
+        [runs @ .., "auto"] => (true, runs),
+        runs => (false, runs),
+    };
+    let run = |word: &&'_ str| match word.split_once('*') {
+        Some((subject, count)) if count.parse::<u32>().is_ok() => {
+            (subject.to_owned(), count.parse().unwrap())
+        }
+        _ => ((*word).to_owned(), 1),
+    };
+    let runs: Vec<(String, u32)> = runs.iter().map(run).collect();
+    let runs: Vec<(&str, u32)> =
+        runs.iter().map(|(s, n)| (if s == "''" { "" } else { s.as_str() }, *n)).collect();
+    let (publish, fragment) = common::publish(name, &runs);
+    (Publish { create_topic: auto, ..publish }, fragment)
+}
+
+fn conversation(name: &str, args: &[&str]) -> Option<Op> {
+    Some(match (name, args) {
+        ("hello", [node, boot]) => {
+            Op::Hello { node: NodeId::new(number(node)), boot: BootId::new(number(boot)) }
+        }
+        ("open-session", [ms]) => Op::OpenSession { timeout: Duration::from_millis(number(ms)) },
+        ("close-session", [id]) => Op::CloseSession { session: SessionId::new(number(id)) },
+        ("expire-node", [id]) => Op::ExpireNode { session: SessionId::new(number(id)) },
+        ("tick", []) => Op::Tick,
+        _ => return None,
+    })
+}
+
+fn metadata(name: &str, args: &[&str]) -> Option<Op> {
+    Some(match (name, args) {
+        ("create-topic", [t, options @ ..]) => {
+            Op::CreateTopic { topic: topic(t), config: retention(options) }
+        }
+        ("configure-topic", [t, options @ ..]) => {
+            Op::ConfigureTopic { topic: topic(t), config: retention(options) }
+        }
+        ("delete-topic", [t]) => Op::DeleteTopic { topic: topic(t) },
+        ("create-subscription", [s, options @ ..]) => {
+            let default = SubscriptionConfig::default();
+            let lease_timeout = option(options, "lease").map_or(default.lease_timeout, Duration::from_millis);
+            Op::CreateSubscription { subscription: sub(s), config: SubscriptionConfig { lease_timeout } }
+        }
+        ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
+        ("purge", [s]) => Op::Purge { subscription: sub(s) },
+        ("bind", [t, s, f, rest @ ..]) => Op::Bind {
+            topic: topic(t),
+            subscription: sub(s),
+            filter: Filter::parse(f).unwrap(),
+            create_topic: rest == ["auto"],
+        },
+        ("unbind", [t, s, f]) => {
+            Op::Unbind { topic: topic(t), subscription: sub(s), filter: Filter::parse(f).unwrap() }
+        }
+        _ => return None,
+    })
+}
+
+fn delivery(name: &str, args: &[&str], session: SessionId) -> Option<Op> {
+    let consumer = |n: &str| ConsumerId { session, number: number(n) };
+    Some(match (name, args) {
+        ("attach", [n, s, credit]) => {
+            Op::Attach { consumer: consumer(n), subscription: sub(s), credit: small(credit) }
+        }
+        ("credit", [n, credit]) => Op::SetCredit { consumer: consumer(n), credit: small(credit) },
+        ("detach", [n, written]) => Op::Detach { consumer: consumer(n), written: number(written) },
+        ("ack" | "nack" | "reject", [n, ranges @ ..]) => {
+            let verdict = match name {
+                "ack" => Verdict::Ack,
+                "nack" => Verdict::Nack,
+                _ => Verdict::Reject,
+            };
+            let settlements = ranges.iter().map(|range| settlement(range, verdict)).collect();
+            Op::Settle { consumer: consumer(n), settlements }
+        }
+        _ => return None,
+    })
+}
+
+fn system(name: &str, args: &[&str]) -> Option<Op> {
+    let namespace = |n: &str| NamespaceName::parse(n).unwrap();
+    Some(match (name, args) {
+        ("form", nodes) => {
+            Op::FormCluster { nodes: nodes.iter().map(|n| record(number(n), number(n))).collect() }
+        }
+        ("register", [node, incarnation]) => {
+            Op::RegisterNode { node: record(number(node), number(incarnation)) }
+        }
+        ("create-namespace", [n, shards]) => {
+            Op::CreateNamespace { namespace: namespace(n), shards: small(shards) }
+        }
+        ("delete-namespace", [n, id]) => {
+            Op::DeleteNamespace { namespace: namespace(n), id: NamespaceId::new(number(id)) }
+        }
+        _ => return None,
+    })
+}
+
+/// `FIRST-LAST@ATTEMPT`, or `POSITION@ATTEMPT`.
+fn settlement(range: &str, verdict: Verdict) -> Settlement {
+    let (range, attempt) = range.split_once('@').unwrap_or((range, "1"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    Settlement { first: number(first), last: number(last), attempt: small(attempt), verdict }
+}
+
+fn record(node: u64, incarnation: u64) -> NodeRecord {
+    NodeRecord {
+        node: NodeId::new(node),
+        incarnation: Incarnation::new(incarnation),
+        peer_address: format!("node{node}:7001"),
+        client_address: format!("node{node}:7000"),
+    }
+}
+
+fn retention(options: &[&str]) -> TopicConfig {
+    TopicConfig {
+        retention_age: option(options, "age").map(Duration::from_millis),
+        retention_bytes: option(options, "bytes"),
+    }
+}
+
+fn option(options: &[&str], name: &str) -> Option<u64> {
+    let value = options.iter().find_map(|o| o.strip_prefix(name)?.strip_prefix('='));
+    value.map(number)
+}
+
+fn number(word: &str) -> u64 {
+    if word == "max" { u64::MAX } else { word.parse().unwrap_or_else(|_| panic!("not a number: {word:?}")) }
+}
+
+fn small(word: &str) -> u32 {
+    u32::try_from(number(word)).unwrap()
+}

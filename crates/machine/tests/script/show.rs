@@ -1,0 +1,154 @@
+//! What a scenario shows: replies, effects and state as short lines.
+
+use crate::common::Driver;
+use quorate_machine::{Answer, Applied, Effect, LeaseRun, Ledger, Machine, Reply, Shard, System};
+use quorate_types::NodeId;
+use std::fmt::Display;
+
+/// Nodes of the scenarios that may have consumers.
+const NODES: std::ops::Range<u64> = 1..6;
+
+/// Replies in the order of the operations, then effects in theirs.
+pub(super) fn applied(applied: &Applied) -> Vec<String> {
+    applied.replies.iter().map(reply).chain(applied.effects.iter().map(effect)).collect()
+}
+
+fn reply(reply: &Reply) -> String {
+    match reply {
+        Ok(Answer::Done) => "done".to_owned(),
+        Ok(Answer::SessionOpened { session }) => format!("session {session}"),
+        Ok(Answer::Published { first_offset, count, routed, .. }) => {
+            format!("published {} to {routed}", span(*first_offset, u64::from(*count)))
+        }
+        Ok(Answer::Settled { results }) => {
+            let results = results.iter().map(|r| format!("settled {} stale {}", r.settled, r.stale));
+            join(results, ", ")
+        }
+        Ok(Answer::Purged { messages }) => format!("purged {messages}"),
+        Ok(Answer::NamespaceCreated { id, groups }) => {
+            format!("namespace {id}: groups {}", join(groups, " "))
+        }
+        Err(refusal) => format!("refused {refusal}"),
+    }
+}
+
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Deliver(d) => {
+            format!("deliver {} on node {}: {}", d.consumer, d.node, join(d.runs.iter().map(run), ", "))
+        }
+        Effect::CloseConsumer { node, consumer, refusal } => {
+            format!("close {consumer} on node {node}: {refusal}")
+        }
+        Effect::DropBlock { index } => format!("drop block {index}"),
+        Effect::PlacementChanged => "placement changed".to_owned(),
+    }
+}
+
+/// Positions, then topic id and offsets, then the attempt.
+fn run(run: &LeaseRun) -> String {
+    let (positions, offsets) = (span(run.position, run.count), span(run.offset, run.count));
+    format!("{positions} (topic {} {offsets}) attempt {}", run.topic, run.attempt)
+}
+
+fn span(first: u64, count: u64) -> String {
+    match count {
+        1 => first.to_string(),
+        _ => format!("{first}-{}", first + count - 1),
+    }
+}
+
+fn join<T: Display>(parts: impl IntoIterator<Item = T>, by: &str) -> String {
+    parts.into_iter().map(|p| p.to_string()).collect::<Vec<_>>().join(by)
+}
+
+/// The state in a few lines.
+pub(super) fn state(driver: &Driver) -> Vec<String> {
+    let machine = &driver.machine;
+    let mut lines = Vec::new();
+    machine.shard().into_iter().for_each(|s| shard(s, &mut lines));
+    machine.system().into_iter().for_each(|s| system(s, &mut lines));
+    lines.extend(
+        machine
+            .node_sessions()
+            .iter()
+            .map(|s| format!("session {}: node {} boot {}", s.session, s.node, s.boot)),
+    );
+    if machine.shard().is_some() {
+        lines.push(format!("blocks: {}", join(machine.live_blocks(), " ")));
+        lines.push(due(machine));
+    }
+    lines
+}
+
+fn due(machine: &Machine) -> String {
+    match machine.next_due().map(|at| at.get().checked_sub(machine.now().get())) {
+        None => "due: never".to_owned(),
+        Some(None | Some(0)) => "due: now".to_owned(),
+        Some(Some(ms)) => format!("due: in {ms} ms"),
+    }
+}
+
+fn shard(shard: &Shard, lines: &mut Vec<String>) {
+    for topic in shard.topics() {
+        let (first, next, messages, unrouted) =
+            (topic.first_offset, topic.next_offset, topic.messages, topic.unrouted);
+        lines.push(format!(
+            "topic {}: first {first} next {next} kept {messages} unrouted {unrouted}",
+            topic.name
+        ));
+        lines.extend(topic.bindings.iter().map(|b| format!("  {} -> {}", b.filter, b.subscription)));
+    }
+    for subscription in shard.subscriptions() {
+        let oldest = subscription.oldest_unsettled.map_or("none".to_owned(), |p| p.to_string());
+        lines.push(format!(
+            "subscription {}: {} oldest {oldest}",
+            subscription.name,
+            places(&subscription.ledger)
+        ));
+    }
+    for view in NODES.flat_map(|n| shard.consumers_of(NodeId::new(n))) {
+        let (id, name, held, credit) = (view.consumer, view.subscription_name, view.outstanding, view.credit);
+        lines.push(format!("consumer {id} of {name}: holds {held} of {credit}"));
+        lines.extend(shard.leases_of(id).iter().map(|lease| format!("  {}", run(lease))));
+    }
+}
+
+/// The counters that are not 0.
+fn places(ledger: &Ledger) -> String {
+    let counters = [
+        ("routed", ledger.routed),
+        ("ready", ledger.ready),
+        ("leased", ledger.leased),
+        ("delayed", ledger.delayed),
+        ("acked", ledger.acked),
+        ("expired", ledger.expired),
+        ("dead-lettered", ledger.dead_lettered),
+        ("dropped", ledger.dropped),
+        ("purged", ledger.purged),
+        ("redelivered", ledger.redelivered),
+    ];
+    let counters = counters.iter().enumerate().filter(|(i, (_, n))| *i == 0 || *n > 0);
+    join(counters.map(|(_, (name, n))| format!("{name} {n}")), " ")
+}
+
+fn system(system: &System, lines: &mut Vec<String>) {
+    lines.extend(
+        system
+            .nodes()
+            .iter()
+            .map(|n| format!("node {}/{:x} at {}", n.node, n.incarnation.get(), n.peer_address)),
+    );
+    for namespace in system.namespaces() {
+        lines.push(format!(
+            "namespace {} {}: groups {}",
+            namespace.id,
+            namespace.name,
+            join(namespace.groups, " ")
+        ));
+    }
+    for placement in system.groups() {
+        let (nodes, voters) = (join(placement.nodes, " "), join(placement.first_voters, " "));
+        lines.push(format!("group {}: nodes {nodes}, first voters {voters}", placement.group));
+    }
+}

@@ -1,0 +1,227 @@
+use super::*;
+use crate::batcher::Answered;
+use quorate_machine::{Answer, Op, Origin, Publish, PublishRun};
+use quorate_types::{Millis, Subject, TopicName};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An entry that the batcher cut.
+struct Cut {
+    batch: quorate_machine::Batch,
+    flushed: Option<oneshot::Sender<()>>,
+    outcome: oneshot::Sender<Result<Vec<Reply>, Refusal>>,
+}
+
+impl Cut {
+    /// Answers each operation with its place in the entry.
+    fn commit(self) {
+        let replies =
+            (0..self.batch.ops.len() as u64).map(|messages| Ok(Answer::Purged { messages })).collect();
+        drop(self.outcome.send(Ok(replies)));
+    }
+}
+
+struct FakeProposer {
+    cuts: mpsc::UnboundedSender<Cut>,
+    refuse: Mutex<Option<Refusal>>,
+}
+
+impl Proposer for FakeProposer {
+    fn ready(&self) -> Result<(), Refusal> {
+        self.refuse.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    fn stamp(&self) -> Millis {
+        Millis::new(5)
+    }
+
+    fn propose(&self, bytes: Bytes, block: bool) -> BoxFuture<'_, Result<Proposed, Refusal>> {
+        let batch = entry::decode(bytes).unwrap();
+        assert_eq!(block, !batch.block.is_empty());
+        let (flushed, flushing) = oneshot::channel();
+        let (outcome, decided) = oneshot::channel();
+        drop(self.cuts.send(Cut { batch, flushed: Some(flushed), outcome }));
+        let outcome = async { decided.await.unwrap_or_else(|_| Err(unknown())) };
+        Box::pin(async { Ok(Proposed { flushed: flushing, outcome: Box::pin(outcome) }) })
+    }
+}
+
+struct World {
+    batcher: Batcher,
+    proposer: Arc<FakeProposer>,
+    cuts: mpsc::UnboundedReceiver<Cut>,
+    answers_tx: mpsc::UnboundedSender<Answered>,
+    answers: mpsc::UnboundedReceiver<Answered>,
+    stop: CancellationToken,
+}
+
+impl World {
+    fn new(options: BatcherOptions) -> Self {
+        let (cuts_tx, cuts) = mpsc::unbounded_channel();
+        let proposer = Arc::new(FakeProposer { cuts: cuts_tx, refuse: Mutex::new(None) });
+        let metrics = DataMetrics::new(&mut prometheus_client::registry::Registry::default());
+        let stop = CancellationToken::new();
+        let batcher = Batcher::spawn(proposer.clone(), options, metrics, stop.clone());
+        let (answers_tx, answers) = mpsc::unbounded_channel();
+        Self { batcher, proposer, cuts, answers_tx, answers, stop }
+    }
+
+    fn submit(&self, id: u64, op: Op, fragment: Bytes) {
+        let reply = ReplyTo::Link { link: 0, id, answers: self.answers_tx.clone(), room: None };
+        self.batcher.submit(Submission {
+            envelope: Envelope { origin: Origin::Leader, op },
+            fragment,
+            reply,
+        });
+    }
+
+    fn tick(&self, id: u64) {
+        self.submit(id, Op::Tick, Bytes::new());
+    }
+
+    fn publish(&self, id: u64, count: u32, fragment: &'static [u8]) {
+        let publish = Publish {
+            topic: TopicName::parse("t").unwrap(),
+            runs: vec![PublishRun { subject: Subject::default(), count }],
+            fragment_bytes: u32::try_from(fragment.len()).unwrap(),
+            message_bytes_max: 1,
+            create_topic: false,
+        };
+        self.submit(id, Op::Publish(publish), Bytes::from_static(fragment));
+    }
+
+    async fn cut(&mut self) -> Cut {
+        timeout(PATIENCE, self.cuts.recv()).await.unwrap().unwrap()
+    }
+
+    async fn answer(&mut self) -> (u64, Outcome) {
+        let answered = timeout(PATIENCE, self.answers.recv()).await.unwrap().unwrap();
+        (answered.id, answered.outcome)
+    }
+}
+
+/// Lets the batcher do everything that it can do now.
+async fn settle() {
+    tokio::time::advance(Duration::from_millis(1)).await;
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_cut_when_the_leader_has_the_previous_one_on_disk() {
+    let mut world = World::new(BatcherOptions::default());
+    world.tick(1);
+    let mut first = world.cut().await;
+    world.tick(2);
+    world.tick(3);
+    settle().await;
+    assert!(world.cuts.try_recv().is_err());
+    first.flushed.take().unwrap().send(()).unwrap();
+    let second = world.cut().await;
+    // The first one is not committed yet: entries overlap.
+    assert_eq!(second.batch.ops.len(), 2);
+    assert_eq!(second.batch.stamp, Millis::new(5));
+    first.commit();
+    second.commit();
+    for (id, messages) in [(1, 0), (2, 0), (3, 1)] {
+        assert_eq!(world.answer().await, (id, Outcome::Replied(Ok(Answer::Purged { messages }))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_entry_does_not_wait_for_the_disk() {
+    let options = BatcherOptions { entry_messages_max: 10, ..BatcherOptions::default() };
+    let mut world = World::new(options);
+    world.publish(1, 1, b"a");
+    let _first = world.cut().await;
+    world.publish(2, 6, b"bb");
+    world.publish(3, 4, b"c");
+    world.publish(4, 1, b"d");
+    let second = world.cut().await;
+    assert_eq!(second.batch.ops.len(), 2);
+    assert_eq!(second.batch.block, "bbc");
+    settle().await;
+    assert!(world.cuts.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_does_not_fit_starts_the_next_entry_in_order() {
+    let options = BatcherOptions { entry_messages_max: 10, ..BatcherOptions::default() };
+    let mut world = World::new(options);
+    world.publish(1, 1, b"a");
+    let mut first = world.cut().await;
+    world.publish(2, 6, b"b");
+    world.publish(3, 7, b"c");
+    world.publish(4, 1, b"d");
+    let mut second = world.cut().await;
+    assert_eq!(second.batch.block, "b");
+    drop(first.flushed.take());
+    drop(second.flushed.take());
+    let third = world.cut().await;
+    assert_eq!(third.batch.block, "cd");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_leadership_is_told_to_every_operation_of_the_entry() {
+    let mut world = World::new(BatcherOptions::default());
+    world.tick(1);
+    let first = world.cut().await;
+    world.tick(2);
+    world.tick(3);
+    drop(first);
+    let second = world.cut().await;
+    drop(second.outcome.send(Err(Refusal::new(Reason::NotLeader, "test"))));
+    for id in 1..=3 {
+        let (answered, outcome) = world.answer().await;
+        assert_eq!(answered, id);
+        assert!(matches!(outcome, Outcome::Retry(r) if r.is_retryable()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_lead_answers_at_once() {
+    let mut world = World::new(BatcherOptions::default());
+    *world.proposer.refuse.lock().unwrap() = Some(Refusal::new(Reason::NotLeader, "test"));
+    world.tick(1);
+    assert!(matches!(world.answer().await, (1, Outcome::Retry(r)) if r.reason == Reason::NotLeader));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_as_overloaded() {
+    let mut world = World::new(BatcherOptions { bytes_max: 2 * OP_BYTES, ..BatcherOptions::default() });
+    world.tick(1);
+    let first = world.cut().await;
+    world.tick(2);
+    world.tick(3);
+    assert!(matches!(world.answer().await, (3, Outcome::Retry(r)) if r.reason == Reason::Overloaded));
+    first.commit();
+    assert_eq!(world.answer().await.0, 1);
+    // Its room is free again.
+    world.tick(4);
+    settle().await;
+    assert!(world.answers.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_number_of_replies_pairs_none_of_them() {
+    let mut world = World::new(BatcherOptions::default());
+    world.tick(1);
+    let first = world.cut().await;
+    drop(first.outcome.send(Ok(Vec::new())));
+    assert!(matches!(world.answer().await, (1, Outcome::Retry(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_answers_what_waits() {
+    let mut world = World::new(BatcherOptions::default());
+    world.tick(1);
+    let _first = world.cut().await;
+    world.tick(2);
+    settle().await;
+    world.stop.cancel();
+    assert!(matches!(world.answer().await, (2, Outcome::Retry(r)) if r.reason == Reason::Unavailable));
+}

@@ -1,0 +1,126 @@
+//! Reading messages out of blocks, without copying them.
+
+use super::Replica;
+use bytes::Bytes;
+use quorate_machine::{BlockSlice, block};
+use quorate_types::{Reason, Refusal, TopicId};
+use quorate_wire::v1;
+use std::sync::Arc;
+
+/// Consecutive messages of a topic that were written together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Piece {
+    /// As it goes to the client.
+    pub(crate) run: v1::Run,
+    /// Bytes of its messages.
+    pub(crate) bytes: usize,
+}
+
+impl Piece {
+    /// Offset of the first message.
+    pub(crate) fn first(&self) -> u64 {
+        self.run.first_offset
+    }
+
+    /// Offset after the last message.
+    pub(crate) fn end(&self) -> u64 {
+        self.run.first_offset + self.run.messages.len() as u64
+    }
+}
+
+/// Reads messages of one group for one connection. Keeps the block it read last: consecutive messages share one.
+pub(crate) struct Cutter {
+    replica: Arc<dyn Replica>,
+    last: Option<(u64, Bytes)>,
+}
+
+/// What one look found.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    /// Messages, in order of offset.
+    pub(crate) pieces: Vec<Piece>,
+    /// Up to where the wanted range is dealt with: what lies before it and is in no piece is not kept any more.
+    pub(crate) end: u64,
+}
+
+impl Cutter {
+    /// Reads from this replica.
+    pub(crate) fn new(replica: Arc<dyn Replica>) -> Self {
+        Self { replica, last: None }
+    }
+
+    /// Reads messages `offset..offset + count` as far as they are kept, and stops early when `bytes_max` is reached, but
+    /// not before the first message.
+    ///
+    /// # Errors
+    /// The replica's, when a block cannot be read.
+    pub(crate) async fn cut(
+        &mut self,
+        topic: TopicId,
+        offset: u64,
+        count: u64,
+        bytes_max: usize,
+    ) -> Result<Cut, Refusal> {
+        let located = self.replica.locate(topic, offset, count);
+        let mut cut = Cut { pieces: Vec::new(), end: offset.saturating_add(count) };
+        let Some(name) = located.topic else { return Ok(cut) };
+        let mut left = bytes_max;
+        for slice in located.slices {
+            let Some(mut piece) = self.piece(&name, &slice).await? else { continue };
+            let fits = fitting(&piece.run.messages, left, cut.pieces.is_empty());
+            let whole = fits == piece.run.messages.len();
+            if !whole {
+                piece.run.messages.truncate(fits);
+                piece.bytes = piece.run.messages.iter().map(Bytes::len).sum();
+                cut.end = piece.end();
+            }
+            left = left.saturating_sub(piece.bytes);
+            if fits > 0 {
+                cut.pieces.push(piece);
+            }
+            if !whole {
+                break;
+            }
+        }
+        Ok(cut)
+    }
+
+    async fn piece(&mut self, topic: &str, slice: &BlockSlice) -> Result<Option<Piece>, Refusal> {
+        let Some(bytes) = self.block(slice.index).await? else { return Ok(None) };
+        let messages = block::bodies(&bytes, slice.fragment, slice.slot, slice.count);
+        let messages = messages.map_err(|e| Refusal::new(Reason::StorageFailed, e.to_string()))?;
+        let run = v1::Run {
+            topic: topic.to_owned(),
+            first_offset: slice.offset,
+            timestamp_ms: slice.stamp.get(),
+            messages,
+        };
+        let bytes = run.messages.iter().map(Bytes::len).sum();
+        Ok(Some(Piece { run, bytes }))
+    }
+
+    async fn block(&mut self, index: u64) -> Result<Option<Bytes>, Refusal> {
+        match &self.last {
+            Some((last, bytes)) if *last == index => Ok(Some(bytes.clone())),
+            _ => {
+                let block = self.replica.block(index).await?;
+                self.last = block.clone().map(|bytes| (index, bytes));
+                Ok(block)
+            }
+        }
+    }
+}
+
+/// How many of the messages fit; at least one of the `first`.
+fn fitting(messages: &[Bytes], bytes_max: usize, first: bool) -> usize {
+    let mut bytes = 0;
+    let over = messages.iter().position(|message| {
+        bytes += message.len();
+        bytes > bytes_max
+    });
+    over.map_or(messages.len(), |at| if first { at.max(1) } else { at })
+}
+
+#[cfg(test)]
+#[path = "cutter_tests.rs"]
+mod tests;

@@ -1,0 +1,360 @@
+//! The handle that services and the control plane hold.
+
+use super::{GatewayLimits, Running};
+use crate::batcher::{Outcome, ReplyTo, Submission};
+use crate::delivery::EffectRouter;
+use crate::forwarder::{Numbering, Operation};
+use crate::identity::BootCounter;
+use crate::leader_clock::LeaderClock;
+use crate::liveness::Liveness;
+use crate::metrics_data::DataMetrics;
+use crate::peer_pool::PeerPool;
+use bytes::Bytes;
+use quorate_consensus::Group;
+use quorate_machine::{Answer, Envelope, Op, Origin};
+use quorate_types::{ClusterId, GroupId, Reason, Refusal, SessionId, Voter};
+use quorate_wire::{peer, status_of};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// How often the end of what is unanswered is looked for while the node stops.
+const DRAIN_PERIOD: Duration = Duration::from_millis(10);
+
+/// What a gateway is made of.
+pub(crate) struct GatewayParts {
+    /// This node, in this life of its disk.
+    pub(crate) me: Voter,
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// Numbers this node's sessions.
+    pub(crate) boots: BootCounter,
+    /// Dials peers.
+    pub(crate) peers: Arc<PeerPool>,
+    /// Stamps batches.
+    pub(crate) leader_clock: LeaderClock,
+    /// Whether the leaders hear this node.
+    pub(crate) liveness: Liveness,
+    /// Where the groups' effects come from.
+    pub(crate) effects: Arc<EffectRouter>,
+    /// Bounds.
+    pub(crate) limits: GatewayLimits,
+    /// Counters.
+    pub(crate) metrics: DataMetrics,
+    /// Ends everything.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Clone handle; one gateway per node.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: GatewayParts,
+    node_room: Arc<Semaphore>,
+    groups: Mutex<BTreeMap<GroupId, Running>>,
+    /// Ticks when groups come or go.
+    changed: watch::Sender<u64>,
+    consumer_numbers: AtomicU64,
+    draining: CancellationToken,
+    disk_low: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway without groups.
+    pub(crate) fn new(parts: GatewayParts) -> Self {
+        let inner = Inner {
+            node_room: Arc::new(Semaphore::new(parts.limits.node_bytes_max)),
+            groups: Mutex::default(),
+            changed: watch::Sender::new(0),
+            consumer_numbers: AtomicU64::new(1),
+            draining: CancellationToken::new(),
+            disk_low: AtomicBool::new(false),
+            parts,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts the data plane of a group that runs here. Nothing when it has one.
+    pub(crate) fn add_group(&self, group: Group) {
+        let id = group.id();
+        let mut groups = self.lock();
+        if groups.contains_key(&id) {
+            return;
+        }
+        let running = Running::start(&self.inner.parts, &self.inner.node_room, group);
+        self.inner.parts.effects.add(id, running.delivery.clone());
+        groups.insert(id, running);
+        drop(groups);
+        self.inner.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Stops the data plane of a group.
+    pub(crate) fn remove_group(&self, group: GroupId) {
+        let removed = self.lock().remove(&group);
+        self.inner.parts.effects.remove(group);
+        if let Some(running) = removed {
+            running.stop();
+        }
+        self.inner.changed.send_modify(|n| *n += 1);
+    }
+
+    /// A group that runs here.
+    ///
+    /// # Errors
+    /// `NOT_READY` when it does not.
+    pub(crate) fn running(&self, group: GroupId) -> Result<Running, Refusal> {
+        self.lock().get(&group).cloned().ok_or_else(|| {
+            let text =
+                format!("group {group} has no replica on this node, or not yet: try again, or another node");
+            Refusal::new(Reason::NotReady, text)
+        })
+    }
+
+    /// [`Self::running`], for the data plane's own services: refused when the node stops.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the node stops, else as `running`.
+    pub(crate) fn serving(&self, group: GroupId) -> Result<Running, Refusal> {
+        self.check_draining()?;
+        self.running(group)
+    }
+
+    /// [`Self::serving`], for publishes: refused while a disk is low, settling and consuming go on (DESIGN §8).
+    ///
+    /// # Errors
+    /// `DISK_LOW`, else as `serving`.
+    pub(crate) fn publishing(&self, group: GroupId) -> Result<Running, Refusal> {
+        self.check_disk()?;
+        self.serving(group)
+    }
+
+    /// # Errors
+    /// `DISK_LOW` while a disk is.
+    pub(crate) fn check_disk(&self) -> Result<(), Refusal> {
+        if self.inner.disk_low.load(Ordering::Relaxed) {
+            let text = "too little free disk for new messages: consume or purge what is stored, or give the nodes more";
+            return Err(Refusal::new(Reason::DiskLow, text));
+        }
+        Ok(())
+    }
+
+    /// Says whether a disk that publishes through this node need is low.
+    pub(crate) fn set_disk_low(&self, low: bool) {
+        self.inner.disk_low.store(low, Ordering::Relaxed);
+    }
+
+    fn check_draining(&self) -> Result<(), Refusal> {
+        if self.inner.draining.is_cancelled() {
+            return Err(Refusal::new(Reason::Unavailable, "the node is stopping: use another one"));
+        }
+        Ok(())
+    }
+
+    /// One operation under this node's session with the group; calls from one task keep their order.
+    ///
+    /// # Errors
+    /// The machine's refusal, or a retryable one: `NO_QUORUM` when the deadline passes, the outcome is unknown then.
+    pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
+        let forwarder = self.serving(group)?.forwarder;
+        let numbering = match op {
+            // What speaks of client sessions has no number of ours: a refusal of theirs must not look like one of our session.
+            Op::OpenSession { .. } | Op::CloseSession { .. } => Numbering::None,
+            _ => Numbering::Gateway,
+        };
+        forwarder.call(Operation { numbering, op, fragment: Bytes::new() }, deadline).await?.reply
+    }
+
+    /// One operation proposed by this node as the group's leader, unnumbered: ticks, expiry, forming.
+    ///
+    /// # Errors
+    /// `NOT_LEADER` when this node does not lead the group; `NO_QUORUM` when the outcome is unknown; or the machine's refusal.
+    pub(crate) async fn propose_as_leader(&self, group: GroupId, op: Op) -> Result<Answer, Refusal> {
+        let batcher = self.running(group)?.batcher;
+        let (reply, outcome) = oneshot::channel();
+        let envelope = Envelope { origin: Origin::Leader, op };
+        batcher.submit(Submission { envelope, fragment: Bytes::new(), reply: ReplyTo::Caller(reply) });
+        match outcome.await {
+            Ok(Outcome::Replied(reply)) => reply,
+            Ok(Outcome::Retry(refusal)) => Err(refusal),
+            Err(_) => {
+                Err(Refusal::new(Reason::Unavailable, format!("group {group} is stopping on this node")))
+            }
+        }
+    }
+
+    /// The replica of a group here, as soon as it has everything that was confirmed before the call.
+    ///
+    /// # Errors
+    /// `NOT_READY` without a replica here; `NO_QUORUM` when the deadline passes.
+    pub(crate) async fn current(&self, group: GroupId, deadline: Instant) -> Result<Group, Refusal> {
+        let replica = self.running(group)?.group;
+        let caught_up = async {
+            let index = self.read_index(&replica).await;
+            replica.wait_applied(index, deadline).await
+        };
+        let too_late = || {
+            let text = format!("no majority of group {group} answered in time: the view here may be old");
+            Refusal::new(Reason::NoQuorum, text)
+        };
+        match timeout_at(deadline, caught_up).await {
+            Ok(Ok(())) => Ok(replica),
+            Ok(Err(quorate_consensus::WaitError::Stopped { .. })) => {
+                Err(Refusal::new(Reason::Unavailable, format!("group {group} is stopping on this node")))
+            }
+            Ok(Err(quorate_consensus::WaitError::Deadline { .. })) | Err(_) => Err(too_late()),
+        }
+    }
+
+    /// Asks whoever leads, until somebody answers.
+    async fn read_index(&self, replica: &Group) -> u64 {
+        let mut leadership = replica.leadership();
+        let mut wait = DRAIN_PERIOD;
+        loop {
+            let known = leadership.borrow_and_update().clone();
+            let index = match (known.me, known.leader, known.leader_address) {
+                (true, _, _) => replica.read_index().await.ok(),
+                (false, Some(leader), Some(address)) => {
+                    self.remote_read_index(replica.id(), leader, &address).await
+                }
+                _ => None,
+            };
+            if let Some(index) = index {
+                return index;
+            }
+            tokio::select! {
+                biased;
+                // A sender that is gone changes nothing any more: the caller's deadline ends the loop.
+                Ok(()) = leadership.changed() => {}
+                () = sleep(wait) => {}
+            }
+            wait = (wait * 2).min(Duration::from_millis(200));
+        }
+    }
+
+    async fn remote_read_index(&self, group: GroupId, leader: Voter, address: &str) -> Option<u64> {
+        let mut client = self.inner.parts.peers.client(address).ok()?;
+        let request = peer::ReadIndexRequest { link: Some(self.link(leader)), group: group.get() };
+        let asked = tokio::time::timeout(Duration::from_secs(1), client.read_index(request)).await;
+        Some(asked.ok()?.ok()?.into_inner().index)
+    }
+
+    /// How this node introduces itself to another.
+    pub(crate) fn link(&self, target: Voter) -> peer::Link {
+        peer::Link {
+            cluster_id: self.inner.parts.cluster.to_string(),
+            source: Some(quorate_wire::member(self.inner.parts.me)),
+            target: Some(quorate_wire::member(target)),
+        }
+    }
+
+    /// Waits until a group serves through this node: it has a replica here and knows a leader.
+    ///
+    /// # Errors
+    /// `NO_QUORUM` when the deadline passes.
+    pub(crate) async fn wait_serving(&self, group: GroupId, deadline: Instant) -> Result<(), Refusal> {
+        let mut changed = self.inner.changed.subscribe();
+        let serving = async {
+            let running = loop {
+                changed.mark_unchanged();
+                if let Ok(running) = self.running(group) {
+                    break running;
+                }
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            };
+            let mut session = running.forwarder.session();
+            drop(session.wait_for(Option::is_some).await);
+        };
+        timeout_at(deadline, serving).await.map_err(|_| {
+            Refusal::new(Reason::NoQuorum, format!("group {group} did not start in time: it will, ask again"))
+        })
+    }
+
+    /// The gateway's session with a group, once it is open.
+    pub(crate) fn session(&self, group: GroupId) -> Option<SessionId> {
+        let running = self.running(group).ok()?;
+        let session = running.forwarder.session();
+        *session.borrow()
+    }
+
+    /// The leader of the group does not know this session of ours: another one is opened, unless that happened already.
+    pub(crate) fn renew_session(&self, group: GroupId, unknown: SessionId) {
+        if let Ok(running) = self.running(group) {
+            running.forwarder.renew(unknown);
+        }
+    }
+
+    /// The status that says a refusal.
+    pub(crate) fn status(&self, refusal: &Refusal) -> Status {
+        status_of(refusal)
+    }
+
+    /// Stops serving: new operations are refused, consumers closed with a retryable status, and what was accepted is
+    /// finished, until the deadline.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        self.inner.draining.cancel();
+        let running: Vec<Running> = self.lock().values().cloned().collect();
+        let refusal =
+            Refusal::new(Reason::Unavailable, "the node is stopping: attach again, to another node");
+        running.iter().for_each(|r| r.delivery.close_all(&refusal));
+        let busy = |r: &Running| r.forwarder.unanswered() > 0 || r.delivery.connected() > 0;
+        while running.iter().any(busy) && Instant::now() < deadline {
+            sleep(DRAIN_PERIOD).await;
+        }
+    }
+
+    /// Cancelled when the node starts to stop.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.inner.draining
+    }
+
+    /// Cancelled when everything ends.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.inner.parts.stop
+    }
+
+    /// This node.
+    pub(crate) fn me(&self) -> Voter {
+        self.inner.parts.me
+    }
+
+    /// The cluster.
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.inner.parts.cluster
+    }
+
+    pub(crate) fn limits(&self) -> &GatewayLimits {
+        &self.inner.parts.limits
+    }
+
+    pub(crate) fn metrics(&self) -> &DataMetrics {
+        &self.inner.parts.metrics
+    }
+
+    pub(crate) fn liveness(&self) -> &Liveness {
+        &self.inner.parts.liveness
+    }
+
+    /// The deadline of a client's operation that arrives now.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.inner.parts.limits.operation_timeout
+    }
+
+    /// A number that no consumer of this node's life had before.
+    pub(crate) fn consumer_number(&self) -> u64 {
+        self.inner.consumer_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<GroupId, Running>> {
+        self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,10 @@
+//! The gateway of a node: from the services to the groups that run here.
+
+mod handle;
+mod limits;
+mod names;
+mod running;
+
+pub(crate) use handle::{Gateway, GatewayParts};
+pub(crate) use limits::GatewayLimits;
+pub(crate) use running::Running;

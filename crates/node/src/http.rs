@@ -1,0 +1,87 @@
+//! `/metrics`, `/healthz`, `/readyz`.
+
+use crate::core::Core;
+use crate::metrics::Metrics;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use quorate_wire::{Bound, Connection};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use tokio_util::sync::CancellationToken;
+
+/// What the pages show.
+#[derive(Clone)]
+pub(crate) struct Pages {
+    pub(crate) metrics: Arc<Metrics>,
+    /// Set once the node belongs to a cluster.
+    pub(crate) core: Arc<OnceLock<Core>>,
+}
+
+/// Serves until stopped.
+pub(crate) async fn serve(bound: Bound, pages: Pages, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(pages);
+    let listener = Incoming { address: bound.address, incoming: bound.incoming };
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP pages are not served any more");
+    }
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    let core = pages.core.get();
+    match pages.metrics.render(core) {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// 200 when this node serves as a voter of all its groups, else 503 and why not.
+async fn ready(State(pages): State<Pages>) -> Response {
+    let unready = match pages.core.get() {
+        Some(core) => core.unready(),
+        None => Some("the node does not belong to a cluster yet".to_owned()),
+    };
+    match unready {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+/// The seam's connections, as axum takes them.
+struct Incoming {
+    address: SocketAddr,
+    incoming: BoxStream<'static, io::Result<Connection>>,
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            match self.incoming.next().await {
+                Some(Ok(connection)) => return (connection, self.address),
+                Some(Err(error)) => tracing::debug!(%error, "a connection was not taken"),
+                // Never ends by contract; if it does, nobody connects any more.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}

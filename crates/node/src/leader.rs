@@ -1,0 +1,171 @@
+//! What the leader of a group does beside proposing what others ask: ticks, expiry of nodes, membership.
+
+use crate::core::Core;
+use crate::leader_clock::SKEW_MAX;
+use crate::membership::{Change, next_change};
+use quorate_consensus::{Group, GroupStatus};
+use quorate_machine::{NodeRecord, Op};
+use quorate_types::{GroupId, NodeId, Voter};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often a leader looks what is due. Deadlines in the state are acted on at most so late.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Nodes and members are looked after so often: these change by operators and by disasters only.
+const CARE_EVERY: Duration = Duration::from_millis(500);
+/// A learner that lacks no more than this becomes a voter: the rest arrives with the change itself.
+const CAUGHT_UP_ENTRIES: u64 = 64;
+
+/// Until the group or the node stops.
+pub(crate) async fn run(core: Core, group: Group) {
+    let mut leadership = group.leadership();
+    loop {
+        let term = tokio::select! {
+            biased;
+            () = core.stop.cancelled() => return,
+            led = leadership.wait_for(|l| l.me) => match led {
+                Ok(led) => led.term,
+                Err(_) => return,
+            },
+        };
+        lead(&core, &group, term).await;
+    }
+}
+
+/// One term of leadership.
+async fn lead(core: &Core, group: &Group, term: u64) {
+    let since = Instant::now();
+    let mut cared = since;
+    loop {
+        let leads = {
+            let now = group.leadership();
+            let now = now.borrow();
+            now.me && now.term == term
+        };
+        if !leads || core.stop.is_cancelled() {
+            return;
+        }
+        form(core, group).await;
+        let more = tick(core, group, term).await;
+        if cared.elapsed() >= CARE_EVERY {
+            cared = Instant::now();
+            expire_nodes(core, group, since).await;
+            mend_membership(core, group).await;
+            hand_over_if_skewed(core, group).await;
+        }
+        if !more {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// The first entry of a new cluster's group 0 says who is in it.
+async fn form(core: &Core, group: &Group) {
+    let unformed = group.read(|m| m.system().is_some_and(|s| s.nodes().is_empty()));
+    if unformed && !core.first.is_empty() {
+        let op = Op::FormCluster { nodes: core.first.to_vec() };
+        if let Err(refusal) = core.gateway.propose_as_leader(group.id(), op).await {
+            tracing::debug!(%refusal, "forming goes on with the next attempt");
+        }
+    }
+}
+
+/// Proposes a tick when one is due. Says whether more is due right away.
+async fn tick(core: &Core, group: &Group, term: u64) -> bool {
+    let (due, now) = group.read(|m| (m.next_due(), m.now()));
+    let Some(due) = due else { return false };
+    let voters: Vec<NodeId> = group.members().voters.iter().map(|v| v.node).collect();
+    let stamp = core.leader_clock.stamp(group.id(), term, &voters, core.me.node).max(now);
+    if due > stamp {
+        return false;
+    }
+    core.gateway.propose_as_leader(group.id(), Op::Tick).await.is_ok()
+}
+
+/// Ends the sessions of nodes that were not heard of for a whole session timeout of this leadership.
+async fn expire_nodes(core: &Core, group: &Group, since: Instant) {
+    for session in group.read(|m| m.node_sessions()) {
+        let heard = core.liveness.heard(session.node).map_or(since, |at| at.max(since));
+        if session.node == core.me.node || heard.elapsed() < core.session_timeout {
+            continue;
+        }
+        tracing::info!(group = %group.id(), node = %session.node, "a node was not heard of: its consumers are detached");
+        let op = Op::ExpireNode { session: session.session };
+        if core.gateway.propose_as_leader(group.id(), op).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One step towards the members that group 0 asks for.
+async fn mend_membership(core: &Core, group: &Group) {
+    let members = group.members();
+    let Some(desired) = desired(core, group.id(), &members.voters.iter().map(|v| v.node).collect::<Vec<_>>())
+    else {
+        return;
+    };
+    let status = group.status();
+    let change = next_change(&members.voters, &members.learners, &desired, |v| caught_up(&status, v));
+    let moved = desired.iter().find_map(|r| {
+        let voter = Voter { node: r.node, incarnation: r.incarnation };
+        let known = members.addresses.get(&voter)?;
+        (*known != r.peer_address).then(|| (voter, r.peer_address.clone()))
+    });
+    let outcome = match (change, moved) {
+        (Some(Change::AddLearner(r)), _) => {
+            let voter = Voter { node: r.node, incarnation: r.incarnation };
+            tracing::info!(group = %group.id(), %voter, "adding a learner");
+            group.add_learner(voter, r.peer_address).await
+        }
+        (Some(Change::SetVoters(voters)), _) => {
+            tracing::info!(group = %group.id(), ?voters, "changing the voters");
+            group.change_voters(voters).await
+        }
+        (Some(Change::RemoveLearner(voter)), _) => group.remove_learner(voter).await,
+        (None, Some((voter, address))) => group.add_learner(voter, address).await,
+        (None, None) => return,
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(group = %group.id(), %error, "the members did not change; the next attempt follows");
+    }
+}
+
+/// Which node, in which incarnation, should have a replica.
+fn desired(core: &Core, group: GroupId, voters: &[NodeId]) -> Option<Vec<NodeRecord>> {
+    core.system(|system| {
+        let placed: Vec<NodeId> = if group == GroupId::SYSTEM {
+            voters.to_vec()
+        } else {
+            let placement = system.groups().into_iter().find(|p| p.group == group)?;
+            placement.nodes
+        };
+        Some(system.nodes().into_iter().filter(|r| placed.contains(&r.node)).collect())
+    })?
+}
+
+fn caught_up(status: &GroupStatus, voter: Voter) -> bool {
+    let matched = status.matched.get(&voter).copied().flatten();
+    matched.is_some_and(|at| at + CAUGHT_UP_ENTRIES >= status.last.unwrap_or_default())
+}
+
+/// A leader whose clock is far off lets another one stamp (DESIGN §6.3).
+async fn hand_over_if_skewed(core: &Core, group: &Group) {
+    let members = group.members();
+    let voters: Vec<NodeId> = members.voters.iter().map(|v| v.node).collect();
+    if core.leader_clock.skew(&voters, core.me.node) > SKEW_MAX {
+        tracing::warn!(group = %group.id(), "this node's clock is far from the others': handing leadership over");
+        hand_over(core, group).await;
+    }
+}
+
+/// Asks the voter that has most to take over. Nothing when there is no other.
+pub(crate) async fn hand_over(core: &Core, group: &Group) {
+    let status = group.status();
+    let others = status.members.voters.iter().filter(|v| v.node != core.me.node);
+    let best = others.max_by_key(|v| status.matched.get(v).copied().flatten());
+    if let Some(voter) = best
+        && let Err(error) = group.transfer_leader(*voter).await
+    {
+        tracing::debug!(group = %group.id(), %error, "leadership was not handed over");
+    }
+}

@@ -1,0 +1,141 @@
+//! The clock by which a leader stamps batches (DESIGN §6.3).
+//!
+//! The base is taken once per leadership: the lower median of the clocks of a majority of voters, as measured
+//! by heartbeats. From there it moves by the monotonic clock, so that a jump of the wall clock under a leader
+//! moves nothing. The machine itself takes the maximum of its own time and the stamp.
+
+use quorate_types::{Clock, GroupId, Millis, NodeId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A leader whose own clock is farther from the median hands over to a better one.
+pub(crate) const SKEW_MAX: Duration = Duration::from_secs(5);
+
+/// Clone handle.
+#[derive(Clone)]
+pub(crate) struct LeaderClock {
+    clock: Arc<dyn Clock>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Node → its clock minus ours, in milliseconds.
+    offsets: BTreeMap<NodeId, i64>,
+    /// Group → where its time started, and when, in this leadership.
+    bases: BTreeMap<GroupId, (u64, Millis, Instant)>,
+}
+
+impl LeaderClock {
+    /// Over this node's wall clock.
+    #[must_use]
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, inner: Arc::default() }
+    }
+
+    /// This node's wall clock, for others to measure.
+    #[must_use]
+    pub(crate) fn wall(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// A peer said that its clock was at `theirs`, in an exchange that began when ours was at `began` and
+    /// ends now. The error is at most half the exchange.
+    pub(crate) fn measured(&self, peer: NodeId, began: Millis, theirs: Millis) {
+        let ours = i128::from(began.get()).midpoint(i128::from(self.clock.now().get()));
+        let offset = i128::from(theirs.get()) - ours;
+        if let Ok(offset) = i64::try_from(offset) {
+            self.lock().offsets.insert(peer, offset);
+        }
+    }
+
+    /// The stamp for the group's next batch, proposed in `term`. The first call of a term fixes the base.
+    #[must_use]
+    pub(crate) fn stamp(&self, group: GroupId, term: u64, voters: &[NodeId], me: NodeId) -> Millis {
+        let wall = self.clock.now();
+        let mut inner = self.lock();
+        let now = Instant::now();
+        let median = inner.median_offset(voters, me);
+        let base = inner.bases.entry(group).or_insert((0, wall, now));
+        if base.0 != term {
+            *base = (term, Millis::new(wall.get().saturating_add_signed(median)), now);
+        }
+        base.1.after(now - base.2)
+    }
+
+    /// How far this node's clock is from the median of the voters' clocks.
+    #[must_use]
+    pub(crate) fn skew(&self, voters: &[NodeId], me: NodeId) -> Duration {
+        Duration::from_millis(self.lock().median_offset(voters, me).unsigned_abs())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Lower median of the offsets that are known, our own (0) among them; 0 while no majority is known.
+    fn median_offset(&self, voters: &[NodeId], me: NodeId) -> i64 {
+        let known = voters.iter().filter(|v| **v != me).filter_map(|v| self.offsets.get(v).copied());
+        let mut offsets: Vec<i64> = known.chain([0]).collect();
+        if offsets.len() * 2 <= voters.len() {
+            return 0;
+        }
+        offsets.sort_unstable();
+        offsets[(offsets.len() - 1) / 2]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Fake(AtomicU64);
+    impl Clock for Fake {
+        fn now(&self) -> Millis {
+            Millis::new(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    const GROUP: GroupId = GroupId::new(1);
+
+    fn nodes() -> [NodeId; 3] {
+        [NodeId::new(1), NodeId::new(2), NodeId::new(3)]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_of_the_wall_clock_under_a_leader_moves_no_stamp() {
+        let wall = Arc::new(Fake(AtomicU64::new(1_000_000)));
+        let clock = LeaderClock::new(wall.clone());
+        let first = clock.stamp(GROUP, 1, &nodes(), nodes()[0]);
+        wall.0.store(9_000_000, Ordering::Relaxed);
+        tokio::time::advance(Duration::from_millis(20)).await;
+        assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), first.get() + 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_base_is_the_lower_median_of_the_voters_clocks() {
+        let wall = Arc::new(Fake(AtomicU64::new(1_000_000)));
+        let clock = LeaderClock::new(wall);
+        let now = Millis::new(1_000_000);
+        clock.measured(nodes()[1], now, Millis::new(1_000_100));
+        clock.measured(nodes()[2], now, Millis::new(1_060_000));
+        assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_100);
+        assert_eq!(clock.skew(&nodes(), nodes()[0]), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_far_off_the_others_sees_its_own_skew() {
+        let wall = Arc::new(Fake(AtomicU64::new(9_000_000)));
+        let clock = LeaderClock::new(wall);
+        let now = Millis::new(9_000_000);
+        clock.measured(nodes()[1], now, Millis::new(1_000_000));
+        clock.measured(nodes()[2], now, Millis::new(1_000_010));
+        assert!(clock.skew(&nodes(), nodes()[0]) > SKEW_MAX);
+        assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_010);
+    }
+}

@@ -1,0 +1,319 @@
+//! `quorate.v1.Admin`: metadata of namespaces, through any node.
+
+use super::admin_view::{
+    config_of_subscription, config_of_topic, namespace_message, page, subscription_bindings,
+    subscription_message, topic_bindings, topic_message,
+};
+use crate::gateway::Gateway;
+use quorate_consensus::Group;
+use quorate_machine::{Answer, Op, Shard};
+use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SubscriptionName, TopicName};
+use quorate_wire as wire;
+use quorate_wire::v1::{self, admin_server::Admin};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+/// The service; every change goes through the gateway to the leader concerned.
+#[derive(Clone)]
+pub(crate) struct AdminService {
+    gateway: Gateway,
+    timeout: Duration,
+    create_topics: bool,
+}
+
+impl AdminService {
+    /// `timeout`: how long a change may wait for a majority. `create_topics`: a bind creates its topic.
+    pub(crate) fn new(gateway: Gateway, timeout: Duration, create_topics: bool) -> Self {
+        Self { gateway, timeout, create_topics }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    fn status(&self, refusal: &Refusal) -> Status {
+        self.gateway.status(refusal)
+    }
+
+    /// A change on the namespace's shard.
+    async fn change(&self, namespace: &str, op: Op) -> Result<Answer, Status> {
+        let done = async {
+            let group = self.gateway.resolve(namespace).await?;
+            self.gateway.call(group, op, self.deadline()).await
+        };
+        done.await.map_err(|r| self.status(&r))
+    }
+
+    /// A look at the namespace's shard, as current as the leader. Views are what the answering replica has
+    /// after a read index, so that what was confirmed before the call is seen.
+    async fn look<R>(
+        &self,
+        namespace: &str,
+        view: impl FnOnce(GroupId, &Shard) -> Result<R, Refusal>,
+    ) -> Result<Response<R>, Status> {
+        let done = async {
+            let id = self.gateway.resolve(namespace).await?;
+            let group: Group = self.gateway.current(id, self.deadline()).await?;
+            group.read(|machine| match machine.shard() {
+                Some(shard) => view(id, shard),
+                None => Err(Refusal::new(Reason::InvalidArgument, format!("group {id} has no topics"))),
+            })
+        };
+        done.await.map(Response::new).map_err(|r| self.status(&r))
+    }
+
+    async fn create_namespace_checked(&self, name: &str, shards: u32) -> Result<v1::Namespace, Refusal> {
+        let namespace = wire::namespace(name)?;
+        let op = Op::CreateNamespace { namespace: namespace.clone(), shards: shards.max(1) };
+        match self.gateway.call(GroupId::SYSTEM, op, self.deadline()).await? {
+            Answer::NamespaceCreated { id, groups } => {
+                // Answered when its shards serve: the next call through any node must find them.
+                for group in &groups {
+                    self.gateway.wait_serving(*group, self.deadline()).await?;
+                }
+                Ok(namespace_message(namespace.as_str(), id, &groups))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn delete_namespace_checked(&self, name: &str) -> Result<(), Refusal> {
+        let namespace = wire::namespace(name)?;
+        let not_empty = |what: &str| {
+            let text = format!("namespace {namespace} {what}: delete its topics and subscriptions first");
+            Refusal::new(Reason::NamespaceNotEmpty, text)
+        };
+        if namespace.as_str() == NamespaceName::DEFAULT {
+            let text = "namespace default is always there and cannot be deleted";
+            return Err(Refusal::new(Reason::NamespaceNotEmpty, text));
+        }
+        let (id, groups) = self.gateway.namespace(namespace.as_str()).await?;
+        for group in groups {
+            let shard = self.gateway.current(group, self.deadline()).await?;
+            let empty = shard
+                .read(|m| m.shard().is_none_or(|s| s.topics().is_empty() && s.subscriptions().is_empty()));
+            if !empty {
+                return Err(not_empty("is not empty"));
+            }
+        }
+        self.gateway.call(GroupId::SYSTEM, Op::DeleteNamespace { namespace, id }, self.deadline()).await?;
+        Ok(())
+    }
+
+    async fn bind_one(&self, namespace: &str, binding: v1::Binding) -> Result<(), Status> {
+        let op = |b: &v1::Binding| {
+            Ok(Op::Bind {
+                topic: wire::topic(&b.topic)?,
+                subscription: wire::subscription(&b.subscription)?,
+                filter: wire::filter(&b.filter)?,
+                create_topic: self.create_topics,
+            })
+        };
+        let op = op(&binding).map_err(|r: Refusal| self.status(&r))?;
+        self.change(namespace, op).await.map(drop)
+    }
+}
+
+fn unexpected(answer: &Answer) -> Refusal {
+    Refusal::new(Reason::NotReady, format!("unexpected answer {answer:?}: a node of another version leads"))
+}
+
+fn no_topic(name: &TopicName) -> Refusal {
+    Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
+}
+
+fn no_subscription(name: &SubscriptionName) -> Refusal {
+    let text = format!("there is no subscription {name}: create it first");
+    Refusal::new(Reason::SubscriptionNotFound, text)
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn create_namespace(
+        &self,
+        request: Request<v1::CreateNamespaceRequest>,
+    ) -> Result<Response<v1::CreateNamespaceResponse>, Status> {
+        let r = request.into_inner();
+        let made = self.create_namespace_checked(&r.namespace, r.shards).await;
+        let namespace = made.map_err(|r| self.status(&r))?;
+        Ok(Response::new(v1::CreateNamespaceResponse { namespace: Some(namespace) }))
+    }
+
+    async fn delete_namespace(
+        &self,
+        request: Request<v1::DeleteNamespaceRequest>,
+    ) -> Result<Response<v1::DeleteNamespaceResponse>, Status> {
+        let done = self.delete_namespace_checked(&request.into_inner().namespace).await;
+        done.map(|()| Response::new(v1::DeleteNamespaceResponse {})).map_err(|r| self.status(&r))
+    }
+
+    async fn list_namespaces(
+        &self,
+        request: Request<v1::ListNamespacesRequest>,
+    ) -> Result<Response<v1::ListNamespacesResponse>, Status> {
+        let r = request.into_inner();
+        let system = self.gateway.current(GroupId::SYSTEM, self.deadline()).await;
+        let system = system.map_err(|r| self.status(&r))?;
+        let all = system.read(|m| m.system().map(|s| s.namespaces()).unwrap_or_default());
+        let messages = all.iter().map(|n| namespace_message(n.name.as_str(), n.id, &n.groups));
+        let (namespaces, more) = page(messages, |n| &n.name, &r.after, r.limit);
+        Ok(Response::new(v1::ListNamespacesResponse { namespaces, more }))
+    }
+
+    async fn create_topic(
+        &self,
+        request: Request<v1::CreateTopicRequest>,
+    ) -> Result<Response<v1::CreateTopicResponse>, Status> {
+        let r = request.into_inner();
+        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
+        let op = Op::CreateTopic { topic, config: config_of_topic(r.config) };
+        self.change(&r.namespace, op).await?;
+        Ok(Response::new(v1::CreateTopicResponse {}))
+    }
+
+    async fn configure_topic(
+        &self,
+        request: Request<v1::ConfigureTopicRequest>,
+    ) -> Result<Response<v1::ConfigureTopicResponse>, Status> {
+        let r = request.into_inner();
+        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
+        let op = Op::ConfigureTopic { topic, config: config_of_topic(r.config) };
+        self.change(&r.namespace, op).await?;
+        Ok(Response::new(v1::ConfigureTopicResponse {}))
+    }
+
+    async fn delete_topic(
+        &self,
+        request: Request<v1::DeleteTopicRequest>,
+    ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
+        let r = request.into_inner();
+        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
+        self.change(&r.namespace, Op::DeleteTopic { topic }).await?;
+        Ok(Response::new(v1::DeleteTopicResponse {}))
+    }
+
+    async fn describe_topic(
+        &self,
+        request: Request<v1::DescribeTopicRequest>,
+    ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
+        let r = request.into_inner();
+        let name = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
+        self.look(&r.namespace, |group, shard| {
+            let topic = shard.topic(&name).ok_or_else(|| no_topic(&name))?;
+            let bindings = topic_bindings(&topic);
+            Ok(v1::DescribeTopicResponse { topic: Some(topic_message(group, &topic)), bindings })
+        })
+        .await
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<v1::ListTopicsRequest>,
+    ) -> Result<Response<v1::ListTopicsResponse>, Status> {
+        let r = request.into_inner();
+        self.look(&r.namespace, |group, shard| {
+            let topics = shard.topics();
+            let messages = topics.iter().map(|t| topic_message(group, t));
+            let (topics, more) = page(messages, |t| &t.name, &r.after, r.limit);
+            Ok(v1::ListTopicsResponse { topics, more })
+        })
+        .await
+    }
+
+    async fn create_subscription(
+        &self,
+        request: Request<v1::CreateSubscriptionRequest>,
+    ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
+        let r = request.into_inner();
+        let name = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
+        let foreign =
+            r.bindings.iter().find(|b| !b.subscription.is_empty() && b.subscription != r.subscription);
+        if let Some(b) = foreign {
+            let text = format!("a binding of subscription {name} names subscription {:?}", b.subscription);
+            return Err(self.status(&Refusal::new(Reason::InvalidArgument, text)));
+        }
+        let op = Op::CreateSubscription { subscription: name, config: config_of_subscription(r.config) };
+        self.change(&r.namespace, op).await?;
+        for binding in r.bindings {
+            let binding = v1::Binding { subscription: r.subscription.clone(), ..binding };
+            self.bind_one(&r.namespace, binding).await?;
+        }
+        Ok(Response::new(v1::CreateSubscriptionResponse {}))
+    }
+
+    async fn delete_subscription(
+        &self,
+        request: Request<v1::DeleteSubscriptionRequest>,
+    ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
+        let r = request.into_inner();
+        let subscription = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
+        self.change(&r.namespace, Op::DeleteSubscription { subscription }).await?;
+        Ok(Response::new(v1::DeleteSubscriptionResponse {}))
+    }
+
+    async fn describe_subscription(
+        &self,
+        request: Request<v1::DescribeSubscriptionRequest>,
+    ) -> Result<Response<v1::DescribeSubscriptionResponse>, Status> {
+        let r = request.into_inner();
+        let name = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
+        self.look(&r.namespace, |group, shard| {
+            let view = shard.subscription(&name).ok_or_else(|| no_subscription(&name))?;
+            let bindings = subscription_bindings(&view);
+            let subscription = Some(subscription_message(group, &view));
+            Ok(v1::DescribeSubscriptionResponse { subscription, bindings })
+        })
+        .await
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<v1::ListSubscriptionsRequest>,
+    ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
+        let r = request.into_inner();
+        self.look(&r.namespace, |group, shard| {
+            let subscriptions = shard.subscriptions();
+            let messages = subscriptions.iter().map(|s| subscription_message(group, s));
+            let (subscriptions, more) = page(messages, |s| &s.name, &r.after, r.limit);
+            Ok(v1::ListSubscriptionsResponse { subscriptions, more })
+        })
+        .await
+    }
+
+    async fn purge_subscription(
+        &self,
+        request: Request<v1::PurgeSubscriptionRequest>,
+    ) -> Result<Response<v1::PurgeSubscriptionResponse>, Status> {
+        let r = request.into_inner();
+        let subscription = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
+        match self.change(&r.namespace, Op::Purge { subscription }).await? {
+            Answer::Purged { messages } => Ok(Response::new(v1::PurgeSubscriptionResponse { messages })),
+            other => Err(self.status(&unexpected(&other))),
+        }
+    }
+
+    async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {
+        let r = request.into_inner();
+        self.bind_one(&r.namespace, r.binding.unwrap_or_default()).await?;
+        Ok(Response::new(v1::BindResponse {}))
+    }
+
+    async fn unbind(
+        &self,
+        request: Request<v1::UnbindRequest>,
+    ) -> Result<Response<v1::UnbindResponse>, Status> {
+        let r = request.into_inner();
+        let b = r.binding.unwrap_or_default();
+        let op = || {
+            Ok(Op::Unbind {
+                topic: wire::topic(&b.topic)?,
+                subscription: wire::subscription(&b.subscription)?,
+                filter: wire::filter(&b.filter)?,
+            })
+        };
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
+        self.change(&r.namespace, op).await?;
+        Ok(Response::new(v1::UnbindResponse {}))
+    }
+}

@@ -1,0 +1,118 @@
+//! Between the machine's views and the messages of `quorate.v1.Admin`.
+
+use quorate_machine::{SubscriptionConfig, SubscriptionView, TopicConfig, TopicView};
+use quorate_types::{GroupId, NamespaceId};
+use quorate_wire::v1;
+use std::time::Duration;
+
+/// What one page of a listing has at most.
+const PAGE_MAX: u32 = 1_000;
+
+/// The first `limit` items whose name comes after `after`, of items in order of names; and whether others follow.
+pub(super) fn page<T>(
+    items: impl Iterator<Item = T>,
+    name: impl Fn(&T) -> &str,
+    after: &str,
+    limit: u32,
+) -> (Vec<T>, bool) {
+    let limit = if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) };
+    let mut rest = items.filter(|item| after.is_empty() || name(item) > after);
+    let page = rest.by_ref().take(limit as usize).collect();
+    (page, rest.next().is_some())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {
+    let config = config.unwrap_or_default();
+    TopicConfig {
+        retention_age: config.retention_ms.map(Duration::from_millis),
+        retention_bytes: config.retention_bytes,
+    }
+}
+
+pub(super) fn config_of_subscription(config: Option<v1::SubscriptionConfig>) -> SubscriptionConfig {
+    match config.map_or(0, |c| c.lease_timeout_ms) {
+        0 => SubscriptionConfig::default(),
+        ms => SubscriptionConfig { lease_timeout: Duration::from_millis(ms) },
+    }
+}
+
+pub(super) fn namespace_message(name: &str, id: NamespaceId, groups: &[GroupId]) -> v1::Namespace {
+    let groups = groups.iter().map(|g| g.get()).collect();
+    v1::Namespace { name: name.to_owned(), id: id.get(), groups }
+}
+
+pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
+    v1::Topic {
+        name: topic.name.to_string(),
+        config: Some(v1::TopicConfig {
+            retention_ms: topic.config.retention_age.map(millis),
+            retention_bytes: topic.config.retention_bytes,
+        }),
+        first_offset: topic.first_offset,
+        next_offset: topic.next_offset,
+        messages: topic.messages,
+        bytes: topic.bytes,
+        unrouted: topic.unrouted,
+        group: group.get(),
+    }
+}
+
+pub(super) fn topic_bindings(topic: &TopicView) -> Vec<v1::Binding> {
+    let binding = |b: &quorate_machine::BindingView| v1::Binding {
+        topic: b.topic.to_string(),
+        subscription: b.subscription.to_string(),
+        filter: b.filter.to_string(),
+    };
+    topic.bindings.iter().map(binding).collect()
+}
+
+pub(super) fn subscription_bindings(subscription: &SubscriptionView) -> Vec<v1::Binding> {
+    let binding = |b: &quorate_machine::BindingView| v1::Binding {
+        topic: b.topic.to_string(),
+        subscription: b.subscription.to_string(),
+        filter: b.filter.to_string(),
+    };
+    subscription.bindings.iter().map(binding).collect()
+}
+
+pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v1::Subscription {
+    let l = &view.ledger;
+    v1::Subscription {
+        name: view.name.to_string(),
+        config: Some(v1::SubscriptionConfig { lease_timeout_ms: millis(view.config.lease_timeout) }),
+        consumers: view.consumers,
+        ledger: Some(v1::Ledger {
+            routed: l.routed,
+            ready: l.ready,
+            leased: l.leased,
+            delayed: l.delayed,
+            acked: l.acked,
+            expired: l.expired,
+            dead_lettered: l.dead_lettered,
+            dropped: l.dropped,
+            purged: l.purged,
+            redelivered: l.redelivered,
+        }),
+        oldest_unsettled: view.oldest_unsettled,
+        group: group.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_end_where_the_next_one_begins() {
+        let names = ["a", "b", "c", "d"];
+        let all = |after: &str, limit| page(names.into_iter(), |n| n, after, limit);
+        assert_eq!(all("", 2), (vec!["a", "b"], true));
+        assert_eq!(all("b", 2), (vec!["c", "d"], false));
+        assert_eq!(all("", 0), (names.to_vec(), false));
+        assert_eq!(all("d", 2), (vec![], false));
+    }
+}

@@ -1,0 +1,129 @@
+//! The beginning of a consumer: its first request.
+
+use super::connection::Connection;
+use super::outbox::Outbox;
+use crate::delivery::Seat;
+use crate::forwarder::{Numbering, Operation, answer_by};
+use crate::gateway::{Gateway, Running};
+use bytes::Bytes;
+use quorate_machine::Op;
+use quorate_types::{ConsumerId, Reason, Refusal, SessionId};
+use quorate_wire as wire;
+use quorate_wire::v1::{self, consume_request::Request, consume_response::Response};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Status, Streaming};
+
+/// Serves one stream, from its first request to the detach.
+pub(super) async fn serve(gateway: Gateway, mut requests: Streaming<v1::ConsumeRequest>, outbox: Outbox) {
+    let first = tokio::select! {
+        biased;
+        () = outbox.tx.closed() => return,
+        () = gateway.draining().cancelled() => {
+            let refusal = Refusal::new(Reason::Unavailable, "the node is stopping: attach to another one");
+            return outbox.end(gateway.status(&refusal));
+        }
+        first = timeout_at(gateway.deadline(), requests.message()) => first,
+    };
+    let request = match first {
+        Ok(Ok(Some(v1::ConsumeRequest { request: Some(Request::Attach(attach)) }))) => attach,
+        Ok(Err(status)) => return outbox.end(status),
+        Ok(Ok(_)) | Err(_) => {
+            let text = "the first request of a Consume stream must be attach";
+            return outbox.end(gateway.status(&Refusal::new(Reason::InvalidArgument, text)));
+        }
+    };
+    match attach(&gateway, &request).await {
+        Ok(attached) => run(gateway, attached, requests, outbox).await,
+        Err(refusal) => outbox.end(gateway.status(&refusal)),
+    }
+}
+
+/// A consumer that the group has.
+struct Attached {
+    running: Running,
+    seat: Seat,
+    consumer: ConsumerId,
+    credit: u32,
+}
+
+async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Refusal> {
+    let deadline = gateway.deadline();
+    let subscription = wire::subscription(&request.subscription)?;
+    let credit = credit(request.credit, gateway)?;
+    let group = gateway.resolve(&request.namespace).await?;
+    let running = gateway.serving(group)?;
+    wait_deliverable(gateway, &running, deadline).await?;
+    let number = gateway.consumer_number();
+    // Before the group hears of it: the first leases may come before the answer.
+    let seat = running.delivery.seat(number);
+    let consumer = ConsumerId { session: SessionId::NONE, number };
+    let op = Op::Attach { consumer, subscription, credit };
+    let operation = Operation { numbering: Numbering::Gateway, op, fragment: Bytes::new() };
+    let answer = match running.forwarder.submit(operation) {
+        Ok(answer) => answer_by(answer, deadline, group).await,
+        Err(refusal) => {
+            running.delivery.forget(number);
+            return Err(refusal);
+        }
+    };
+    match answer.reply {
+        Ok(_) => {
+            let consumer = ConsumerId { session: answer.session, number };
+            running.delivery.attached(consumer);
+            Ok(Attached { running, seat, consumer, credit })
+        }
+        Err(refusal) if refusal.is_retryable() => {
+            // It may be attached yet: the comparison then finds it without a connection.
+            running.delivery.abandoned(number);
+            Err(refusal)
+        }
+        Err(refusal) => {
+            running.delivery.forget(number);
+            Err(refusal)
+        }
+    }
+}
+
+/// A credit within its limits.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` beyond them.
+pub(super) fn credit(given: u32, gateway: &Gateway) -> Result<u32, Refusal> {
+    let max = gateway.limits().machine.credit_max;
+    match given {
+        0 => Ok(gateway.limits().credit_default),
+        given if given <= max => Ok(given),
+        given => {
+            let text = format!("the credit is {given}; it must be 1 to {max}");
+            Err(Refusal::new(Reason::InvalidArgument, text))
+        }
+    }
+}
+
+/// A node that has just started, or come back, may deliver as soon as the leader has answered a heartbeat.
+async fn wait_deliverable(gateway: &Gateway, running: &Running, deadline: Instant) -> Result<(), Refusal> {
+    let mut changed = gateway.liveness().changed();
+    let deliverable = async {
+        while !running.delivery.replica().may_deliver() {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    timeout_at(deadline, deliverable).await.map_err(|_| {
+        let text = "this node has no touch with the leader: attach to another node, or try again";
+        Refusal::new(Reason::Unavailable, text)
+    })
+}
+
+async fn run(gateway: Gateway, attached: Attached, requests: Streaming<v1::ConsumeRequest>, outbox: Outbox) {
+    let Attached { running, seat, consumer, credit } = attached;
+    let _count = gateway.metrics().consumer();
+    let node = gateway.me().node.get();
+    let first = v1::Attached { consumer: consumer.to_string(), node, credit };
+    outbox.send(v1::ConsumeResponse { response: Some(Response::Attached(first)) }).await;
+    let mut connection = Connection::new(gateway.clone(), running.clone(), seat, consumer, outbox);
+    let end = connection.serve(requests).await;
+    let written = connection.finish(end.map(|refusal: Refusal| -> Status { gateway.status(&refusal) }));
+    running.delivery.ended(consumer, written);
+}

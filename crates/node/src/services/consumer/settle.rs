@@ -1,0 +1,84 @@
+//! Settlements as clients write them, and their answers.
+
+use crate::forwarder;
+use quorate_machine::{Answer, Settlement, Verdict};
+use quorate_types::{Reason, Refusal};
+use quorate_wire::{error_of, v1};
+
+/// Settlements of one request: what one entry may do (DESIGN §6.8).
+const SETTLEMENTS_MAX: usize = 10_000;
+
+/// Checks the settlements of a request.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` or `LIMIT_REACHED`, naming the first that is wrong.
+pub(super) fn settlements(given: &[v1::Settlement]) -> Result<Vec<Settlement>, Refusal> {
+    if given.is_empty() {
+        return Err(invalid("the settle has no settlements: give at least one"));
+    }
+    if given.len() > SETTLEMENTS_MAX {
+        let text = format!("the settle has {} settlements; the limit is {SETTLEMENTS_MAX}", given.len());
+        return Err(Refusal::new(Reason::LimitReached, text));
+    }
+    given.iter().enumerate().map(|(at, one)| settlement(at, one)).collect()
+}
+
+fn settlement(at: usize, given: &v1::Settlement) -> Result<Settlement, Refusal> {
+    let verdict = match v1::Verdict::try_from(given.verdict) {
+        Ok(v1::Verdict::Ack) => Verdict::Ack,
+        Ok(v1::Verdict::Nack) => Verdict::Nack,
+        Ok(v1::Verdict::Reject) => Verdict::Reject,
+        Ok(v1::Verdict::Unspecified) | Err(_) => {
+            return Err(invalid(&format!("settlement {at} has no verdict: say ack, nack or reject")));
+        }
+    };
+    if given.last < given.first {
+        let text = format!("settlement {at} ends at {} before it begins at {}", given.last, given.first);
+        return Err(invalid(&text));
+    }
+    Ok(Settlement { first: given.first, last: given.last, attempt: given.attempt, verdict })
+}
+
+/// The answer to a settle.
+pub(super) fn settled(id: u64, answer: forwarder::Answer) -> v1::Settled {
+    match answer.reply {
+        Ok(Answer::Settled { results }) => {
+            let result =
+                |r: quorate_machine::SettleResult| v1::SettleResult { settled: r.settled, stale: r.stale };
+            v1::Settled { id, results: results.into_iter().map(result).collect(), error: None }
+        }
+        Ok(other) => {
+            let text = format!("unexpected answer {other:?}: a node of another version leads");
+            refused(id, &Refusal::new(Reason::NotReady, text))
+        }
+        Err(refusal) => refused(id, &refusal),
+    }
+}
+
+/// The answer to a settle that was not done.
+pub(super) fn refused(id: u64, refusal: &Refusal) -> v1::Settled {
+    v1::Settled { id, results: Vec::new(), error: Some(error_of(refusal, None)) }
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::new(Reason::InvalidArgument, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(first: u64, last: u64, verdict: v1::Verdict) -> v1::Settlement {
+        v1::Settlement { first, last, attempt: 1, verdict: verdict.into() }
+    }
+
+    #[test]
+    fn settlements_that_make_no_sense_are_refused() {
+        let reason = |given: &[v1::Settlement]| settlements(given).map_err(|r| r.reason);
+        assert_eq!(reason(&[]), Err(Reason::InvalidArgument));
+        assert_eq!(reason(&[one(2, 1, v1::Verdict::Ack)]), Err(Reason::InvalidArgument));
+        assert_eq!(reason(&[one(1, 2, v1::Verdict::Unspecified)]), Err(Reason::InvalidArgument));
+        assert_eq!(reason(&vec![one(1, 1, v1::Verdict::Ack); 10_001]), Err(Reason::LimitReached));
+        assert_eq!(settlements(&[one(1, 2, v1::Verdict::Nack)]).unwrap()[0].verdict, Verdict::Nack);
+    }
+}

@@ -1,0 +1,17 @@
+//! The gRPC services, one file each: thin, everything is decided behind the gateway.
+
+mod admin;
+mod admin_view;
+mod cluster;
+mod consumer;
+mod forward;
+mod peers;
+mod publisher;
+mod reader;
+
+pub(crate) use admin::AdminService;
+pub(crate) use cluster::ClusterService;
+pub(crate) use consumer::ConsumerService;
+pub(crate) use peers::{PeersService, Serving};
+pub(crate) use publisher::PublisherService;
+pub(crate) use reader::ReaderService;

@@ -1,0 +1,182 @@
+//! `quorate.peer.v1.Peers`: everything between nodes that is not Raft.
+
+use super::cluster::report;
+use super::forward::{ForwardStream, forward};
+use crate::core::Core;
+use crate::formation::{PeerList, list_texts, peer_of, record_of};
+use quorate_consensus::Group;
+use quorate_machine::{NodeRecord, Op};
+use quorate_types::{ClusterId, GroupId, NodeId, Reason, Refusal};
+use quorate_wire::peer::{self, peers_server::Peers};
+use quorate_wire::{status_of, voter};
+use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What a node says of itself before and after it serves.
+#[derive(Clone)]
+pub(crate) struct PeersService {
+    me: NodeRecord,
+    list: Arc<PeerList>,
+    serving: Arc<OnceLock<Serving>>,
+}
+
+/// What is there once the node belongs to a cluster.
+pub(crate) struct Serving {
+    /// Which one.
+    pub(crate) cluster: ClusterId,
+    /// With whom it formed, as far as this node knows.
+    pub(crate) first: Vec<NodeRecord>,
+    /// Everything else.
+    pub(crate) core: Core,
+}
+
+impl PeersService {
+    /// Says only who it is, until [`Self::serve`].
+    pub(crate) fn new(me: NodeRecord, list: PeerList) -> Self {
+        Self { me, list: Arc::new(list), serving: Arc::default() }
+    }
+
+    /// The node belongs to a cluster.
+    pub(crate) fn serve(&self, serving: Serving) {
+        // Belonging to a cluster happens once.
+        drop(self.serving.set(serving));
+    }
+
+    /// The core, for a call that comes with this link.
+    fn core(&self, link: Option<&peer::Link>) -> Result<(&Core, NodeId), Status> {
+        let refuse = |reason, text: String| status_of(&Refusal::new(reason, text));
+        let serving = self.serving.get().ok_or_else(|| {
+            refuse(Reason::NotReady, "the node does not belong to a cluster yet".to_owned())
+        })?;
+        let link =
+            link.ok_or_else(|| refuse(Reason::InvalidArgument, "the request has no link".to_owned()))?;
+        if link.cluster_id != serving.cluster.to_string() {
+            let text = format!("the request is for cluster {}, this is {}", link.cluster_id, serving.cluster);
+            return Err(refuse(Reason::WrongCluster, text));
+        }
+        let me = serving.core.gateway.me();
+        if link.target.as_ref().map(voter) != Some(me) {
+            return Err(refuse(Reason::WrongIncarnation, format!("the request is not for {me}")));
+        }
+        let source = link.source.as_ref().map_or(0, |m| m.node);
+        Ok((&serving.core, NodeId::new(source)))
+    }
+}
+
+#[tonic::async_trait]
+impl Peers for PeersService {
+    type ForwardStream = ForwardStream;
+
+    async fn identify(
+        &self,
+        _: Request<peer::IdentifyRequest>,
+    ) -> Result<Response<peer::IdentifyResponse>, Status> {
+        let serving = self.serving.get();
+        Ok(Response::new(peer::IdentifyResponse {
+            self_: Some(peer_of(&self.me)),
+            cluster_id: serving.map(|s| s.cluster.to_string()).unwrap_or_default(),
+            configured_peers: list_texts(&self.list),
+            first_members: serving.map(|s| s.first.iter().map(peer_of).collect()).unwrap_or_default(),
+        }))
+    }
+
+    async fn register(
+        &self,
+        request: Request<peer::RegisterRequest>,
+    ) -> Result<Response<peer::RegisterResponse>, Status> {
+        let request = request.into_inner();
+        let refuse = |reason, text: String| status_of(&Refusal::new(reason, text));
+        let Some(serving) = self.serving.get() else {
+            return Err(refuse(Reason::NotReady, "the node does not belong to a cluster yet".to_owned()));
+        };
+        if !request.cluster_id.is_empty() && request.cluster_id != serving.cluster.to_string() {
+            let text =
+                format!("the node belongs to cluster {}, this is {}", request.cluster_id, serving.cluster);
+            return Err(refuse(Reason::WrongCluster, text));
+        }
+        let record = request.node.as_ref().and_then(record_of);
+        let node =
+            record.ok_or_else(|| refuse(Reason::InvalidArgument, "the request names no node".to_owned()))?;
+        let core = &serving.core;
+        let deadline = Instant::now() + core.operation_timeout;
+        let registered = core.gateway.call(GroupId::SYSTEM, Op::RegisterNode { node }, deadline).await;
+        registered.map_err(|r| status_of(&r))?;
+        Ok(Response::new(peer::RegisterResponse {
+            cluster_id: serving.cluster.to_string(),
+            placements: placements(core),
+            nodes: core.system(|s| s.nodes().iter().map(peer_of).collect()).unwrap_or_default(),
+        }))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<peer::ForwardRequest>>,
+    ) -> Result<Response<ForwardStream>, Status> {
+        match self.serving.get() {
+            Some(serving) => forward(serving.core.gateway.clone(), request),
+            None => {
+                let refusal = Refusal::new(Reason::NotReady, "the node does not belong to a cluster yet");
+                Err(status_of(&refusal))
+            }
+        }
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<peer::HeartbeatRequest>,
+    ) -> Result<Response<peer::HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        let (core, from) = self.core(request.link.as_ref())?;
+        core.liveness.hear(from);
+        let asked = request.groups.iter().filter_map(|g| core.registry.group(GroupId::new(g.group)));
+        Ok(Response::new(peer::HeartbeatResponse {
+            led: asked.filter_map(|group| led(&group, from)).collect(),
+            clock_ms: core.leader_clock.wall().get(),
+        }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexResponse>, Status> {
+        let request = request.into_inner();
+        let (core, _) = self.core(request.link.as_ref())?;
+        let id = GroupId::new(request.group);
+        let refuse = |reason, text: String| status_of(&Refusal::new(reason, text));
+        let group = core.registry.group(id);
+        let group = group.ok_or_else(|| refuse(Reason::NotReady, format!("group {id} does not run here")))?;
+        let term = group.leadership().borrow().term;
+        let index = group.read_index().await.map_err(|e| refuse(Reason::NotLeader, e.to_string()))?;
+        Ok(Response::new(peer::ReadIndexResponse { index, term }))
+    }
+
+    async fn report(
+        &self,
+        request: Request<peer::ReportRequest>,
+    ) -> Result<Response<peer::ReportResponse>, Status> {
+        let (core, _) = self.core(request.into_inner().link.as_ref())?;
+        Ok(Response::new(report(core, &self.me)))
+    }
+}
+
+/// What a leader answers for one of its groups; `None` when this node does not lead it.
+fn led(group: &Group, from: NodeId) -> Option<peer::LedGroup> {
+    let leadership = group.leadership().borrow().clone();
+    leadership.me.then(|| peer::LedGroup {
+        group: group.id().get(),
+        term: leadership.term,
+        commit_index: *group.applied().borrow(),
+        session: group.read(|m| m.node_sessions().iter().any(|s| s.node == from)),
+    })
+}
+
+fn placements(core: &Core) -> Vec<peer::Placement> {
+    let placements = core.system(|s| s.groups()).unwrap_or_default();
+    let message = |p: &quorate_machine::Placement| peer::Placement {
+        group: p.group.get(),
+        first_voters: p.first_voters.iter().map(|v| quorate_wire::member(*v)).collect(),
+        nodes: p.nodes.iter().map(|n| n.get()).collect(),
+    };
+    placements.iter().map(message).collect()
+}

@@ -1,0 +1,96 @@
+//! The answering side of `PublishStream`.
+
+use super::receipt;
+use super::stream::Broken;
+use crate::forwarder::{Answer, answer_by};
+use crate::metrics_data::DataMetrics;
+use futures::Stream;
+use quorate_types::{GroupId, Reason, Refusal};
+use quorate_wire::error_of;
+use quorate_wire::v1::{self, publish_response::Outcome};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+use tonic::Status;
+
+/// A request that is to be answered.
+pub(super) struct InFlight {
+    pub(super) sequence: u64,
+    pub(super) awaited: Awaited,
+    /// Of its fragment.
+    pub(super) bytes: u64,
+    pub(super) arrived: Instant,
+    pub(super) deadline: Instant,
+    /// Its share of the connection's bytes; free again when it is answered.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// What the answer waits for.
+pub(super) enum Awaited {
+    /// Nothing: refused by this node.
+    Refused(Refusal),
+    /// The group.
+    Answer { group: GroupId, answer: oneshot::Receiver<Answer> },
+    /// The group, which only uses up the number; then the refusal.
+    Void { group: GroupId, answer: oneshot::Receiver<Answer>, refusal: Refusal },
+    /// The stream ends with this.
+    End(Status),
+}
+
+impl InFlight {
+    /// The end of a stream that broke.
+    pub(super) fn broken(status: Status) -> Self {
+        let now = Instant::now();
+        Self { sequence: 0, awaited: Awaited::End(status), bytes: 0, arrived: now, deadline: now, room: None }
+    }
+}
+
+/// Answers requests in their order, each as soon as it and all before it are answered.
+pub(super) fn answers(
+    rx: mpsc::Receiver<InFlight>,
+    broken: Arc<Broken>,
+    metrics: DataMetrics,
+) -> impl Stream<Item = Result<v1::PublishResponse, Status>> + Send + 'static {
+    futures::stream::unfold((rx, broken, metrics), |(mut rx, broken, metrics)| async move {
+        let in_flight = rx.recv().await?;
+        let response = respond(in_flight, &broken, &metrics).await;
+        Some((response, (rx, broken, metrics)))
+    })
+}
+
+async fn respond(
+    in_flight: InFlight,
+    broken: &Broken,
+    metrics: &DataMetrics,
+) -> Result<v1::PublishResponse, Status> {
+    let InFlight { sequence, awaited, bytes, arrived, deadline, room } = in_flight;
+    let decided = match awaited {
+        Awaited::End(status) => return Err(status),
+        Awaited::Refused(refusal) => Err(refusal),
+        Awaited::Answer { group, answer } => receipt(group, answer_by(answer, deadline, group).await),
+        Awaited::Void { group, answer, refusal } => {
+            Err(refusal_of_void(answer_by(answer, deadline, group).await, refusal))
+        }
+    };
+    drop(room);
+    let outcome = match decided {
+        Ok(receipt) => {
+            metrics.published(u64::from(receipt.count), bytes, arrived.elapsed());
+            Outcome::Receipt(receipt)
+        }
+        Err(refusal) => {
+            broken.note(&refusal);
+            metrics.publish_refused(refusal.reason);
+            Outcome::Error(error_of(&refusal, None))
+        }
+    };
+    Ok(v1::PublishResponse { sequence, outcome: Some(outcome) })
+}
+
+/// The client hears why its request was refused, unless its number was not used up: then that matters more.
+fn refusal_of_void(answer: Answer, refusal: Refusal) -> Refusal {
+    match answer.reply {
+        Err(said) if said.is_retryable() || said.reason == Reason::SessionNotFound => said,
+        _ => refusal,
+    }
+}

@@ -1,0 +1,168 @@
+//! The taking side of `PublishStream`.
+
+use super::answers::{Awaited, InFlight, answers};
+use super::prepare::{self, Prepared};
+use crate::forwarder::{Numbering, Operation};
+use crate::gateway::{Gateway, Running};
+use bytes::Bytes;
+use futures::Stream;
+use quorate_types::{Reason, Refusal, SessionId};
+use quorate_wire::v1;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+
+/// Requests of one stream that may be unanswered: as many as the group's forwarder sends at a time.
+const IN_FLIGHT_MAX: usize = 8_192;
+/// Flat cost of a request in flight.
+const REQUEST_BYTES: usize = 256;
+
+/// Serves one stream: a task takes requests in order, the returned stream answers them in that order.
+pub(super) fn serve(
+    gateway: Gateway,
+    requests: Streaming<v1::PublishRequest>,
+) -> impl Stream<Item = Result<v1::PublishResponse, Status>> + Send + 'static {
+    let (tx, rx) = mpsc::channel(IN_FLIGHT_MAX);
+    let broken = Arc::new(Broken::default());
+    let room = Arc::new(Semaphore::new(gateway.limits().connection_bytes_max));
+    let taker = Taker { gateway: gateway.clone(), room, tx, broken: Arc::clone(&broken), last: None };
+    tokio::spawn(taker.run(requests));
+    answers(rx, broken, gateway.metrics().clone())
+}
+
+/// Set at the first retryable answer of a stream: nothing that comes later is done, so that what the client sends again
+/// keeps its order.
+#[derive(Debug, Default)]
+pub(super) struct Broken(std::sync::OnceLock<Refusal>);
+
+impl Broken {
+    pub(super) fn note(&self, refusal: &Refusal) {
+        if refusal.is_retryable() {
+            // Only the first counts.
+            drop(self.0.set(refusal.clone()));
+        }
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.0.get().map(|first| {
+            let text = format!("an earlier publish of this stream failed ({first}): open another stream");
+            Refusal::new(first.reason, text)
+        })
+    }
+}
+
+struct Taker {
+    gateway: Gateway,
+    /// Bytes of the connection that are unanswered; while it is used up nothing is read.
+    room: Arc<Semaphore>,
+    tx: mpsc::Sender<InFlight>,
+    broken: Arc<Broken>,
+    /// The namespace of the last request and what serves it.
+    last: Option<(String, Running)>,
+}
+
+impl Taker {
+    async fn run(mut self, mut requests: Streaming<v1::PublishRequest>) {
+        let draining = self.gateway.draining().clone();
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = self.tx.closed() => return,
+                () = draining.cancelled() => {
+                    let refusal = Refusal::new(Reason::Unavailable, "the node is stopping: go on with another one");
+                    drop(self.tx.send(InFlight::broken(self.gateway.status(&refusal))).await);
+                    return;
+                }
+                request = requests.message() => match request {
+                    Ok(Some(request)) => request,
+                    // The client has said everything, or is gone. What was taken is answered as long as somebody listens.
+                    Ok(None) => return,
+                    Err(status) => {
+                        drop(self.tx.send(InFlight::broken(status)).await);
+                        return;
+                    }
+                },
+            };
+            let Some(room) = self.room(&request).await else { return };
+            let in_flight = self.take(request, room).await;
+            if self.tx.send(in_flight).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for room: every request in flight is answered by its deadline at the latest, so this ends.
+    async fn room(&self, request: &v1::PublishRequest) -> Option<OwnedSemaphorePermit> {
+        let bytes = REQUEST_BYTES + request.messages.iter().map(Bytes::len).sum::<usize>();
+        // One request may be larger than an operator's small budget: it then goes alone.
+        let bytes = bytes.min(self.gateway.limits().connection_bytes_max);
+        let acquire = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
+        tokio::select! {
+            biased;
+            () = self.tx.closed() => None,
+            room = acquire => room.ok(),
+        }
+    }
+
+    async fn take(&mut self, request: v1::PublishRequest, room: OwnedSemaphorePermit) -> InFlight {
+        let arrived = Instant::now();
+        let deadline = self.gateway.deadline();
+        let sequence = request.sequence;
+        let (bytes, awaited) = match self.submit(request).await {
+            Ok((bytes, awaited)) => (bytes, awaited),
+            Err(refusal) => {
+                self.broken.note(&refusal);
+                (0, Awaited::Refused(refusal))
+            }
+        };
+        InFlight { sequence, awaited, bytes, arrived, deadline, room: Some(room) }
+    }
+
+    async fn submit(&mut self, request: v1::PublishRequest) -> Result<(u64, Awaited), Refusal> {
+        if let Some(refusal) = self.broken.refusal() {
+            return Err(refusal);
+        }
+        self.gateway.check_disk()?;
+        let running = self.running(&request.namespace).await?;
+        let session = SessionId::new(request.session);
+        let numbering = match session {
+            SessionId::NONE => Numbering::Gateway,
+            session => Numbering::Client { session, sequence: request.sequence },
+        };
+        let group = running.forwarder.group();
+        match prepare::prepare(&request, self.gateway.limits()) {
+            Ok(Prepared { op, fragment }) => {
+                let bytes = fragment.len() as u64;
+                let answer = running.forwarder.submit(Operation { numbering, op, fragment })?;
+                Ok((bytes, Awaited::Answer { group, answer }))
+            }
+            Err(refusal) if numbering == Numbering::Gateway => Err(refusal),
+            // A refused request has used up its number: the group must hear of it.
+            Err(refusal) => match prepare::void() {
+                Some(op) => {
+                    let operation = Operation { numbering, op, fragment: Bytes::new() };
+                    let answer = running.forwarder.submit(operation)?;
+                    Ok((0, Awaited::Void { group, answer, refusal }))
+                }
+                None => Err(refusal),
+            },
+        }
+    }
+
+    /// What serves the namespace, remembered from request to request.
+    async fn running(&mut self, namespace: &str) -> Result<Running, Refusal> {
+        let draining = self.gateway.draining().is_cancelled();
+        if let Some((last, running)) = &self.last
+            && last == namespace
+            && !draining
+            && !running.is_stopped()
+        {
+            return Ok(running.clone());
+        }
+        let group = self.gateway.resolve(namespace).await?;
+        let running = self.gateway.serving(group)?;
+        self.last = Some((namespace.to_owned(), running.clone()));
+        Ok(running)
+    }
+}

@@ -1,0 +1,280 @@
+//! The one task that writes: everything queued for all groups, one write, one sync, then the callbacks in order.
+
+use super::record::{GroupMark, HEADER_LEN, Header, Kind, Place, SegmentStart, put};
+use super::segment::{DIR, segment_path};
+use super::state::{Done, Op, Prepared, Queued, Segment};
+use super::{Log, Running};
+use crate::disk::DiskFile;
+use crate::error::{StorageError, io};
+use bytes::BytesMut;
+use quorate_types::{GroupId, LogId};
+use std::collections::{BTreeMap, VecDeque};
+use std::io as std_io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+/// A buffer above this is given back after the write: an idle node is small.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+/// Where the log ends and what it says of each group there.
+pub(crate) struct Tail {
+    pub(crate) segment: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) end: u64,
+    /// Writes so far in this segment.
+    pub(crate) write: u32,
+    /// The segment before, and where that ended.
+    pub(crate) previous: Option<(u64, u64)>,
+    pub(crate) marks: BTreeMap<GroupId, GroupMark>,
+}
+
+/// What one write holds.
+#[derive(Default)]
+struct Write {
+    records: Vec<(Queued, Place)>,
+    calls: Vec<Done>,
+    /// The header that was put last, and where in the buffer.
+    last: Option<(Header, usize)>,
+}
+
+pub(crate) struct Writer {
+    log: Arc<Log>,
+    tail: Tail,
+    buffer: BytesMut,
+}
+
+impl Writer {
+    pub(crate) fn new(log: Arc<Log>, tail: Tail) -> Self {
+        Self { log, tail, buffer: BytesMut::new() }
+    }
+
+    /// Writes until the log is closed and empty, or until the first error.
+    pub(crate) async fn run(mut self) {
+        let _running = Running::new(&self.log);
+        while let Some(mut ops) = self.next().await {
+            if let Err(error) = self.commit(&mut ops).await {
+                let error = self.log.stop(error);
+                for op in ops {
+                    if let Op::Call(done) = op {
+                        done(Err(std_io::Error::other(error.to_string())));
+                    }
+                }
+                break;
+            }
+        }
+    }
+
+    async fn next(&self) -> Option<VecDeque<Op>> {
+        loop {
+            let woken = self.log.wake_writer.notified();
+            {
+                let mut state = self.log.lock();
+                if state.stopped.is_some() {
+                    return None;
+                }
+                if !state.is_idle() {
+                    return Some(state.dequeue(self.log.options.write_bytes_max));
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            woken.await;
+        }
+    }
+
+    async fn commit(&mut self, ops: &mut VecDeque<Op>) -> Result<(), StorageError> {
+        while !ops.is_empty() {
+            let mut write = self.fill(ops);
+            let result = self.flush(&mut write).await;
+            let failed = result.as_ref().err().map(ToString::to_string);
+            for done in write.calls {
+                done(failed.clone().map_or(Ok(()), |error| Err(std_io::Error::other(error))));
+            }
+            result?;
+            if matches!(ops.front(), Some(Op::Record(_))) {
+                self.rotate().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what fits the segment into the buffer: the only copy of an entry's bytes.
+    fn fill(&mut self, ops: &mut VecDeque<Op>) -> Write {
+        let mut write = Write::default();
+        self.buffer.clear();
+        while let Some(op) = ops.pop_front() {
+            match op {
+                Op::Call(done) => write.calls.push(done),
+                Op::Record(record) => {
+                    let used = self.tail.end + self.buffer.len() as u64;
+                    if used > 0 && used + record.size() > self.log.options.segment_bytes {
+                        ops.push_front(Op::Record(record));
+                        break;
+                    }
+                    if used == 0 {
+                        self.begin_segment(&mut write);
+                    }
+                    self.put(&mut write, &record);
+                    let offset = self.tail.end + write.last.map_or(0, |(_, at)| at as u64);
+                    let place = Place { segment: self.tail.segment, offset };
+                    note(&mut self.tail.marks, &record, place);
+                    write.records.push((record, place));
+                }
+            }
+        }
+        self.end_write(&write);
+        write
+    }
+
+    /// The segment's header and the state of every group: so no earlier segment is kept for a vote or a mark.
+    fn begin_segment(&mut self, write: &mut Write) {
+        let start = SegmentStart { previous: self.tail.previous }.encode();
+        let none = LogId::default();
+        self.put(write, &Queued::new(Kind::Header, GroupId::SYSTEM, none, start.into()));
+        for (group, mark) in self.tail.marks.clone() {
+            self.put(write, &Queued::new(Kind::State, group, none, mark.encode().into()));
+        }
+    }
+
+    fn put(&mut self, write: &mut Write, record: &Queued) {
+        let header = Header {
+            kind: record.kind,
+            group: record.group,
+            id: record.id,
+            block: record.block,
+            len: record.len(),
+            body_crc: record.body_crc,
+            write: self.tail.write + 1,
+            last_of_write: false,
+        };
+        write.last = Some((header, self.buffer.len()));
+        self.buffer.reserve(usize::try_from(header.size()).unwrap_or(0));
+        put(&mut self.buffer, self.tail.segment, self.tail.end, &header, &record.body);
+    }
+
+    /// Marks the last record as the write's last, so that a torn write can be told from damage.
+    fn end_write(&mut self, write: &Write) {
+        let Some((header, at)) = write.last else { return };
+        let header = Header { last_of_write: true, ..header };
+        let bytes = header.encode(self.tail.segment, self.tail.end + at as u64);
+        if let Some(place) = self.buffer.get_mut(at..at + HEADER_LEN) {
+            place.copy_from_slice(&bytes);
+        }
+    }
+
+    async fn flush(&mut self, write: &mut Write) -> Result<(), StorageError> {
+        if write.last.is_none() {
+            return Ok(());
+        }
+        let end = self.tail.end + self.buffer.len() as u64;
+        self.claim(end).await;
+        let bytes = std::mem::take(&mut self.buffer).freeze();
+        let began = Instant::now();
+        let wrote = self.tail.file.write_at(self.tail.end, bytes.clone(), true).await;
+        wrote.map_err(io("writing", &segment_path(self.tail.segment)))?;
+        self.log.counters.synced(began.elapsed(), bytes.len() as u64);
+        self.tail.end = end;
+        self.tail.write += 1;
+        self.complete(write);
+        // Nobody else holds the buffer now; a large one is not kept for a small node.
+        self.buffer = bytes
+            .try_into_mut()
+            .ok()
+            .filter(|buffer| buffer.capacity() <= BUFFER_BYTES_KEPT)
+            .unwrap_or_default();
+        Ok(())
+    }
+
+    /// Waits while zeros are being written where records are about to go.
+    async fn claim(&self, end: u64) {
+        loop {
+            let zeroed = self.log.zeroed.notified();
+            {
+                let mut state = self.log.lock();
+                if !state.prepared.claimed || end <= state.prepared.upto || state.stopped.is_some() {
+                    state.prepared.writing_to = end;
+                    return;
+                }
+            }
+            zeroed.await;
+        }
+    }
+
+    fn complete(&self, write: &mut Write) {
+        let mut released = false;
+        let mut state = self.log.lock();
+        if let Some(segment) = state.segments.get_mut(&self.tail.segment) {
+            segment.end = self.tail.end;
+        }
+        if !state.prepared.claimed {
+            state.prepared.upto = state.prepared.upto.max(self.tail.end);
+        }
+        for (record, place) in &mut write.records {
+            released |= !record.released.is_empty() || record.from.is_some();
+            if record.kind == Kind::Carry {
+                self.log.counters.carried.fetch_add(record.size(), Ordering::Relaxed);
+            }
+            state.written(record, *place);
+        }
+        state.evict(self.log.options.window_bytes);
+        let ahead = state.prepared.upto.saturating_sub(self.tail.end);
+        let low = ahead < self.log.options.zero_ahead_bytes / 2
+            && state.prepared.upto < self.log.options.segment_bytes;
+        drop(state);
+        if released || low {
+            self.log.wake_keeper();
+        }
+    }
+
+    /// Goes on in a new segment: a spare one when there is one.
+    async fn rotate(&mut self) -> Result<(), StorageError> {
+        let number = self.tail.segment + 1;
+        let path = segment_path(number);
+        // The keeper may be writing zeros behind the end of the old segment.
+        self.claim(self.tail.end.max(self.log.options.segment_bytes)).await;
+        let spare = self.log.lock().spares.pop();
+        let file = match spare {
+            Some(spare) => {
+                self.log.disk.rename(&spare.path, &path).await.map_err(io("renaming", &spare.path))?;
+                spare.file
+            }
+            None => self.log.disk.open(&path, true).await.map_err(io("creating", &path))?,
+        };
+        let upto = file.size().await.map_err(io("measuring", &path))?;
+        self.log.disk.sync_dir(DIR).await.map_err(io("syncing", DIR))?;
+        let mut state = self.log.lock();
+        if let Some(segment) = state.segments.get_mut(&self.tail.segment) {
+            segment.sealed = true;
+        }
+        state.segments.insert(number, Segment::new(Arc::clone(&file)));
+        state.prepared = Prepared { upto, claimed: false, writing_to: 0 };
+        drop(state);
+        self.tail.previous = Some((self.tail.segment, self.tail.end));
+        self.tail.segment = number;
+        self.tail.file = file;
+        self.tail.end = 0;
+        self.tail.write = 0;
+        self.log.wake_keeper();
+        Ok(())
+    }
+}
+
+/// Keeps what the log says of a group in step with what is written, which lags behind what is queued.
+fn note(marks: &mut BTreeMap<GroupId, GroupMark>, record: &Queued, place: Place) {
+    if record.kind == Kind::Remove {
+        marks.remove(&record.group);
+        return;
+    }
+    let mark = marks.entry(record.group).or_default();
+    match (&record.mark, record.kind) {
+        (Some(new), kind) => {
+            let installed = if kind == Kind::Install { Some(place) } else { mark.installed };
+            *mark = GroupMark { vote: mark.vote.take(), installed, ..new.clone() };
+        }
+        (None, Kind::Entry) => mark.last = Some(record.id),
+        (None, Kind::Vote) => mark.vote = Some(record.body.to_vec()),
+        (None, _) => {}
+    }
+}

@@ -1,0 +1,28 @@
+//! One suite over every implementation: what the production disk and store do, the simulated twins do.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod disk;
+mod log;
+mod state;
+mod store;
+
+/// Makes each property a test on a real directory and on a simulated one.
+macro_rules! on_both {
+    ($($property:ident),* $(,)?) => {
+        mod real {
+            $(#[tokio::test]
+            async fn $property() {
+                super::$property(crate::support::Machine::real()).await;
+            })*
+        }
+        mod simulated {
+            $(#[tokio::test]
+            async fn $property() {
+                super::$property(crate::support::Machine::simulated(11)).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;

@@ -1,0 +1,41 @@
+# Shortcuts. Everything here is a plain cargo command: `just` is not needed.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Three nodes on this machine; Ctrl-C stops them.
+dev *ARGS:
+    cargo run --release -- dev {{ARGS}}
+
+# Every test.
+test:
+    cargo test --workspace
+
+# The house rules: crate order, sizes, bans.
+tidy:
+    cargo tidy
+
+# Real processes, real disks, `kill -9`.
+e2e *ARGS:
+    cargo e2e {{ARGS}}
+
+# The promise, checked: random kills and pauses, then a ledger. Exit 1 if anything confirmed is lost.
+prove DURATION="60s" SEED="1":
+    cargo run --release -- prove --duration {{DURATION}} --seed {{SEED}}
+
+# How fast it is here.
+bench *ARGS:
+    cargo run --release -- bench {{ARGS}}
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# Clippy, warnings as errors.
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# What CI runs.
+ci:
+    .ci/run

@@ -1,0 +1,125 @@
+//! One node process.
+
+use super::binary::quorate;
+use super::http;
+use super::ports::Ports;
+use super::wait::until;
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::timeout;
+
+/// A node: its directory, its ports and, while it runs, its process.
+pub struct Node {
+    pub id: u64,
+    pub ports: Ports,
+    pub directory: PathBuf,
+    pub log: PathBuf,
+    /// As given to `--peers`.
+    pub peers: String,
+    child: Option<Child>,
+    /// The node stops when this closes. Kept apart from the child, whose `wait` would close it.
+    lifeline: Option<ChildStdin>,
+}
+
+impl Node {
+    pub fn new(id: u64, ports: Ports, directory: PathBuf, peers: String) -> Self {
+        let log = directory.with_extension("log");
+        Self { id, ports, directory, log, peers, child: None, lifeline: None }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.client)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Starts it. It is not ready yet: see [`Node::wait_ready`].
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "node {} runs already", self.id);
+        std::fs::create_dir_all(&self.directory)?;
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let kept = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("QUORATE_"));
+        let mut child = Command::new(quorate())
+            .arg("serve")
+            .arg(format!("--node={}", self.id))
+            .arg(format!("--data-dir={}", self.directory.display()))
+            .arg(format!("--listen-client=127.0.0.1:{}", self.ports.client))
+            .arg(format!("--listen-peer=127.0.0.1:{}", self.ports.peer))
+            .arg(format!("--listen-http=127.0.0.1:{}", self.ports.http))
+            .arg(format!("--peers={}", self.peers))
+            // It stops when our end of this pipe closes: a killed test leaves nothing running.
+            .arg("--exit-with-parent")
+            .env_clear()
+            .envs(kept)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting quorate")?;
+        self.lifeline = child.stdin.take();
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until it says that it serves; not when it has ended.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let (id, port) = (self.id, self.ports.http);
+        until(&format!("node {id} to be ready"), async || {
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
+                return Ok(Err(anyhow!("node {id} ended by itself: {status}")));
+            }
+            let (status, body) = http::get(port, "/readyz").await?;
+            ensure!(status == 200, "node {id} is not ready: {}", body.trim());
+            Ok(Ok(()))
+        })
+        .await?
+    }
+
+    /// `kill -9`; returns when the process is gone.
+    pub async fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("it does not run")?;
+        child.kill().await?;
+        Ok(())
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait(limit).await
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let child = self.child.as_mut().context("it does not run")?;
+        let ended = timeout(limit, child.wait()).await;
+        let status = ended.with_context(|| format!("node {} has not ended after {limit:?}", self.id))??;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Stops it in its tracks, or lets it go on.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.child.as_ref().and_then(Child::id).context("it does not run")?;
+        let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is not 0")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Loses its disk. It must not run.
+    pub fn wipe(&self) -> Result<()> {
+        ensure!(self.child.is_none(), "node {} runs", self.id);
+        Ok(std::fs::remove_dir_all(&self.directory)?)
+    }
+
+    /// Everything it ever wrote to its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
