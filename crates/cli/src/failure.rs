@@ -4,8 +4,7 @@ use crate::config::ConfigFailure;
 use crate::processes::{PortsError, ProcessError};
 use quorate_bench::BenchError;
 use quorate_client::{CallError, ConnectError, ConsumeError, PublishError, Reason, Refusal};
-use quorate_node::{IdentityError, StartError};
-use quorate_storage::DiskOpenError;
+use quorate_node::{DiskOpenError, IdentityError, StartError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
@@ -153,6 +152,9 @@ impl From<quorate_node::Failure> for Failure {
         let message = failure.to_string();
         match failure {
             quorate_node::Failure::Consensus(_) => Self::StorageFailed { message },
+            quorate_node::Failure::WrongCluster { .. } => {
+                Self::CannotStart { code: Reason::WrongCluster.code(), message }
+            }
             quorate_node::Failure::Start(_) => Self::CannotStart { code: "CANNOT_START", message },
         }
     }

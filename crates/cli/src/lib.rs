@@ -16,6 +16,5 @@ mod prove;
 mod run;
 mod signals;
 mod throwaway;
-mod world;
 
 pub use run::main;

@@ -26,6 +26,7 @@ mod metrics;
 mod metrics_data;
 mod node;
 mod peer_pool;
+mod production;
 mod seams;
 mod services;
 
@@ -33,5 +34,5 @@ pub use config::{AdvertiseConfig, Config, ConfigError, ListenConfig};
 pub use identity::IdentityError;
 pub use node::{Addresses, Failure, Node, StartError};
 pub use quorate_consensus::ConsensusOptions;
-pub use quorate_storage::StorageOptions;
+pub use quorate_storage::{DiskOpenError, StorageOptions};
 pub use seams::Seams;

@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::delivery::EffectRouter;
 use crate::directory::Directory;
 use crate::disk_watch::{self, FreeBytes};
-use crate::formation::{PeerList, find_cluster};
+use crate::formation::{PeerList, find_cluster, foreign_cluster};
 use crate::gateway::{Gateway, GatewayLimits, GatewayParts};
 use crate::groups;
 use crate::heartbeat;
@@ -21,7 +21,7 @@ use crate::services::{PeersService, Serving};
 use quorate_consensus::Registry;
 use quorate_machine::NodeRecord;
 use quorate_storage::{OpenError, Storage, set_aside};
-use quorate_types::{ClusterId, GroupId};
+use quorate_types::{ClusterId, GroupId, NodeId};
 use quorate_wire::Bound;
 use std::io;
 use std::net::SocketAddr;
@@ -72,6 +72,18 @@ pub enum Failure {
     /// Consensus or its storage failed.
     #[error(transparent)]
     Consensus(#[from] quorate_consensus::Failure),
+    /// A peer belongs to another cluster than this directory.
+    #[error(
+        "the data directory belongs to cluster {ours}, but node {node} to cluster {theirs}: check the directory and the peers"
+    )]
+    WrongCluster {
+        /// The directory's.
+        ours: ClusterId,
+        /// Which peer.
+        node: NodeId,
+        /// The peer's.
+        theirs: ClusterId,
+    },
     /// A group that is placed here does not start, or the identity could not be written.
     #[error("{0}")]
     Start(String),
@@ -125,9 +137,13 @@ impl Node {
         let core = Arc::new(OnceLock::new());
         let mut list = config.peers.clone();
         list.entry(config.node).or_insert_with(|| me.peer_address.clone());
+        let peers = PeersService::new(me.clone(), list.clone());
+        if let Some(cluster) = identity.cluster {
+            peers.belongs_to(cluster, identity.first.clone());
+        }
         let birth = Birth {
             pages: Pages { metrics: Arc::new(Metrics::new()), core: Arc::clone(&core) },
-            peers: PeersService::new(me.clone(), list.clone()),
+            peers,
             raft: RaftLate::new(),
             clients: ClientServices::new(),
             config,
@@ -288,11 +304,32 @@ impl Birth {
             ) => found,
         };
         let served = match found {
-            Ok(cluster) => self.serve(cluster, pool).await,
+            Ok(cluster) => {
+                self.peers.belongs_to(cluster, self.identity.first.clone());
+                tokio::spawn(self.refuse_strangers(cluster, Arc::clone(&pool)));
+                self.serve(cluster, pool).await
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(reason) = served {
             fail(&self.failed, Failure::Start(reason));
+        }
+    }
+
+    /// Ends the node when a listed peer belongs to another cluster: this directory is not where it should be.
+    fn refuse_strangers(&self, cluster: ClusterId, pool: Arc<PeerPool>) -> impl Future<Output = ()> + use<> {
+        let (me, list) = (self.me.clone(), self.list.clone());
+        let (failed, stop) = (self.failed.clone(), self.stop.clone());
+        async move {
+            let other = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                other = foreign_cluster(&me, &list, &pool, cluster) => other,
+            };
+            if let Some((node, other)) = other {
+                let failure = Failure::WrongCluster { ours: cluster, node, theirs: other };
+                fail(&failed, failure);
+            }
         }
     }
 
@@ -303,7 +340,7 @@ impl Birth {
         let first = self.identity.is_first().then(|| groups::first_of(&self.identity.first));
         groups::start(&core, GroupId::SYSTEM, first).await.map_err(|e| e.to_string())?;
         self.raft.set(core.registry.service());
-        let serving = Serving { cluster, first: self.identity.first.clone(), core: core.clone() };
+        let serving = Serving { cluster, core: core.clone() };
         self.peers.serve(serving);
         self.clients.serve(&core, &self.config);
         // Belonging to a cluster happens once.

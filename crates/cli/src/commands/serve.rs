@@ -4,9 +4,8 @@ use crate::config::{Settings, Typed, read};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::world;
 use clap::Args;
-use quorate_node::Node;
+use quorate_node::{Node, Seams};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ pub(crate) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     }
     crate::logging::install(&settings.log)?;
     let signals = Signals::catch()?;
-    let seams = world::seams(&settings.data_dir)?;
+    let seams = Seams::production(&settings.data_dir)?;
     let node = Node::start(settings.node, seams).await?;
     let addresses = node.addresses();
     tracing::info!(

@@ -5,6 +5,9 @@ use crate::rows::RowKey;
 use quorate_types::{ConsumerId, Limits, LogId, Millis, NodeId, SubscriptionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The smallest step of anything visits a queue, a run and a block: with less, work would never end.
+const TRANSITIONS_MIN: u32 = 3;
+
 /// Lives for one entry.
 pub(crate) struct Context<'a> {
     /// The entry.
@@ -38,7 +41,7 @@ impl<'a> Context<'a> {
             subscriptions: BTreeSet::new(),
             topics: BTreeSet::new(),
             freed: Vec::new(),
-            budget: limits.transitions_max,
+            budget: limits.transitions_max.max(TRANSITIONS_MIN),
             deliveries: BTreeMap::new(),
         }
     }

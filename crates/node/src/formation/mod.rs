@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 
 /// Peers are asked again so often. Forming is rare and small; this is what an operator waits at most.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Peers that did not answer are asked again so often whether they are strangers.
+const STRANGERS_EVERY: Duration = Duration::from_secs(1);
 /// A peer that takes longer is taken for down.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,27 @@ fn list_of_texts(texts: &[String]) -> PeerList {
         Some((NodeId::new(node.parse().ok()?), address.to_owned()))
     };
     texts.iter().filter_map(entry).collect()
+}
+
+/// A listed peer that belongs to another cluster than `ours`, and to which. Returns `None` when every listed peer
+/// has answered and none does.
+pub(crate) async fn foreign_cluster(
+    me: &NodeRecord,
+    list: &PeerList,
+    pool: &PeerPool,
+    ours: ClusterId,
+) -> Option<(NodeId, ClusterId)> {
+    loop {
+        let seen = ask_all(me, list, pool).await;
+        let foreign = seen.iter().find_map(|(node, s)| match s {
+            Seen::Formed { cluster, .. } if *cluster != ours => Some((*node, *cluster)),
+            _ => None,
+        });
+        if foreign.is_some() || seen.values().all(|s| *s != Seen::Unreachable) {
+            return foreign;
+        }
+        sleep(STRANGERS_EVERY).await;
+    }
 }
 
 async fn ask_all(me: &NodeRecord, list: &PeerList, pool: &PeerPool) -> BTreeMap<NodeId, Seen> {

@@ -18,6 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) struct PeersService {
     me: NodeRecord,
     list: Arc<PeerList>,
+    /// The cluster and its first nodes, from the moment that the identity file has them: long before this
+    /// node serves. A peer that asks in between must not take it for empty.
+    formed: Arc<OnceLock<(ClusterId, Vec<NodeRecord>)>>,
     serving: Arc<OnceLock<Serving>>,
 }
 
@@ -25,8 +28,6 @@ pub(crate) struct PeersService {
 pub(crate) struct Serving {
     /// Which one.
     pub(crate) cluster: ClusterId,
-    /// With whom it formed, as far as this node knows.
-    pub(crate) first: Vec<NodeRecord>,
     /// Everything else.
     pub(crate) core: Core,
 }
@@ -34,7 +35,13 @@ pub(crate) struct Serving {
 impl PeersService {
     /// Says only who it is, until [`Self::serve`].
     pub(crate) fn new(me: NodeRecord, list: PeerList) -> Self {
-        Self { me, list: Arc::new(list), serving: Arc::default() }
+        Self { me, list: Arc::new(list), formed: Arc::default(), serving: Arc::default() }
+    }
+
+    /// The identity file names a cluster.
+    pub(crate) fn belongs_to(&self, cluster: ClusterId, first: Vec<NodeRecord>) {
+        // That never changes: a second call says the same.
+        drop(self.formed.set((cluster, first)));
     }
 
     /// The node belongs to a cluster.
@@ -72,12 +79,12 @@ impl Peers for PeersService {
         &self,
         _: Request<peer::IdentifyRequest>,
     ) -> Result<Response<peer::IdentifyResponse>, Status> {
-        let serving = self.serving.get();
+        let formed = self.formed.get();
         Ok(Response::new(peer::IdentifyResponse {
             self_: Some(peer_of(&self.me)),
-            cluster_id: serving.map(|s| s.cluster.to_string()).unwrap_or_default(),
+            cluster_id: formed.map(|(cluster, _)| cluster.to_string()).unwrap_or_default(),
             configured_peers: list_texts(&self.list),
-            first_members: serving.map(|s| s.first.iter().map(peer_of).collect()).unwrap_or_default(),
+            first_members: formed.map(|(_, first)| first.iter().map(peer_of).collect()).unwrap_or_default(),
         }))
     }
 

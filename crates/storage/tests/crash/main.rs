@@ -70,15 +70,15 @@ fn run(seeds: std::ops::Range<u64>, options: &StorageOptions) {
 
 #[test]
 fn nothing_confirmed_is_lost_and_nothing_invented_by_power_cuts() {
-    run(0..100, &small());
+    run(0..60, &small());
 }
 
 #[test]
 fn power_cuts_lose_nothing_when_every_write_fills_a_segment() {
-    run(1000..1040, &StorageOptions { segment_bytes: 2 << 10, spare_segments: 1, ..small() });
+    run(1000..1030, &StorageOptions { segment_bytes: 2 << 10, spare_segments: 1, ..small() });
 }
 
 #[test]
 fn power_cuts_lose_nothing_without_a_window_in_memory() {
-    run(2000..2040, &StorageOptions { window_bytes: 0, write_bytes_max: 64 << 10, ..small() });
+    run(2000..2030, &StorageOptions { window_bytes: 0, write_bytes_max: 64 << 10, ..small() });
 }

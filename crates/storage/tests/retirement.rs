@@ -1,0 +1,122 @@
+//! Disk space comes back, what is needed stays readable wherever it is carried, and the order of the steps holds.
+
+mod support;
+
+use quorate_storage::{Checkpoint, GroupStorage, Storage, StorageOptions};
+use quorate_types::GroupId;
+use support::{GROUP, Machine, append, block, body, entry, eventually, id, small};
+
+async fn checkpoint(group: &GroupStorage, applied: u64, dropped: Vec<u64>) {
+    let applied = id(1, applied);
+    group.checkpoint(Checkpoint { applied, meta: Vec::new(), rows: Vec::new(), dropped }).await.unwrap();
+}
+
+/// Entries of 400 bytes, purged and dropped ten at a time except every hundredth block.
+async fn turn_over(storage: &Storage, from: u64, count: u64) {
+    let group = storage.group(GROUP);
+    for first in (from..from + count).step_by(10) {
+        let indices = first..first + 10;
+        append(&group, indices.clone().map(|index| block(1, index, 400)).collect()).await.unwrap();
+        checkpoint(&group, first + 9, indices.filter(|index| index % 100 != 0).collect()).await;
+        group.purge(id(1, first + 9)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_unsettled_block_pins_itself_and_not_the_log() {
+    for machine in [Machine::real(), Machine::simulated(3)] {
+        let mut storage = machine.start(&small()).await;
+        for round in 0..3 {
+            turn_over(&storage, round * 2000, 2000).await;
+            // 800 kB were written in 49 segments; 20 blocks of them, 8 kB, are alive.
+            eventually("segments are given back", || storage.stats().segments <= 12).await;
+            assert!(storage.stats().carried_bytes > 0);
+            let group = storage.group(GROUP);
+            for index in (0..(round + 1) * 2000).step_by(100) {
+                assert_eq!(group.entry(index).await.unwrap(), Some(body(1, index, 400)), "{index}");
+            }
+            assert_eq!(group.entry(101).await.unwrap(), None);
+            storage = machine.restart(storage, &small()).await;
+            let group = storage.group(GROUP);
+            let held: Vec<u64> = group.held_blocks().into_iter().map(|(index, _)| index).collect();
+            assert_eq!(held, (0..(round + 1) * 2000).step_by(100).collect::<Vec<_>>());
+            for index in held {
+                assert_eq!(group.entry(index).await.unwrap(), Some(body(1, index, 400)), "{index}");
+            }
+        }
+        storage.close().await;
+    }
+}
+
+#[tokio::test]
+async fn disk_space_comes_back_when_everything_is_dropped() {
+    let machine = Machine::simulated(4);
+    let options = StorageOptions { spare_segments: 1, ..small() };
+    let storage = machine.start(&options).await;
+    let group = storage.group(GROUP);
+    let Machine::Simulated(disk, _) = &machine else { unreachable!() };
+    append(&group, (0..1000).map(|index| block(1, index, 1000)).collect()).await.unwrap();
+    let full = disk.used_bytes();
+    assert!(full > 1_000_000);
+    checkpoint(&group, 999, Vec::new()).await;
+    group.purge(id(1, 999)).await.unwrap();
+    eventually("nothing is given back yet", || storage.stats().segments > 50).await;
+    checkpoint(&group, 999, (0..1000).collect()).await;
+    eventually("all but the active and the spare segment are given back", || {
+        storage.stats().segments <= 1 && disk.used_bytes() < 40 << 10
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_of_an_idle_group_does_not_hold_segments() {
+    let machine = Machine::simulated(5);
+    let storage = machine.start(&small()).await;
+    let idle = storage.group(GroupId::new(1));
+    idle.save_vote(vec![9; 30]).await.unwrap();
+    append(&idle, (0..5).map(|index| entry(1, index, 100)).collect()).await.unwrap();
+    turn_over(&storage, 0, 1000).await;
+    eventually("segments are given back", || storage.stats().segments <= 8).await;
+    let storage = machine.restart(storage, &small()).await;
+    let idle = storage.group(GroupId::new(1));
+    assert_eq!(idle.vote(), Some(vec![9; 30]));
+    assert_eq!(support::all(&idle).await, (0..5).map(|index| entry(1, index, 100)).collect::<Vec<_>>());
+    // Carried entries can still be truncated.
+    idle.truncate_after(Some(1)).await.unwrap();
+    let storage = machine.restart(storage, &small()).await;
+    assert_eq!(storage.group(GroupId::new(1)).last(), Some(id(1, 1)));
+}
+
+#[tokio::test]
+async fn blocks_are_readable_while_they_are_carried() {
+    let machine = Machine::real();
+    let options = StorageOptions { window_bytes: 0, ..small() };
+    let storage = machine.start(&options).await;
+    append(&storage.group(GROUP), (0..10).map(|index| block(1, index, 400)).collect()).await.unwrap();
+    checkpoint(&storage.group(GROUP), 9, (1..10).collect()).await;
+    let reader = {
+        let group = storage.group(GROUP);
+        tokio::spawn(async move {
+            let mut reads = 0_u64;
+            while group.last().is_none_or(|last| last.index < 2999) {
+                assert_eq!(group.entry(0).await.unwrap(), Some(body(1, 0, 400)));
+                reads += 1;
+            }
+            reads
+        })
+    };
+    turn_over(&storage, 10, 2990).await;
+    assert!(reader.await.unwrap() > 0);
+    assert!(storage.stats().carried_bytes > 0);
+}
+
+#[tokio::test]
+async fn an_idle_storage_is_small_and_starts_at_once() {
+    let machine = Machine::real();
+    let began = tokio::time::Instant::now();
+    let storage = machine.start(&StorageOptions::default()).await;
+    storage.group(GROUP).save_vote(vec![1]).await.unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(storage.stats().log_bytes < 10_000);
+    assert_eq!(storage.stats().segments, 1);
+}
