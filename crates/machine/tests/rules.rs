@@ -7,7 +7,7 @@ use quorate_machine::{
     Answer, Batch, BlockSlice, Effect, Envelope, Machine, Op, Origin, SettleResult, Settlement,
     SubscriptionConfig, TopicConfig, Verdict,
 };
-use quorate_types::{BootId, ConsumerId, LogId, Millis, NodeId, Reason, SessionId};
+use quorate_types::{BootId, ConsumerId, Limits, LogId, Millis, NodeId, Reason, SessionId};
 use std::time::Duration;
 
 /// A topic `t` with a subscription `s` bound to everything.
@@ -424,5 +424,24 @@ fn only_the_session_in_its_id_may_attach_a_consumer() {
     };
     let step = Step { envelope: unnumbered, fragment: bytes::Bytes::new() };
     assert!(driver.run_step(&step).0.is_err());
+    driver.check();
+}
+
+#[test]
+fn rule_3_leases_of_a_deleted_subscription_are_not_those_of_a_consumer_that_reuses_the_number() {
+    let limits = Limits { transitions_max: 1, ..Limits::default() };
+    let mut driver = Driver::with_limits(common::SHARD, limits);
+    let session = driver.hello(1, 1);
+    driver.topic(session, "t");
+    driver.bound(session, "s", "t", "x");
+    driver.bound(session, "other", "t", "y");
+    driver.attach(session, 1, "s", 10);
+    (0..5).for_each(|_| drop(driver.publish(session, "t", &[("x", 1), ("y", 1)])));
+    driver.done(session, Op::DeleteSubscription { subscription: sub("s") });
+    let (consumer, effects) = driver.attach(session, 1, "other", 3);
+    assert_eq!(positions(&effects, consumer), [(0, 1), (1, 1), (2, 1)]);
+    driver.check();
+    driver.pass(0);
+    assert_eq!(driver.state().leases_of(consumer).len(), 3);
     driver.check();
 }

@@ -155,7 +155,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn decode(sealed: &[u8]) -> Result<(u32, Option<LogId>, Vec<u8>, Option<Vec<u8>>), Malformed> {
+    type Fields = (u32, Option<LogId>, Vec<u8>, Option<Vec<u8>>);
+
+    fn decode(sealed: &[u8]) -> Result<Fields, Malformed> {
         let mut fields = unseal(sealed, 3)?;
         let found = (
             fields.u32()?,

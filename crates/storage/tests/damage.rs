@@ -1,6 +1,14 @@
 //! What a disk may do, and what the storage makes of it: a torn tail is cut, damage is refused, a failed sync
 //! stops everything, a lost row store is rebuilt.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test says what it expects by failing"
+)]
+
 mod support;
 
 use quorate_storage::{
@@ -279,7 +287,7 @@ async fn a_damaged_sled_database_is_set_aside_and_rebuilt() {
         file.read_to_end(&mut bytes).unwrap();
         let mut dice = Dice::new(seed);
         if seed % 2 == 0 {
-            bytes.iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
+            bytes.iter_mut().for_each(|byte| *byte = u8::try_from(dice.below(256)).unwrap());
             file.seek(SeekFrom::Start(0)).unwrap();
             file.write_all(&bytes).unwrap();
         } else {

@@ -5,6 +5,14 @@
 //! Needs root, loop devices and mkfs.ext4; where it cannot run it says so in one line and passes.
 //! `cargo test -p quorate-storage --test power_cut -- --cuts 200` cuts more often.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test says what it expects by failing"
+)]
+
 mod support;
 
 use quorate_storage::{Checkpoint, OsDisk, Row, SledStore, Storage, StorageOptions};
@@ -60,7 +68,7 @@ async fn write_group(storage: Storage, number: u64, seed: u64) {
     loop {
         let first = group.last().map_or(0, |last| last.index + 1);
         let records: Vec<_> =
-            (0..=dice.below(20)).map(|n| block(1, first + n, 100 + dice.below(3000) as usize)).collect();
+            (0..=dice.below(20)).map(|n| block(1, first + n, 100 + dice.len(3000))).collect();
         let last = first + records.len() as u64 - 1;
         let said = move |result: std::io::Result<()>| {
             if result.is_ok() {
@@ -70,7 +78,7 @@ async fn write_group(storage: Storage, number: u64, seed: u64) {
         let Ok(()) = group.append(records, Box::new(said)) else { return };
         if dice.below(6) == 0 {
             let rows = (0..40_u64).map(|n| {
-                let value = [last.to_le_bytes().to_vec(), vec![7; dice.below(2000) as usize]].concat();
+                let value = [last.to_le_bytes().to_vec(), vec![7; dice.len(2000)]].concat();
                 (n.to_le_bytes().to_vec(), Some(value))
             });
             let rows: Vec<_> = rows.collect();
@@ -84,7 +92,7 @@ async fn write_group(storage: Storage, number: u64, seed: u64) {
             dropped_to = last;
         }
         if dice.below(40) == 0 {
-            let recovered = group.recovered().await.unwrap();
+            let Ok(recovered) = group.recovered().await else { return };
             let Some(applied) = recovered.applied else { continue };
             let Ok(()) = group.write_snapshot(vec![1], applied, recovered.rows).await else { return };
             let Ok(()) = group.purge(applied).await else { return };
@@ -99,9 +107,12 @@ async fn verify(directory: PathBuf) {
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let mut words = line.split(' ');
-        if let (Some(what), Some(Ok(group)), Some(Ok(index)), None) =
-            (words.next(), words.next().map(str::parse), words.next().map(str::parse), words.next())
-        {
+        if let (Some(what), Some(Ok(group)), Some(Ok(index)), None) = (
+            words.next(),
+            words.next().map(str::parse::<u64>),
+            words.next().map(str::parse::<u64>),
+            words.next(),
+        ) {
             let newest = confirmed.entry((what.to_owned(), group)).or_default();
             *newest = index.max(*newest);
         }

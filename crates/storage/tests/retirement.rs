@@ -1,5 +1,13 @@
 //! Disk space comes back, what is needed stays readable wherever it is carried, and the order of the steps holds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test says what it expects by failing"
+)]
+
 mod support;
 
 use quorate_storage::{Checkpoint, GroupStorage, Storage, StorageOptions};

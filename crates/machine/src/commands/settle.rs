@@ -70,7 +70,7 @@ impl Shard {
             Verdict::Reject => state.ledger.dropped += lease.count,
             Verdict::Nack => state.give_back(taken.position, &lease, lease.count, ctx),
         }
-        self.credit_back(id, taken.gone, taken.begun, lease.count);
+        self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);
         if s.verdict != Verdict::Nack {
             self.release(lease.topic, lease.offset, lease.count, ctx);
         }

@@ -109,7 +109,7 @@ impl Shard {
             *holders.entry(lease.consumer).or_default() += lease.count;
         }
         for (consumer, held) in holders {
-            let known = self.consumers.get(&consumer);
+            let known = self.consumers.get(&consumer).filter(|c| c.subscription == subscription.id);
             if known.map(|c| c.outstanding) != Some(held) && !(subscription.doomed && known.is_none()) {
                 found.push(Violation::Holder { subscription: subscription.name.clone(), consumer, held });
             }

@@ -229,7 +229,7 @@ impl Shard {
         let Some(lease) = subscription.remove_lease(position, ctx) else { return false };
         subscription.ledger.purged += lease.count;
         ctx.touch_subscription(id);
-        self.credit_back(lease.consumer, Some(position), None, lease.count);
+        self.credit_back((id, lease.consumer), Some(position), None, lease.count);
         self.release(lease.topic, lease.offset, lease.count, ctx);
         true
     }

@@ -94,19 +94,27 @@ impl Shard {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let Some(lease) = subscription.remove_lease(position, ctx) else { return };
         subscription.give_back(position, &lease, lease.count, ctx);
-        self.credit_back(lease.consumer, Some(position), None, lease.count);
+        self.credit_back((id, lease.consumer), Some(position), None, lease.count);
     }
 
-    /// A consumer holds `count` messages less; `gone`: no lease of it begins there any more; `begun`: one does.
-    pub(crate) fn credit_back(&mut self, id: ConsumerId, gone: Option<u64>, begun: Option<u64>, count: u64) {
-        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+    /// A consumer of a subscription holds `count` messages less; `gone`: no lease of it begins there any more;
+    /// `begun`: one does. Nothing if it is gone: its number may have a new life at another subscription.
+    pub(crate) fn credit_back(
+        &mut self,
+        (subscription, id): (SubscriptionId, ConsumerId),
+        gone: Option<u64>,
+        begun: Option<u64>,
+        count: u64,
+    ) {
+        let consumer = self.consumers.get_mut(&id).filter(|c| c.subscription == subscription);
+        let Some(consumer) = consumer else { return };
         if let Some(gone) = gone {
             consumer.leases.remove(&gone);
         }
         consumer.leases.extend(begun);
         consumer.outstanding = consumer.outstanding.saturating_sub(count);
         if consumer.free() > 0
-            && let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription)
+            && let Some(subscription) = self.subscriptions.get_mut(&subscription)
             && subscription.consumers.contains(&id)
         {
             subscription.free.insert(id);

@@ -1,5 +1,13 @@
 //! One suite over every implementation: what the production disk and store do, the simulated twins do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test says what it expects by failing"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

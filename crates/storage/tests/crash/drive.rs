@@ -205,8 +205,8 @@ impl Driver {
         for index in &new {
             self.group.put_block(id(last.term, *index), body(last.term, *index, 300)).await.ok()?;
         }
-        let rows: Vec<Row> = (0..dice.below(9))
-            .map(|n| Row { key: vec![b'i', n as u8], value: last.index.to_le_bytes().to_vec() })
+        let rows: Vec<Row> = (0..u8::try_from(dice.below(9)).unwrap())
+            .map(|n| Row { key: vec![b'i', n], value: last.index.to_le_bytes().to_vec() })
             .collect();
         let (log, ledger) = self.model(|model| {
             let gone: Vec<u64> = model.alive.keys().copied().filter(|index| !kept.contains(index)).collect();

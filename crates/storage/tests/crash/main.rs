@@ -1,6 +1,14 @@
 //! Random operations on several groups, and the power cut at any moment, over and over on one simulated machine:
 //! nothing confirmed is missing, nothing is invented, order is kept.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test says what it expects by failing"
+)]
+
 mod drive;
 mod model;
 #[path = "../support/mod.rs"]
