@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::{Driver, SHARD, Step, positions, sub, topic};
 use proptest::prelude::*;
 use quorate_machine::{
-    Applied, Batch, Effect, Envelope, Machine, Op, Origin, Publish, PublishRun, Settlement,
+    Answer, Applied, Batch, Effect, Envelope, Machine, Op, Origin, Publish, PublishRun, Settlement,
     SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{
@@ -282,8 +282,12 @@ impl World {
         acked: Vec<Vec<(SubscriptionId, u64)>>,
         before: &BTreeMap<ConsumerId, SubscriptionId>,
     ) {
-        // Only entries in which nothing else could take the lease away first.
-        if let ([_], [acked], [Ok(_)]) = (steps, &acked[..], &applied.replies[..]) {
+        // Only entries in which nothing else could take the lease away first. The answer to a repeat is an old one.
+        if let ([step], [acked], [Ok(Answer::Settled { results })]) =
+            (steps, &acked[..], &applied.replies[..])
+            && self.sent.iter().all(|sent| sent.envelope != step.envelope)
+            && results.iter().map(|r| r.settled).sum::<u64>() == acked.len() as u64
+        {
             self.acked.extend(acked);
         }
         let mut owners = self.owners();
@@ -403,7 +407,7 @@ fn wild() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The checks of every entry (conservation, one lease per message, no acked message again, blocks) are in
     /// [`World::entry`].
