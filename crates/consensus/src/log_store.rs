@@ -63,8 +63,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
         range: R,
     ) -> io::Result<Vec<Entry>> {
         let (from, to) = bounds(&range);
-        // All of them, however many: openraft takes a short answer for a hole. It asks so for few entries only.
-        self.read(from, to, usize::MAX).await
+        // What is missing may be missing at the beginning (openraft's contract of this method). All of the rest,
+        // however many: openraft takes a short answer for a hole. It asks so for few entries only.
+        self.read(from.max(self.storage.first()), to, usize::MAX).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

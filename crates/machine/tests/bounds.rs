@@ -96,6 +96,24 @@ fn a_deleted_subscription_with_many_leases_is_emptied_and_its_blocks_are_dropped
 }
 
 #[test]
+fn a_subscription_deleted_before_the_leases_of_a_dead_node_returned_takes_its_consumers_along() {
+    let (mut driver, session) = plain();
+    many_leases(&mut driver, session);
+    driver.topic(session, "u");
+    driver.bound(session, "few", "u", "#");
+    driver.attach(session, 3, "few", 10);
+    driver.publish(session, "u", &[("a", 1)]);
+    driver.lead(Op::ExpireNode { session }).0.unwrap();
+    assert_eq!(driver.subscription("few").ledger.leased, 1, "the return goes on");
+    let other = driver.hello(2, 1);
+    driver.done(other, Op::DeleteSubscription { subscription: sub("few") });
+    driver.check();
+    assert_eq!(driver.reloaded().image(), driver.machine.image());
+    finish(&mut driver);
+    assert_eq!(driver.subscription("s").ledger.ready, MANY);
+}
+
+#[test]
 fn a_deleted_topic_is_swept_from_between_the_messages_of_another() {
     let (mut driver, session) = plain();
     driver.topic(session, "u");

@@ -107,6 +107,12 @@ impl GroupStorage {
         self.look(|group| group.mark.purged).flatten()
     }
 
+    /// Index of the first entry that Raft may read; of the one to come when there is none.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.look(Group::first).unwrap_or(0)
+    }
+
     /// Bytes of the entries after `index`.
     #[must_use]
     pub fn log_bytes_since(&self, index: u64) -> u64 {

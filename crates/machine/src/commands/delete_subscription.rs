@@ -24,6 +24,7 @@ impl Shard {
             ctx.forget(consumer);
             ctx.effects.push(Effect::CloseConsumer { node: gone.node, consumer, refusal: refusal.clone() });
         }
+        self.forget_leaving(id, ctx);
         self.begin_emptying(id, ctx);
         Ok(Answer::Done)
     }

@@ -51,6 +51,12 @@ pub enum Violation {
         /// What the leases say.
         held: u64,
     },
+    /// A consumer of a subscription that is not there: its row could not be loaded again.
+    #[error("consumer {consumer} is one of a subscription that is gone")]
+    Orphan {
+        /// Who.
+        consumer: ConsumerId,
+    },
     /// Ready messages and free credit at the same time.
     #[error("subscription {subscription}: messages wait though a consumer has credit")]
     Waiting {
@@ -98,6 +104,8 @@ impl Shard {
                 found.push(Violation::Waiting { subscription: subscription.name.clone() });
             }
         }
+        let orphans = self.consumers.values().filter(|c| !self.subscriptions.contains_key(&c.subscription));
+        found.extend(orphans.map(|c| Violation::Orphan { consumer: c.id }));
         self.check_blocks(&mut found);
         found
     }

@@ -101,6 +101,24 @@ impl Shard {
         self.schedule(Due::Leave(session), ctx.now);
     }
 
+    /// Consumers of ended sessions whose leases have not all returned go with their subscription: they were
+    /// closed already, and a row of theirs must not outlive its subscription's.
+    pub(crate) fn forget_leaving(&mut self, subscription: SubscriptionId, ctx: &mut Context<'_>) {
+        for session in &self.leaving {
+            let range = ConsumerId { session: *session, number: 0 }..=ConsumerId {
+                session: *session,
+                number: u64::MAX,
+            };
+            let leaving = self.consumers.range(range).filter(|(_, c)| c.subscription == subscription);
+            let gone: Vec<ConsumerId> = leaving.map(|(id, _)| *id).collect();
+            for id in gone {
+                if let Some(consumer) = self.consumers.remove(&id) {
+                    ctx.touch(consumer.row());
+                }
+            }
+        }
+    }
+
     /// Settled messages let go of their blocks.
     pub(crate) fn release(&mut self, topic: TopicId, offset: u64, count: u64, ctx: &mut Context<'_>) {
         if let Some(topic) = self.topics.get_mut(&topic) {

@@ -54,7 +54,7 @@ pub(crate) struct Group {
 
 impl Group {
     /// Index of the first entry that Raft may still read.
-    fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.mark.last.map_or(0, |last| last.index + 1) - self.entries.len() as u64
     }
 
