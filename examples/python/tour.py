@@ -43,4 +43,4 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7400")
+    main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7411")

@@ -12,7 +12,7 @@ const SUBSCRIPTION: &str = "ping";
 async fn main() -> anyhow::Result<()> {
     let mut nodes: Vec<String> = std::env::args().skip(1).collect();
     if nodes.is_empty() {
-        nodes.push("127.0.0.1:7400".to_owned());
+        nodes.push("127.0.0.1:7411".to_owned());
     }
     let client = Client::connect(&nodes, ClientOptions::default()).await?;
     client.create_topic(TOPIC, Default::default()).await?;

@@ -54,17 +54,21 @@ pub enum PublishError {
     #[error("{0}")]
     Refused(Refusal),
     /// It could not even be sent in time: it is not stored and never will be.
-    #[error("not sent within {after:?}: no node took it; it is not stored")]
+    #[error("not sent within {after:?}: no node took it; it is not stored{}", because(last))]
     NotSent {
         /// The publisher's timeout.
         after: Duration,
+        /// What the last attempt to send anything ended with, if one did.
+        last: Option<Refusal>,
     },
     /// It was sent, and not answered in time. It may be stored already, or become so while the publisher lives, which goes
     /// on trying.
-    #[error("not confirmed within {after:?}: it may or may not be stored")]
+    #[error("not confirmed within {after:?}: it may or may not be stored{}", because(last))]
     TimedOut {
         /// The publisher's timeout.
         after: Duration,
+        /// What the last attempt to send anything ended with, if one did.
+        last: Option<Refusal>,
     },
     /// It was sent, the answer was lost, and the cluster has forgotten the publisher meanwhile. It may be stored; sending it
     /// again may store it twice.
@@ -117,4 +121,9 @@ pub enum SettleError {
         /// Whether it had been sent: only then may it be settled.
         sent: bool,
     },
+}
+
+/// What an operator needs to know most: a full disk or a missing majority does not go away by waiting.
+fn because(last: &Option<Refusal>) -> String {
+    last.as_ref().map(|last| format!("; last: {last}")).unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 //! # async fn tour() -> Result<(), Box<dyn std::error::Error>> {
 //! use quorate_client::{Client, ClientOptions, ConsumerOptions, Message, PublisherOptions};
 //!
-//! let client = Client::connect(&["127.0.0.1:7400", "127.0.0.1:7410"], ClientOptions::default()).await?;
+//! let client = Client::connect(&["127.0.0.1:7411", "127.0.0.1:7412"], ClientOptions::default()).await?;
 //! client.create_topic("orders", Default::default()).await?;
 //! client.create_subscription("packing", Default::default(), &[("orders", "*.paid")]).await?;
 //!

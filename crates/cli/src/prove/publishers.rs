@@ -99,8 +99,10 @@ mod tests {
     #[test]
     fn only_what_is_sure_is_a_failure() {
         let after = Duration::from_secs(1);
-        assert_eq!(outcome(&PublishError::NotSent { after }), Outcome::Refused);
-        for unsure in [PublishError::TimedOut { after }, PublishError::Unknown, PublishError::Closed] {
+        assert_eq!(outcome(&PublishError::NotSent { after, last: None }), Outcome::Refused);
+        for unsure in
+            [PublishError::TimedOut { after, last: None }, PublishError::Unknown, PublishError::Closed]
+        {
             assert_eq!(outcome(&unsure), Outcome::Unknown);
         }
     }

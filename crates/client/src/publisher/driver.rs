@@ -32,8 +32,17 @@ pub(super) async fn run(client: Client, options: PublisherOptions, shared: Arc<S
     expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (route, backoff) = (client.nodes.route(), client.backoff());
     let unconfirmed = Unconfirmed::default();
-    let mut driver =
-        Driver { client, options, shared, route, backoff, unconfirmed, expiry, topic: String::new() };
+    let mut driver = Driver {
+        client,
+        options,
+        shared,
+        route,
+        backoff,
+        unconfirmed,
+        expiry,
+        topic: String::new(),
+        last: None,
+    };
     while driver.wait_for_work().await {
         if let Err(failure) = driver.work().await {
             driver.recover(failure).await;
@@ -72,6 +81,8 @@ struct Driver {
     expiry: Interval,
     /// The first topic of the session: says which shard that is with.
     topic: String,
+    /// Why the last stream failed; nothing since one worked.
+    last: Option<Refusal>,
 }
 
 impl Driver {
@@ -207,6 +218,7 @@ impl Driver {
             None => return Err(Failure::retry(Reason::Unavailable, "an answer without content")),
         };
         self.backoff.reset();
+        self.last = None;
         let room = self
             .unconfirmed
             .answer(response.sequence, outcome)
@@ -225,9 +237,10 @@ impl Driver {
 
     fn expire(&mut self) {
         let (now, after) = (Instant::now(), self.options.timeout);
-        let unsent = PublishError::NotSent { after };
-        self.unconfirmed.expire(now, &PublishError::TimedOut { after }, &unsent);
-        let room = self.shared.queue().expire(now, &unsent);
+        let sent = PublishError::TimedOut { after, last: self.last.clone() };
+        let unsent = PublishError::NotSent { after, last: self.last.clone() };
+        let mut room = self.unconfirmed.expire(now, &sent, &unsent);
+        room += self.shared.queue().expire(now, &unsent);
         if room != Room::default() {
             self.give_back(room);
         }
@@ -244,6 +257,7 @@ impl Driver {
             }
         };
         tracing::debug!(%refusal, "publisher lost its stream");
+        self.last = Some(refusal);
         self.route.move_on(leader.as_deref());
         let pause = sleep(self.backoff.pause());
         tokio::pin!(pause);

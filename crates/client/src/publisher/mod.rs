@@ -95,7 +95,8 @@ impl Publisher {
     /// many to publish in a pipeline.
     ///
     /// # Errors
-    /// What can be refused without asking: a bad topic or subject, or a message that fits no request.
+    /// What can be refused without asking: a bad topic or subject, or a message that fits no request. `NotSent` when the
+    /// window has no room for the publisher's whole timeout.
     pub async fn send(&self, topic: &str, message: Message) -> Result<Confirmation, PublishError> {
         let message = checked(topic, message)?;
         let bytes = encoded_bytes(&message)?;
@@ -167,7 +168,14 @@ impl Publisher {
         }
     }
 
+    /// Waits for room, but no longer than a message may stay unconfirmed: without a majority none becomes free.
     async fn reserve(&self, messages: usize, bytes: usize) -> Result<(), PublishError> {
+        let after = self.handle.timeout;
+        let room = tokio::time::timeout(after, self.room(messages, bytes)).await;
+        room.unwrap_or(Err(PublishError::NotSent { after, last: None }))
+    }
+
+    async fn room(&self, messages: usize, bytes: usize) -> Result<(), PublishError> {
         let shared = &self.handle.shared;
         let count = u32::try_from(messages).unwrap_or(u32::MAX).min(self.handle.window_messages);
         let messages = shared.messages.acquire_many(count).await.map_err(|_| PublishError::Closed)?;

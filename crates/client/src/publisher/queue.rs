@@ -60,6 +60,15 @@ impl Batch {
             && self.bytes + bytes <= BATCH_BYTES_MAX
     }
 
+    /// Takes out the messages whose time is over, tells so, and says what room becomes free. Deadlines are in order.
+    pub(super) fn expire(&mut self, now: Instant, error: &PublishError) -> Room {
+        let expired = self.waiters.iter().take_while(|w| w.deadline <= now).count();
+        let freed = room_of(&self.waiters[..expired]);
+        self.waiters.drain(..expired).for_each(|mut waiter| waiter.tell(Err(error.clone())));
+        self.messages.drain(..freed.messages.min(self.messages.len()));
+        freed
+    }
+
     /// Tells every waiter and says what room becomes free.
     pub(super) fn tell(mut self, outcome: Result<v1::Receipt, PublishError>) -> Room {
         let mut offset = 0;
@@ -152,14 +161,7 @@ impl Queue {
     pub(super) fn expire(&mut self, now: Instant, error: &PublishError) -> Room {
         let mut room = Room::default();
         while let Some(batch) = self.batches.front_mut() {
-            let expired = batch.waiters.iter().take_while(|w| w.deadline <= now).count();
-            if expired == 0 {
-                break;
-            }
-            let freed = room_of(&batch.waiters[..expired]);
-            batch.waiters.drain(..expired).for_each(|mut waiter| waiter.tell(Err(error.clone())));
-            batch.messages.drain(..freed.messages.min(batch.messages.len()));
-            room += freed;
+            room += batch.expire(now, error);
             if !batch.waiters.is_empty() {
                 break;
             }
@@ -228,7 +230,7 @@ mod tests {
         let mut queue = Queue::default();
         let mut early = put(&mut queue, "a", 1, now);
         let mut late = put(&mut queue, "a", 2, now + Duration::from_secs(9));
-        let error = PublishError::NotSent { after: Duration::from_secs(1) };
+        let error = PublishError::NotSent { after: Duration::from_secs(1), last: None };
         assert_eq!(queue.expire(now, &error), Room { messages: 1, bytes: 1 });
         assert_eq!(early.try_recv().unwrap(), Err(error));
         assert!(late.try_recv().is_err());

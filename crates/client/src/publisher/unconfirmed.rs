@@ -105,14 +105,14 @@ impl Unconfirmed {
     /// again may duplicate it, so it is told so. What was sent only on the present stream came after the end of the session and
     /// is not stored: it is kept for the next session.
     pub(super) fn lose_session(&mut self) -> Room {
+        let on_stream = std::mem::take(&mut self.on_stream);
         self.session = None;
-        self.on_stream = 0;
+        let earlier = |(at, n): (usize, &Numbered)| n.sent > u32::from(at < on_stream);
+        let doubtful = self.batches.iter().enumerate().take_while(|&numbered| earlier(numbered)).count();
         let mut room = Room::default();
-        while self.batches.front().is_some_and(|n| n.sent > 1) {
-            if let Some(numbered) = self.batches.pop_front() {
-                let freed = numbered.batch.tell(Err(PublishError::Unknown));
-                room += freed;
-            }
+        for numbered in self.batches.drain(..doubtful) {
+            let freed = numbered.batch.tell(Err(PublishError::Unknown));
+            room += freed;
         }
         room
     }
@@ -131,16 +131,32 @@ impl Unconfirmed {
         self.batches.front().map(|n| Arc::clone(&n.batch.topic))
     }
 
-    /// Tells the waiters whose time is over. Their messages stay: leaving one out would leave a gap.
-    pub(super) fn expire(&mut self, now: Instant, sent: &PublishError, unsent: &PublishError) {
-        for numbered in &mut self.batches {
-            let error = if numbered.sent > 0 { sent } else { unsent };
+    /// Tells the waiters whose time is over. What was sent stays: leaving it out would leave a gap. What was not is taken out,
+    /// so that it is never stored, and the room that it held becomes free.
+    pub(super) fn expire(&mut self, now: Instant, sent: &PublishError, unsent: &PublishError) -> Room {
+        let numbers_used = self.batches.iter().take_while(|n| n.sent > 0).count();
+        for numbered in self.batches.iter_mut().take(numbers_used) {
             for waiter in &mut numbered.batch.waiters {
                 if waiter.deadline > now {
-                    return;
+                    return Room::default();
                 }
-                waiter.tell(Err(error.clone()));
+                waiter.tell(Err(sent.clone()));
             }
         }
+        let mut room = Room::default();
+        while let Some(numbered) = self.batches.get_mut(numbers_used) {
+            room += numbered.batch.expire(now, unsent);
+            if !numbered.batch.waiters.is_empty() {
+                break;
+            }
+            self.batches.remove(numbers_used);
+            self.last_sequence -= 1;
+            self.batches.iter_mut().skip(numbers_used).for_each(|later| later.sequence -= 1);
+        }
+        room
     }
 }
+
+#[cfg(test)]
+#[path = "unconfirmed_tests.rs"]
+mod tests;

@@ -102,11 +102,43 @@ async fn without_an_answer_a_message_times_out_by_its_deadline_and_says_if_it_wa
     let client = client_of(&[&fake]).await;
     let timeout = Duration::from_millis(200);
     let publisher = client.publisher(PublisherOptions { timeout, ..Default::default() });
-    assert_eq!(publisher.publish("t", payload(0)).await, Err(PublishError::TimedOut { after: timeout }));
+    let silent = PublishError::TimedOut { after: timeout, last: None };
+    assert_eq!(publisher.publish("t", payload(0)).await, Err(silent));
 
     let nobody = Client::new(&["127.0.0.1:1"], ClientOptions::default()).unwrap();
     let publisher = nobody.publisher(PublisherOptions { timeout, ..Default::default() });
-    assert_eq!(publisher.publish("t", payload(0)).await, Err(PublishError::NotSent { after: timeout }));
+    assert_eq!(
+        publisher.publish("t", payload(0)).await,
+        Err(PublishError::NotSent { after: timeout, last: None })
+    );
+}
+
+#[tokio::test]
+async fn a_window_full_of_what_nobody_answers_does_not_hang_the_publisher() {
+    let fake = Fake::default();
+    fake.state().tricks.extend([Trick::Swallow; 100]);
+    let client = client_of(&[&fake]).await;
+    let timeout = Duration::from_millis(200);
+    let options = PublisherOptions { timeout, window_messages: 1, ..Default::default() };
+    let publisher = client.publisher(options);
+    let silent = PublishError::TimedOut { after: timeout, last: None };
+    assert_eq!(publisher.publish("t", payload(0)).await, Err(silent));
+    let second = tokio::time::timeout(Duration::from_secs(10), publisher.publish("t", payload(1))).await;
+    assert_eq!(second.unwrap(), Err(PublishError::NotSent { after: timeout, last: None }));
+    assert!(fake.state().stored.len() <= 1, "what was told that it was not sent is not stored");
+}
+
+#[tokio::test]
+async fn what_times_out_says_what_the_nodes_said_last() {
+    let fake = Fake::default();
+    fake.state().tricks.extend([Trick::Say(Reason::DiskLow); 100]);
+    let client = client_of(&[&fake]).await;
+    let publisher =
+        client.publisher(PublisherOptions { timeout: Duration::from_millis(500), ..Default::default() });
+    let Err(error) = publisher.publish("t", payload(0)).await else { panic!("it was confirmed") };
+    assert!(error.to_string().contains("DISK_LOW"), "{error}");
+    let PublishError::TimedOut { last: Some(last), .. } = error else { panic!("{error:?}") };
+    assert_eq!(last.reason, Reason::DiskLow);
 }
 
 #[tokio::test]

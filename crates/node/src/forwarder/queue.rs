@@ -144,12 +144,24 @@ impl Queue {
             }
             // A gap in the gateway's own numbers with nothing before it cannot be filled: start over.
             Err(Reason::SequenceGap | Reason::SessionNotFound) if own => return Next::OpenSession,
+            // It may have been done before its session ended: to its client that must not look like never.
+            Err(Reason::SessionNotFound) if self.ops[index].doubtful => {
+                let text =
+                    "the session ended before the answer came; whether the operation was done is not known";
+                let unknown = Err(Refusal::new(Reason::NoQuorum, text));
+                self.answered(index, unknown);
+                return Next::Go;
+            }
             _ => {}
         }
+        self.answered(index, reply);
+        Next::Go
+    }
+
+    fn answered(&mut self, index: usize, reply: Reply) {
         let session = self.session.map_or(SessionId::NONE, |(session, _)| session);
         self.ops[index].tell(session, reply);
         self.trim();
-        Next::Go
     }
 
     /// Whether an earlier operation of the same session is unanswered: then it will fill a gap when it is sent again.
