@@ -1,12 +1,14 @@
 //! Bad input gets an error that names the thing and has a stable reason, and changes nothing.
 
 use crate::harness::{Cluster, run, until};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::stream;
 use quorate_client::v1::consume_request::Request;
 use quorate_client::v1::consume_response::Response;
 use quorate_client::v1::consumer_client::ConsumerClient;
-use quorate_client::v1::{Attach, ConsumeRequest, SettleResult, Settlement, Verdict};
+use quorate_client::v1::publish_response::Outcome;
+use quorate_client::v1::publisher_client::PublisherClient;
+use quorate_client::v1::{Attach, ConsumeRequest, PublishRequest, SettleResult, Settlement, Verdict};
 use quorate_client::{
     CallError, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions,
     Reason, Refusal,
@@ -135,6 +137,38 @@ async fn settling_what_is_not_leased_is_stale_and_changes_nothing() -> Result<()
         Ok(())
     })
     .await?;
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_8_a_client_cannot_use_up_the_numbers_of_a_nodes_session() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    cluster.topic("orders").await?;
+    // The first session of a group is the node's own: whatever a client calls by that number is not its.
+    let request = |sequence| PublishRequest {
+        session: 1,
+        sequence,
+        topic: "orders".to_owned(),
+        messages: vec![Default::default()],
+        ..Default::default()
+    };
+    let mut publisher = PublisherClient::connect(format!("http://{}", cluster.nodes[0].address())).await?;
+    let mut answers = publisher.publish_stream(stream::iter((1..=20).map(request))).await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        let Some(Outcome::Error(error)) = answer.outcome else {
+            bail!("a foreign number was taken: {answer:?}")
+        };
+        ensure!(error.reason == "SESSION_NOT_FOUND", "{error:?}");
+    }
+    // The node's own operations go on.
+    let mut publish = async || {
+        let request = PublishRequest { session: 0, sequence: 0, ..request(0) };
+        anyhow::Ok(publisher.publish(request).await?.into_inner())
+    };
+    for offset in 0..3 {
+        let Some(Outcome::Receipt(receipt)) = publish().await?.outcome else { bail!("no receipt") };
+        assert_eq!(receipt.first_offset, offset);
+    }
     cluster.finish().await
 }
 

@@ -26,7 +26,14 @@ pub(super) fn serve(
     let (tx, rx) = mpsc::channel(IN_FLIGHT_MAX);
     let broken = Arc::new(Broken::default());
     let room = Arc::new(Semaphore::new(gateway.limits().connection_bytes_max));
-    let taker = Taker { gateway: gateway.clone(), room, tx, broken: Arc::clone(&broken), last: None };
+    let taker = Taker {
+        gateway: gateway.clone(),
+        room,
+        tx,
+        broken: Arc::clone(&broken),
+        last: None,
+        session: SessionId::NONE,
+    };
     tokio::spawn(taker.run(requests));
     answers(rx, broken, gateway.metrics().clone())
 }
@@ -60,6 +67,8 @@ struct Taker {
     broken: Arc<Broken>,
     /// The namespace of the last request and what serves it.
     last: Option<(String, Running)>,
+    /// The session of the last request that had one: it is a client's.
+    session: SessionId,
 }
 
 impl Taker {
@@ -126,6 +135,7 @@ impl Taker {
         self.gateway.check_disk()?;
         let running = self.running(&request.namespace).await?;
         let session = SessionId::new(request.session);
+        self.check_session(session, &running)?;
         let numbering = match session {
             SessionId::NONE => Numbering::Gateway,
             session => Numbering::Client { session, sequence: request.sequence },
@@ -150,6 +160,20 @@ impl Taker {
         }
     }
 
+    /// The numbers of a node's session are its gateway's. A client that took one would get the answer to its own operation
+    /// for the gateway's, which would never be done.
+    fn check_session(&mut self, session: SessionId, running: &Running) -> Result<(), Refusal> {
+        if session == self.session || session == SessionId::NONE {
+            return Ok(());
+        }
+        if running.group.read(|m| m.node_sessions().iter().any(|s| s.session == session)) {
+            let text = format!("session {session} is not a client's: open one with OpenSession");
+            return Err(Refusal::new(Reason::SessionNotFound, text));
+        }
+        self.session = session;
+        Ok(())
+    }
+
     /// What serves the namespace, remembered from request to request.
     async fn running(&mut self, namespace: &str) -> Result<Running, Refusal> {
         let draining = self.gateway.draining().is_cancelled();
@@ -163,6 +187,7 @@ impl Taker {
         let group = self.gateway.resolve(namespace).await?;
         let running = self.gateway.serving(group)?;
         self.last = Some((namespace.to_owned(), running.clone()));
+        self.session = SessionId::NONE;
         Ok(running)
     }
 }
