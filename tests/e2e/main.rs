@@ -19,4 +19,5 @@ mod refusals;
 mod rejoin;
 mod sharing;
 mod shutdown;
+mod slow;
 mod tour;

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Driver, Step, bind, delivered, opened, positions, reason, sub, topic};
 use quorate_machine::{
-    Answer, Batch, BlockSlice, Effect, Envelope, Machine, Op, Origin, SettleResult, Settlement,
+    Answer, Batch, BlockSlice, Effect, Envelope, LeaseRun, Machine, Op, Origin, SettleResult, Settlement,
     SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Limits, LogId, Millis, NodeId, Reason, SessionId};
@@ -120,6 +120,31 @@ fn rule_3_a_lease_that_timed_out_goes_to_another_consumer_and_its_settle_is_stal
     let effects = driver.pass(1);
     assert_eq!(positions(&effects, other), [(0, 2)]);
     assert_eq!(driver.settle(slow, 0, 0, 1, Verdict::Ack).0, SettleResult { settled: 0, stale: 1 });
+    driver.check();
+}
+
+#[test]
+fn rule_3_of_a_run_that_was_granted_only_what_is_still_leased_in_that_attempt_is_held() {
+    let (mut driver, session) = plain();
+    let (consumer, _) = driver.attach(session, 1, "s", 10);
+    let effects = driver.publish(session, "t", &[("a", 10)]);
+    let [run] = delivered(&effects, consumer)[..] else { panic!("{effects:?}") };
+    let held = |driver: &Driver, run| {
+        let held = driver.state().held(consumer, &run).into_iter();
+        held.map(|r| (r.position, r.offset, r.count, r.granted_before)).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&driver, run), [(0, 0, 10, 0)]);
+    driver.settle(consumer, 2, 3, 1, Verdict::Ack);
+    assert_eq!(held(&driver, run), [(0, 0, 2, 0), (4, 4, 6, 4)]);
+    let part = LeaseRun { position: 1, offset: 1, count: 4, granted_before: 1, ..run };
+    assert_eq!(held(&driver, part), [(1, 1, 1, 1), (4, 4, 1, 4)]);
+    let again = driver.settle(consumer, 0, 9, 1, Verdict::Nack).1;
+    assert_eq!(held(&driver, run), [], "each was granted anew");
+    let [run, _] = delivered(&again, consumer)[..] else { panic!("{again:?}") };
+    assert_eq!((run.count, run.attempt), (2, 2));
+    assert_eq!(held(&driver, run), [(0, 0, 2, 10)]);
+    driver.done(session, Op::Detach { consumer, written: 0 });
+    assert_eq!(held(&driver, run), []);
     driver.check();
 }
 

@@ -180,6 +180,32 @@ impl Shard {
         consumer.leases.iter().filter_map(lease).collect()
     }
 
+    /// What of a run that was granted to a consumer it still holds in that attempt, in order of position.
+    #[must_use]
+    pub fn held(&self, consumer: ConsumerId, run: &LeaseRun) -> Vec<LeaseRun> {
+        let Some(state) = self.consumers.get(&consumer) else { return Vec::new() };
+        let Some(subscription) = self.subscriptions.get(&state.subscription) else { return Vec::new() };
+        let end = run.position.saturating_add(run.count);
+        let before = state.leases.range(..run.position).next_back();
+        let leases = before.into_iter().chain(state.leases.range(run.position..end));
+        let part = |position: &u64| {
+            let lease = subscription.leases.get(position)?;
+            let (from, to) = (run.position.max(*position), end.min(position.saturating_add(lease.count)));
+            let (skipped, wanted) = (from - run.position, from - position);
+            let same = lease.attempt == run.attempt
+                && lease.topic == run.topic
+                && lease.granted_before + wanted == run.granted_before + skipped;
+            (from < to && same).then(|| LeaseRun {
+                position: from,
+                offset: run.offset + skipped,
+                count: to - from,
+                granted_before: run.granted_before + skipped,
+                ..*run
+            })
+        };
+        leases.filter_map(part).collect()
+    }
+
     fn view_topic(&self, topic: &Topic) -> TopicView {
         let filters = topic.bindings.iter().flat_map(|(s, filters)| filters.keys().map(move |f| (s, f)));
         let binding = |(id, filter): (&SubscriptionId, &Filter)| {

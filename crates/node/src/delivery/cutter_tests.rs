@@ -60,6 +60,10 @@ impl Replica for Fake {
         Vec::new()
     }
 
+    fn held(&self, _: ConsumerId, _: &LeaseRun) -> Vec<LeaseRun> {
+        Vec::new()
+    }
+
     fn may_deliver(&self) -> bool {
         true
     }

@@ -31,6 +31,9 @@ pub(crate) trait Replica: Send + Sync + 'static {
     /// What a consumer has leased, in order of granting.
     fn leases(&self, consumer: ConsumerId) -> Vec<LeaseRun>;
 
+    /// What of a run that was granted to a consumer it still holds: leases end by time while a slow reader lets them wait.
+    fn held(&self, consumer: ConsumerId, run: &LeaseRun) -> Vec<LeaseRun>;
+
     /// Whether this node may deliver now (DESIGN §6.5).
     fn may_deliver(&self) -> bool;
 }
@@ -72,6 +75,10 @@ impl Replica for GroupReplica {
         let mut runs = self.group.read(leased).unwrap_or_default();
         runs.sort_unstable_by_key(|run| run.granted_before);
         runs
+    }
+
+    fn held(&self, consumer: ConsumerId, run: &LeaseRun) -> Vec<LeaseRun> {
+        self.group.read(|m| m.shard().map(|s| s.held(consumer, run))).unwrap_or_default()
     }
 
     fn may_deliver(&self) -> bool {

@@ -32,6 +32,10 @@ impl Replica for Fake {
         self.leases.lock().unwrap().clone()
     }
 
+    fn held(&self, _: ConsumerId, run: &LeaseRun) -> Vec<LeaseRun> {
+        vec![*run]
+    }
+
     fn may_deliver(&self) -> bool {
         !self.cut_off.load(Ordering::Relaxed)
     }

@@ -147,7 +147,7 @@ impl Connection {
     async fn deliveries(&mut self) -> Result<Option<Outgoing>, Refusal> {
         let (mut messages, mut bytes, mut written) = (0_u64, 0_usize, 0_u64);
         let mut deliveries = Vec::new();
-        while let Some(mut run) = self.runs.pop_front() {
+        while let Some(mut run) = self.next_run() {
             let count = run.count.min(RESPONSE_MESSAGES_MAX - messages);
             let cut = self.cutter.cut(run.topic, run.offset, count, RESPONSE_BYTES_MAX - bytes).await?;
             for piece in cut.pieces {
@@ -176,6 +176,19 @@ impl Connection {
         let response =
             v1::ConsumeResponse { response: Some(Response::Deliveries(v1::Deliveries { deliveries })) };
         Ok(Some(Outgoing { response: Ok(response), written }))
+    }
+
+    /// The first of what waits that is still leased to this consumer. What waited for a slow reader until its lease ended is
+    /// another one's by now, or acked: it is not sent any more.
+    fn next_run(&mut self) -> Option<LeaseRun> {
+        while let Some(run) = self.runs.pop_front() {
+            let mut held = self.running.delivery.replica().held(self.consumer, &run).into_iter();
+            if let Some(first) = held.next() {
+                held.rev().for_each(|later| self.runs.push_front(later));
+                return Some(first);
+            }
+        }
+        None
     }
 
     fn request(&mut self, request: Request) -> Result<(), Refusal> {
