@@ -11,6 +11,7 @@
 )]
 
 mod confirmed;
+mod disk;
 mod doors;
 mod formation;
 mod harness;

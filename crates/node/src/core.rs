@@ -1,7 +1,7 @@
 //! What the tasks and services of a serving node share.
 
 use crate::directory::Directory;
-use crate::disk_watch::FreeBytes;
+use crate::disk_watch::{FreeBytes, LowDisks};
 use crate::gateway::Gateway;
 use crate::leader_clock::LeaderClock;
 use crate::liveness::Liveness;
@@ -33,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) operation_timeout: Duration,
     pub(crate) disk_free_bytes_min: u64,
     pub(crate) free: FreeBytes,
+    pub(crate) low_disks: LowDisks,
     pub(crate) started: Instant,
     pub(crate) stop: CancellationToken,
 }

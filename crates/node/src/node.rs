@@ -4,7 +4,7 @@ use crate::config::{Config, ConfigError};
 use crate::core::Core;
 use crate::delivery::EffectRouter;
 use crate::directory::Directory;
-use crate::disk_watch::{self, FreeBytes};
+use crate::disk_watch::{self, FreeBytes, LowDisks};
 use crate::formation::{PeerList, find_cluster, foreign_cluster};
 use crate::gateway::{Gateway, GatewayLimits, GatewayParts};
 use crate::groups;
@@ -339,6 +339,7 @@ impl Birth {
         let placement = effects.placement_changed();
         let first = self.identity.is_first().then(|| groups::first_of(&self.identity.first));
         groups::start(&core, GroupId::SYSTEM, first).await.map_err(|e| e.to_string())?;
+        disk_watch::look(&core).await;
         self.raft.set(core.registry.service());
         let serving = Serving { cluster, core: core.clone() };
         self.peers.serve(serving);
@@ -356,6 +357,7 @@ impl Birth {
         let seams = &self.seams;
         let liveness = Liveness::new(self.config.session_timeout);
         let leader_clock = LeaderClock::new(Arc::clone(&seams.clock));
+        let low_disks = LowDisks::default();
         let registry = Registry::new(
             self.identity.voter(),
             cluster,
@@ -373,6 +375,7 @@ impl Birth {
             liveness: liveness.clone(),
             effects: Arc::clone(effects),
             limits: GatewayLimits::new(&self.config),
+            low_disks: low_disks.clone(),
             metrics: self.pages.metrics.data.clone(),
             stop: self.stop.clone(),
         });
@@ -391,6 +394,7 @@ impl Birth {
             operation_timeout: self.config.operation_timeout,
             disk_free_bytes_min: self.config.disk_free_bytes_min,
             free: FreeBytes::default(),
+            low_disks,
             started: Instant::now(),
             stop: self.stop.clone(),
         }

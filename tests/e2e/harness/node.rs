@@ -21,6 +21,8 @@ pub struct Node {
     pub log: PathBuf,
     /// As given to `--peers`.
     pub peers: String,
+    /// Further ones, from the next start on.
+    pub arguments: Vec<String>,
     child: Option<Child>,
     /// The node stops when this closes. Kept apart from the child, whose `wait` would close it.
     lifeline: Option<ChildStdin>,
@@ -29,7 +31,8 @@ pub struct Node {
 impl Node {
     pub fn new(id: u64, ports: Ports, directory: PathBuf, peers: String) -> Self {
         let log = directory.with_extension("log");
-        Self { id, ports, directory, log, peers, child: None, lifeline: None }
+        let arguments = Vec::new();
+        Self { id, ports, directory, log, peers, arguments, child: None, lifeline: None }
     }
 
     pub fn address(&self) -> String {
@@ -56,6 +59,7 @@ impl Node {
             .arg(format!("--peers={}", self.peers))
             // It stops when our end of this pipe closes: a killed test leaves nothing running.
             .arg("--exit-with-parent")
+            .args(&self.arguments)
             .env_clear()
             .envs(kept)
             .stdin(Stdio::piped())

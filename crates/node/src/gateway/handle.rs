@@ -3,6 +3,7 @@
 use super::{GatewayLimits, Running};
 use crate::batcher::{Outcome, ReplyTo, Submission};
 use crate::delivery::EffectRouter;
+use crate::disk_watch::LowDisks;
 use crate::forwarder::{Numbering, Operation};
 use crate::identity::BootCounter;
 use crate::leader_clock::LeaderClock;
@@ -44,6 +45,8 @@ pub(crate) struct GatewayParts {
     pub(crate) effects: Arc<EffectRouter>,
     /// Bounds.
     pub(crate) limits: GatewayLimits,
+    /// Which disks are low.
+    pub(crate) low_disks: LowDisks,
     /// Counters.
     pub(crate) metrics: DataMetrics,
     /// Ends everything.
@@ -132,21 +135,25 @@ impl Gateway {
     /// # Errors
     /// `DISK_LOW`, else as `serving`.
     pub(crate) fn publishing(&self, group: GroupId) -> Result<Running, Refusal> {
-        self.check_disk()?;
+        self.check_disk(group)?;
         self.serving(group)
     }
 
     /// # Errors
-    /// `DISK_LOW` while a disk is.
-    pub(crate) fn check_disk(&self) -> Result<(), Refusal> {
-        if self.inner.disk_low.load(Ordering::Relaxed) {
-            let text = "too little free disk for new messages: consume or purge what is stored, or give the nodes more";
+    /// `DISK_LOW` while this node's disk is low, or one that every majority of the group needs.
+    pub(crate) fn check_disk(&self, group: GroupId) -> Result<(), Refusal> {
+        let own = self.inner.disk_low.load(Ordering::Relaxed);
+        if own || self.inner.parts.low_disks.refuses(group) {
+            let whose = if own { "this node" } else { "nodes that a majority needs" };
+            let text = format!(
+                "too little free disk for new messages on {whose}: consume or purge what is stored, or give the nodes more"
+            );
             return Err(Refusal::new(Reason::DiskLow, text));
         }
         Ok(())
     }
 
-    /// Says whether a disk that publishes through this node need is low.
+    /// Says whether this node's own disk is low.
     pub(crate) fn set_disk_low(&self, low: bool) {
         self.inner.disk_low.store(low, Ordering::Relaxed);
     }

@@ -3,7 +3,9 @@
 use super::cluster::report;
 use super::forward::{ForwardStream, forward};
 use crate::core::Core;
+use crate::disk_watch::hinders;
 use crate::formation::{PeerList, list_texts, peer_of, record_of};
+use crate::heartbeat::vouches;
 use quorate_consensus::Group;
 use quorate_machine::{NodeRecord, Op};
 use quorate_types::{ClusterId, GroupId, NodeId, Reason, Refusal};
@@ -136,9 +138,10 @@ impl Peers for PeersService {
         let request = request.into_inner();
         let (core, from) = self.core(request.link.as_ref())?;
         core.liveness.hear(from);
+        core.low_disks.hear(from, request.disk_low);
         let asked = request.groups.iter().filter_map(|g| core.registry.group(GroupId::new(g.group)));
         Ok(Response::new(peer::HeartbeatResponse {
-            led: asked.filter_map(|group| led(&group, from)).collect(),
+            led: asked.filter_map(|group| led(core, &group, from)).collect(),
             clock_ms: core.leader_clock.wall().get(),
         }))
     }
@@ -167,14 +170,15 @@ impl Peers for PeersService {
     }
 }
 
-/// What a leader answers for one of its groups; `None` when this node does not lead it.
-fn led(group: &Group, from: NodeId) -> Option<peer::LedGroup> {
+/// What a leader answers for one of its groups; `None` when this node does not lead it, or cannot be sure that it still does.
+fn led(core: &Core, group: &Group, from: NodeId) -> Option<peer::LedGroup> {
     let leadership = group.leadership().borrow().clone();
-    leadership.me.then(|| peer::LedGroup {
+    vouches(group, core.session_timeout).then(|| peer::LedGroup {
         group: group.id().get(),
         term: leadership.term,
         commit_index: *group.applied().borrow(),
         session: group.read(|m| m.node_sessions().iter().any(|s| s.node == from)),
+        disk_low: hinders(core, group),
     })
 }
 

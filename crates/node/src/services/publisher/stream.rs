@@ -132,8 +132,8 @@ impl Taker {
         if let Some(refusal) = self.broken.refusal() {
             return Err(refusal);
         }
-        self.gateway.check_disk()?;
         let running = self.running(&request.namespace).await?;
+        self.gateway.check_disk(running.forwarder.group())?;
         let session = SessionId::new(request.session);
         self.check_session(session, &running)?;
         let numbering = match session {
