@@ -7,11 +7,11 @@ use std::time::Duration;
 /// Settings of every group of a node. The defaults are production's; tests shorten them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsensusOptions {
-    /// A leader without other traffic shows itself so often. Default 300 ms: what an idle group
+    /// A leader without other traffic shows itself so often. Default 330 ms: what an idle group
     /// costs is inversely proportional to it.
     pub heartbeat_interval: Duration,
     /// A follower that hears no leader for a random time between this… Default 750 ms:
-    /// two heartbeats may be lost.
+    /// two heartbeats fit, with the tick that sends them, and one may be lost.
     pub election_timeout_min: Duration,
     /// …and this begins an election. Default 1.5 s: with the lease that a dead leader leaves, both fit well into half a session
     /// timeout, so that a change of leader closes no consumer.
@@ -45,7 +45,7 @@ pub struct ConsensusOptions {
 impl Default for ConsensusOptions {
     fn default() -> Self {
         Self {
-            heartbeat_interval: Duration::from_millis(300),
+            heartbeat_interval: Duration::from_millis(330),
             election_timeout_min: Duration::from_millis(750),
             election_timeout_max: Duration::from_millis(1_500),
             checkpoint_interval: Duration::from_secs(5),

@@ -36,6 +36,7 @@ pub(crate) async fn run(core: Core, group: Group) {
 async fn lead(core: &Core, group: &Group, term: u64) {
     let since = Instant::now();
     let mut cared = since;
+    let mut applied = group.applied();
     loop {
         let leads = {
             let now = group.leadership();
@@ -46,15 +47,23 @@ async fn lead(core: &Core, group: &Group, term: u64) {
             return;
         }
         form(core, group).await;
-        let more = tick(core, group, term).await;
+        applied.mark_unchanged();
+        let due_in = tick(core, group, term).await;
         if cared.elapsed() >= CARE_EVERY {
             cared = Instant::now();
             expire_nodes(core, group, since).await;
             mend_membership(core, group).await;
             hand_over_if_skewed(core, group).await;
         }
-        if !more {
-            sleep(LOOK_EVERY).await;
+        // An idle leader sleeps: only time and new entries make anything due.
+        let pause = due_in.unwrap_or(CARE_EVERY);
+        if !pause.is_zero() {
+            tokio::select! {
+                biased;
+                () = core.stop.cancelled() => return,
+                () = sleep(pause.clamp(LOOK_EVERY, CARE_EVERY)) => {}
+                Ok(()) = applied.changed() => sleep(LOOK_EVERY).await,
+            }
         }
     }
 }
@@ -70,16 +79,17 @@ async fn form(core: &Core, group: &Group) {
     }
 }
 
-/// Proposes a tick when one is due. Says whether more is due right away.
-async fn tick(core: &Core, group: &Group, term: u64) -> bool {
+/// Proposes a tick when one is due. Says in how long the next one is: at once when there may be more to do now.
+async fn tick(core: &Core, group: &Group, term: u64) -> Option<Duration> {
     let (due, now) = group.read(|m| (m.next_due(), m.now()));
-    let Some(due) = due else { return false };
+    let due = due?;
     let voters: Vec<NodeId> = group.members().voters.iter().map(|v| v.node).collect();
     let stamp = core.leader_clock.stamp(group.id(), term, &voters, core.me.node).max(now);
     if due > stamp {
-        return false;
+        return Some(Duration::from_millis(due.get() - stamp.get()));
     }
-    core.gateway.propose_as_leader(group.id(), Op::Tick).await.is_ok()
+    let done = core.gateway.propose_as_leader(group.id(), Op::Tick).await.is_ok();
+    Some(if done { Duration::ZERO } else { LOOK_EVERY })
 }
 
 /// Ends the sessions of nodes that were not heard of for a whole session timeout of this leadership.

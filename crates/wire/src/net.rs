@@ -85,12 +85,13 @@ impl ChannelOptions {
         }
     }
 
-    /// For nodes: a dead peer should be noticed within about one election timeout.
+    /// For nodes: a dead peer should be noticed within about one election timeout. Whatever is heard of it puts the next
+    /// ping off, so that connections with a heartbeat every second need none.
     #[must_use]
     pub const fn peer() -> Self {
         Self {
             connect_timeout: Duration::from_secs(1),
-            keep_alive_interval: Duration::from_secs(1),
+            keep_alive_interval: Duration::from_millis(1_500),
             keep_alive_timeout: Duration::from_secs(2),
             stream_window_bytes: STREAM_WINDOW_BYTES,
             connection_window_bytes: CONNECTION_WINDOW_BYTES,

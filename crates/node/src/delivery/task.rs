@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is asked whether this node may still deliver: a small part of half a session timeout (5 s).
@@ -67,7 +67,10 @@ impl Delivery {
 
     /// Makes a place for a consumer that is about to attach; to be followed by [`Self::attached`] or [`Self::forget`].
     pub(crate) fn seat(&self, number: u64) -> Seat {
-        self.inner.lock().seat(number)
+        let seat = self.inner.lock().seat(number);
+        // The first one ends the task's long sleep.
+        self.inner.compare.notify_one();
+        seat
     }
 
     /// Its attach was answered.
@@ -157,11 +160,13 @@ struct Task {
 
 impl Task {
     async fn run(mut self, stop: CancellationToken) {
-        let mut liveness = interval(LIVENESS_PERIOD);
-        liveness.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut compared = Instant::now();
         let inner = Arc::clone(&self.inner);
         loop {
+            self.check_liveness();
+            // Without consumers there is nothing to be quick about.
+            let idle = inner.lock().connected() == 0;
+            let pause = if idle { COMPARE_PERIOD } else { LIVENESS_PERIOD };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -169,8 +174,7 @@ impl Task {
                     Ok(()) => self.on_session(),
                     Err(_) => break,
                 },
-                _ = liveness.tick() => {
-                    self.check_liveness();
+                () = sleep(pause) => {
                     if compared.elapsed() >= COMPARE_PERIOD {
                         compared = Instant::now();
                         self.compare();
