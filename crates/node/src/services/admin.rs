@@ -14,6 +14,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+/// Shards of a new namespace. Their number is fixed for its life: until topics are spread over several, taking more would
+/// leave namespaces whose topics are not where they belong.
+const SHARDS_MAX: u32 = 1;
+
 /// The service; every change goes through the gateway to the leader concerned.
 #[derive(Clone)]
 pub(crate) struct AdminService {
@@ -65,6 +69,12 @@ impl AdminService {
 
     async fn create_namespace_checked(&self, name: &str, shards: u32) -> Result<v1::Namespace, Refusal> {
         let namespace = wire::namespace(name)?;
+        if shards > SHARDS_MAX {
+            let text = format!(
+                "namespace {namespace} cannot have {shards} shards: the limit is {SHARDS_MAX} in this version, leave the number out"
+            );
+            return Err(Refusal::new(Reason::InvalidArgument, text));
+        }
         let op = Op::CreateNamespace { namespace: namespace.clone(), shards: shards.max(1) };
         match self.gateway.call(GroupId::SYSTEM, op, self.deadline()).await? {
             Answer::NamespaceCreated { id, groups } => {

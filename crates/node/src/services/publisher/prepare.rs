@@ -81,7 +81,9 @@ fn check_message_size(at: usize, message: &Bytes, limits: &GatewayLimits) -> Res
     let max = limits.machine.message_bytes_max;
     u32::try_from(message.len()).ok().filter(|size| *size <= max).ok_or_else(|| {
         let size = message.len();
-        let text = format!("message {at} of the publish has {size} bytes as encoded; the limit is {max}");
+        let text = format!(
+            "message {at} of the publish has {size} bytes as encoded; the limit is {max}: split it, or store the payload elsewhere"
+        );
         Refusal::new(Reason::MessageTooLarge, text)
     })
 }
