@@ -1,7 +1,7 @@
 //! Opening a data directory: log first, then the row store, which is rebuilt when it cannot be used.
 
 use crate::disk::Disk;
-use crate::error::{OpenError, StorageError};
+use crate::error::{OpenError, StorageError, io};
 use crate::file::{self, remove_if_there};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::log::{Log, Replay, record::Kind, replay};
@@ -12,6 +12,9 @@ use crate::store::{Change, Key, OpenStore, Store};
 use quorate_types::GroupId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Free disk without which no row store is rebuilt: an empty one takes a segment of 8 MiB, and some for what it holds.
+const REBUILD_BYTES_MIN: u64 = 16 << 20;
 
 /// What a start found.
 pub(crate) struct Opened {
@@ -38,7 +41,10 @@ pub(crate) async fn open(
     let mut log = replay(disk, &options).await?;
     let (store, rows) = match open_store(disk, opener, &log).await? {
         Some(found) => found,
-        None => rebuild(disk, opener, &log).await?,
+        None => {
+            check_room(&**disk).await?;
+            rebuild(disk, opener, &log).await?
+        }
     };
     for (group, (ledger, alive)) in &rows.ledgers {
         if rows.removed.contains(group) {
@@ -149,6 +155,19 @@ async fn load(store: &dyn Store) -> Result<(bool, Rows), LedgerError> {
     Ok((complete, rows))
 }
 
+/// A full disk makes a store fail that nothing else is wrong with, and leaves no room for another one: it stays where it is
+/// until there is some.
+async fn check_room(disk: &dyn Disk) -> Result<(), OpenError> {
+    let free = disk.free_bytes().await.map_err(io("measuring", "the free space"))?;
+    if free < REBUILD_BYTES_MIN {
+        let text =
+            format!("{free} bytes are free, {REBUILD_BYTES_MIN} are needed: make room and start again");
+        let full = std::io::Error::new(std::io::ErrorKind::StorageFull, text);
+        return Err(io("rebuilding", "the row store")(full).into());
+    }
+    Ok(())
+}
+
 /// Fills an empty store from the newest snapshot of each group; the log holds everything after it.
 async fn rebuild(
     disk: &Arc<dyn Disk>,
@@ -174,7 +193,7 @@ async fn rebuild(
     }
     finish_store(&*store).await?;
     remove_if_there(&**disk, STORE_BROKEN).await?;
-    disk.sync_dir("").await.map_err(crate::error::io("syncing", "the data directory"))?;
+    disk.sync_dir("").await.map_err(io("syncing", "the data directory"))?;
     Ok((store, rows))
 }
 

@@ -274,6 +274,25 @@ async fn a_damaged_row_store_is_set_aside_and_rebuilt() {
 }
 
 #[tokio::test]
+async fn a_row_store_that_fails_on_a_full_disk_stays_where_it_is_until_there_is_room() {
+    let (disk, store) = (SimDisk::new(3), SimStore::new(3));
+    let storage = open(&disk, &store).await.unwrap();
+    fill(&storage.group(GROUP)).await;
+    storage.close().await;
+    store.damage();
+    disk.set_capacity(disk.used_bytes() + 1_000_000);
+    restart_later(&disk, &store);
+    let error = open(&disk, &store).await.err().unwrap();
+    assert!(!error.is_damage() && error.to_string().contains("make room"), "{error}");
+    assert_eq!(store.times_set_aside(), 0);
+    disk.set_capacity(1 << 40);
+    restart_later(&disk, &store);
+    let storage = open(&disk, &store).await.unwrap();
+    check_rebuilt(&storage.group(GROUP)).await;
+    assert_eq!(store.times_set_aside(), 1);
+}
+
+#[tokio::test]
 async fn a_damaged_sled_database_is_set_aside_and_rebuilt() {
     for seed in 0..8 {
         let machine = Machine::real();
