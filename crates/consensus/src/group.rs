@@ -4,24 +4,27 @@ use crate::codec;
 use crate::error::{MembershipError, ProposeError, WaitError};
 use crate::replica::Replica;
 use crate::status::{GroupStatus, Leadership, Members};
-use crate::type_config::{EntryData, Membership, Peer, Raft, TypeConfig, log_id};
+use crate::type_config::{
+    EntryData, LeaderId, Membership, Peer, Raft, TypeConfig, Vote, log_id, raft_log_id,
+};
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::impls::OneshotResponder;
-use openraft::raft::ClientWriteResult;
+use openraft::raft::{ClientWriteResult, VoteRequest};
 use openraft::type_config::alias::OneshotReceiverOf;
 use openraft::{ChangeMembers, Instant as _, ReadPolicy};
 use quorate_machine::{Machine, Reply};
 use quorate_storage::StorageError;
-use quorate_types::{GroupId, LogId, Voter};
+use quorate_types::{GroupId, LogId, Voter, probe};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// One group's replica on this node. A cheap handle.
 #[derive(Clone)]
@@ -34,6 +37,8 @@ struct Inner {
     replica: Arc<Replica>,
     leadership: watch::Receiver<Leadership>,
     stop: watch::Sender<bool>,
+    /// How long a successor may take to show itself.
+    hand_over_timeout: Duration,
 }
 
 impl fmt::Debug for Group {
@@ -84,8 +89,9 @@ impl Group {
         replica: Arc<Replica>,
         leadership: watch::Receiver<Leadership>,
         stop: watch::Sender<bool>,
+        hand_over_timeout: Duration,
     ) -> Self {
-        Self { inner: Arc::new(Inner { raft, replica, leadership, stop }) }
+        Self { inner: Arc::new(Inner { raft, replica, leadership, stop, hand_over_timeout }) }
     }
 
     pub(crate) fn raft(&self) -> &Raft {
@@ -193,6 +199,13 @@ impl Group {
         members_of(membership.membership())
     }
 
+    /// The members as of the newest entry that was applied here: committed, and no longer to be taken back.
+    #[must_use]
+    pub fn applied_members(&self) -> Members {
+        let (_, membership) = self.inner.replica.applied_state();
+        members_of(membership.membership())
+    }
+
     /// This replica at this moment.
     #[must_use]
     pub fn status(&self) -> GroupStatus {
@@ -206,7 +219,7 @@ impl Group {
             leadership: self.inner.leadership.borrow().clone(),
             members: members_of(metrics.membership_config.membership()),
             last: metrics.last_log_index,
-            committed: metrics.cluster_committed.or(metrics.local_committed).as_ref().map(log_id),
+            committed: metrics.cluster_committed.max(metrics.local_committed).as_ref().map(log_id),
             applied,
             snapshot: metrics.snapshot.as_ref().map(log_id),
             purged: metrics.purged.as_ref().map(log_id),
@@ -216,13 +229,38 @@ impl Group {
         }
     }
 
-    /// Asks this leader to hand over to `to`. Watch [`Group::leadership`] for whether it did.
+    /// Asks this leader to hand over to `to`. Watch [`Group::leadership`] for whether it did. When it has not after two
+    /// election timeouts, this leader steps down.
     ///
     /// # Errors
     /// [`ProposeError::Stopped`].
     pub async fn transfer_leader(&self, to: Voter) -> Result<(), ProposeError> {
         let group = self.id();
-        self.inner.raft.trigger().transfer_leader(to).await.map_err(|_| ProposeError::Stopped { group })
+        let term = self.inner.leadership.borrow().term;
+        self.inner.raft.trigger().transfer_leader(to).await.map_err(|_| ProposeError::Stopped { group })?;
+        let this = self.clone();
+        tokio::spawn(async move { this.step_down_unless_succeeded(term, to).await });
+        Ok(())
+    }
+
+    /// From the moment when it is asked to hand over, openraft's leader accepts nothing, and does not show itself, for ever:
+    /// when its successor is gone, and the others are behind it, nobody could lead any more.
+    async fn step_down_unless_succeeded(&self, term: u64, to: Voter) {
+        let mut leadership = self.leadership();
+        let succeeded = leadership.wait_for(|now| !now.me || now.term != term);
+        if timeout(self.inner.hand_over_timeout, succeeded).await.is_ok() {
+            return;
+        }
+        probe::sometimes("leader stepped down without a successor");
+        tracing::warn!(group = %self.id(), term, "nobody took over: stepping down");
+        let leader_id = LeaderId { term: term + 1, voted_for: to };
+        let vote = Vote { leader_id, committed: false };
+        // What the successor would have sent: it is voted for in the next term, in which this node then follows nobody, and
+        // stands for election in the one after when its time comes.
+        let request = VoteRequest::new(vote, self.inner.replica.storage().last().map(raft_log_id));
+        let request = VoteRequest { leadership_transfer: true, ..request };
+        // It fails only when Raft has ended.
+        drop(self.inner.raft.vote(request).await);
     }
 
     /// Lets `voter` at `address` listen: it gets the log or a snapshot, and no vote. Returns when that is committed, not
@@ -284,6 +322,7 @@ fn members_of(membership: &Membership) -> Members {
     Members {
         voters: membership.voter_ids().collect(),
         learners: membership.learner_ids().collect(),
+        changing: membership.get_joint_config().len() > 1,
         addresses: membership.nodes().map(|(voter, peer)| (*voter, peer.address.clone())).collect(),
     }
 }

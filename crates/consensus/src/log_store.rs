@@ -8,6 +8,7 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
 use quorate_storage::{GroupStorage, Record};
+use quorate_types::probe::{self, Fact};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -105,7 +106,17 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.storage.save_vote(codec::encode_vote(vote)).await.map_err(io::Error::other)
+        self.storage.save_vote(codec::encode_vote(vote)).await.map_err(io::Error::other)?;
+        // A committed vote is somebody's leadership, which is followed and not voted for.
+        if !vote.committed {
+            probe::tell(|| Fact::Voted {
+                voter: self.replica.me(),
+                group: self.storage.id(),
+                term: vote.leader_id.term,
+                candidate: vote.leader_id.voted_for,
+            });
+        }
+        Ok(())
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -121,7 +132,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let (bytes, block) = codec::encode_payload(&entry.payload);
             Record { id: log_id(&entry.log_id), block, bytes }
         };
-        let records = entries.into_iter().map(encode).collect();
+        let records: Vec<Record> = entries.into_iter().map(encode).collect();
+        for record in &records {
+            probe::tell(|| Fact::Appended {
+                voter: self.replica.me(),
+                group: self.storage.id(),
+                id: record.id,
+                digest: probe::digest(&record.bytes),
+            });
+        }
         let done = move |result: io::Result<()>| {
             if result.is_ok() {
                 // Who proposed may have gone; nobody else waits.
@@ -136,12 +155,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let last = last.map(|id| id.index);
+        probe::sometimes("log cut after a conflict");
+        probe::tell(|| Fact::Truncated { voter: self.replica.me(), group: self.storage.id(), last });
         self.storage.truncate_after(last).await.map_err(io::Error::other)?;
         self.replica.truncated_after(last);
         Ok(())
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        self.storage.purge(log_id(&upto)).await.map_err(io::Error::other)
+        let mut upto = log_id(&upto);
+        if probe::planted("purge one too many") {
+            upto.index += 1;
+        }
+        self.storage.purge(upto).await.map_err(io::Error::other)
     }
 }

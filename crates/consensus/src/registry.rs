@@ -15,6 +15,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{InitializeError, RaftError};
 use openraft::metrics::RaftServerMetrics;
 use quorate_storage::Storage;
+use quorate_types::probe::{self, Fact};
 use quorate_types::{ClusterId, GroupId, Voter};
 use quorate_wire::Connect;
 use quorate_wire::peer::raft_server::RaftServer;
@@ -126,7 +127,8 @@ impl Registry {
         let config = Arc::new(options.raft_config(format!("group-{id}"))?);
         let storage = groups.storage.group(id);
         let effects = Arc::clone(&groups.effects);
-        let replica = Replica::recover(id, storage, effects, options.transfer_timeout).await?;
+        let replica =
+            Replica::recover(groups.peers.me(), id, storage, effects, options.transfer_timeout).await?;
         let log = LogStore::new(Arc::clone(&replica), options.append_bytes);
         let network = Factory::new(Arc::clone(&groups.peers), Arc::clone(&replica));
         let machine = StateMachine::new(Arc::clone(&replica));
@@ -139,8 +141,9 @@ impl Registry {
         let (stop, stopped) = watch::channel(false);
         let (leads, leadership) = watch::channel(Leadership::default());
         tokio::spawn(watch_leader(Arc::clone(groups), id, raft.clone(), leads));
+        let hand_over_timeout = options.election_timeout_max * 2;
         tokio::spawn(maintain(Arc::clone(&replica), raft.clone(), options, stopped));
-        let group = Group::new(raft, replica, leadership, stop);
+        let group = Group::new(raft, replica, leadership, stop, hand_over_timeout);
         groups.running().insert(id, group.clone());
         drop(starting);
         Ok(group)
@@ -218,6 +221,10 @@ async fn watch_leader(groups: Arc<Groups>, id: GroupId, raft: Raft, leads: watch
     let mut metrics = raft.server_metrics();
     loop {
         let now = leadership(&metrics.borrow_watched());
+        if now.me {
+            let (voter, term) = (groups.peers.me(), now.term);
+            probe::tell(|| Fact::Leads { voter, group: id, term });
+        }
         leads.send_if_modified(|known| {
             let changed = *known != now;
             if changed {

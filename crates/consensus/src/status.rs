@@ -24,6 +24,8 @@ pub struct Members {
     pub voters: BTreeSet<Voter>,
     /// Who only listens.
     pub learners: BTreeSet<Voter>,
+    /// The voters are changing: until that has ended, a majority of those before and one of those after are needed (Raft §6).
+    pub changing: bool,
     /// Peer addresses of all of them.
     pub addresses: BTreeMap<Voter, String>,
 }

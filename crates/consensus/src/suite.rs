@@ -10,7 +10,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft_rt::AsyncRuntime;
 use quorate_storage::{Disk, OpenStore, OsDisk, SimDisk, SimStore, SledStore, Storage, StorageOptions};
-use quorate_types::GroupId;
+use quorate_types::{GroupId, Voter};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -20,7 +20,9 @@ async fn adapters(disk: Arc<dyn Disk>, store: Arc<dyn OpenStore>) -> (Storage, L
     let group = GroupId::new(7);
     let effects = Arc::new(NoEffects);
     let replica =
-        Replica::recover(group, storage.group(group), effects, Duration::from_secs(60)).await.unwrap();
+        Replica::recover(Voter::from(1), group, storage.group(group), effects, Duration::from_secs(60))
+            .await
+            .unwrap();
     (storage, LogStore::new(Arc::clone(&replica), 1 << 20), StateMachine::new(replica))
 }
 

@@ -4,6 +4,7 @@ use crate::agenda::Agenda;
 use crate::answers::Answers;
 use crate::applied::Reply;
 use crate::rows::RowKey;
+use quorate_types::probe;
 use quorate_types::{BootId, Millis, NodeId, Reason, Refusal, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,6 +93,7 @@ impl Sessions {
     /// Compares a number with the conversation; changes nothing.
     pub(crate) fn admit(&self, id: SessionId, sequence: u64, answers_max: u32) -> Admission {
         let Some(session) = self.open.get(&id) else {
+            probe::sometimes("session not found");
             let text = format!("session {id} is not open: it expired or was never opened; open a new one");
             return Admission::Reply(Err(Refusal::new(Reason::SessionNotFound, text)));
         };
@@ -100,10 +102,12 @@ impl Sessions {
             return Admission::Next;
         }
         if sequence > next {
+            probe::sometimes("gap refused");
             let text =
                 format!("operation {sequence} of session {id} came before operation {next}: send that first");
             return Admission::Reply(Err(Refusal::new(Reason::SequenceGap, text)));
         }
+        probe::sometimes("replayed answer served");
         Admission::Reply(session.answers.get(sequence, session.last, answers_max))
     }
 

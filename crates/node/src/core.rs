@@ -65,8 +65,20 @@ impl Core {
         }
         for group in groups {
             let id = group.id();
-            if !group.members().voters.contains(&self.gateway.me()) {
-                return Some(format!("this node is not a voter of group {id} yet"));
+            // While a former life of this node still counts, its place in the majority is not filled: whoever takes the
+            // next node away because this one is ready would take the majority with it. A change counts from its append
+            // (Raft §6) and is over when applied, so that both are looked at.
+            let me = self.gateway.me();
+            for members in [group.members(), group.applied_members()] {
+                if !members.voters.contains(&me) {
+                    return Some(format!("this node is not a voter of group {id} yet"));
+                }
+                if members.changing {
+                    return Some(format!("the voters of group {id} are changing"));
+                }
+                if members.voters.iter().any(|voter| voter.node == me.node && *voter != me) {
+                    return Some(format!("group {id} still counts a former life of this node"));
+                }
             }
             if !self.liveness.may_deliver(id) {
                 return Some(format!("the leader of group {id} does not answer this node"));

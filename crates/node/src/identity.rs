@@ -3,13 +3,14 @@
 use quorate_machine::NodeRecord;
 use quorate_storage::file;
 use quorate_storage::{Disk, StorageError};
+use quorate_types::probe;
 use quorate_types::{BootId, ClusterId, Entropy, Incarnation, Millis, NodeId, Voter};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
-const PATH: &str = "identity";
+const PATH: &str = quorate_storage::IDENTITY;
 const VERSION: u32 = 1;
 
 /// What the file holds, as JSON inside a checksummed envelope: an operator may read it.
@@ -57,6 +58,14 @@ pub enum IdentityError {
     Storage(#[from] StorageError),
 }
 
+impl IdentityError {
+    /// Whether the file is not what was written: nobody can say any more which voter this directory was.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Format(_) | Self::Storage(StorageError::Corrupt { .. }))
+    }
+}
+
 impl Identity {
     /// Reads the identity, or creates it for an empty directory; notes the new start. Durable on return.
     ///
@@ -73,7 +82,10 @@ impl Identity {
             None => Self {
                 version: VERSION,
                 node,
-                incarnation: Incarnation::new(entropy.next_u64()),
+                incarnation: match probe::planted("vote with an empty disk") {
+                    true => Incarnation::new(node.get()),
+                    false => Incarnation::new(entropy.next_u64()),
+                },
                 boot: BootId::new(0),
                 cluster: None,
                 first: Vec::new(),

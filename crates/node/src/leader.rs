@@ -5,6 +5,7 @@ use crate::leader_clock::SKEW_MAX;
 use crate::membership::{Change, next_change};
 use quorate_consensus::{Group, GroupStatus};
 use quorate_machine::{NodeRecord, Op};
+use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, NodeId, Voter};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -96,10 +97,12 @@ async fn tick(core: &Core, group: &Group, term: u64) -> Option<Duration> {
 async fn expire_nodes(core: &Core, group: &Group, since: Instant) {
     for session in group.read(|m| m.node_sessions()) {
         let heard = core.liveness.heard(session.node).map_or(since, |at| at.max(since));
-        if session.node == core.me.node || heard.elapsed() < core.session_timeout {
+        let hasty = if probe::planted("expire nodes too early") { 10 } else { 1 };
+        if session.node == core.me.node || heard.elapsed() < core.session_timeout / hasty {
             continue;
         }
         tracing::info!(group = %group.id(), node = %session.node, "a node was not heard of: its consumers are detached");
+        probe::tell(|| Fact::Expires { by: core.me.node, node: session.node });
         let op = Op::ExpireNode { session: session.session };
         if core.gateway.propose_as_leader(group.id(), op).await.is_err() {
             return;
@@ -115,7 +118,9 @@ async fn mend_membership(core: &Core, group: &Group) {
         return;
     };
     let status = group.status();
-    let change = next_change(&members.voters, &members.learners, &desired, |v| caught_up(&status, v));
+    let change = next_change(&members.voters, &members.learners, members.changing, &desired, |v| {
+        caught_up(&status, v)
+    });
     let moved = desired.iter().find_map(|r| {
         let voter = Voter { node: r.node, incarnation: r.incarnation };
         let known = members.addresses.get(&voter)?;
@@ -129,6 +134,7 @@ async fn mend_membership(core: &Core, group: &Group) {
         }
         (Some(Change::SetVoters(voters)), _) => {
             tracing::info!(group = %group.id(), ?voters, "changing the voters");
+            probe::sometimes("learner promoted");
             group.change_voters(voters).await
         }
         (Some(Change::RemoveLearner(voter)), _) => group.remove_learner(voter).await,
@@ -158,21 +164,33 @@ fn caught_up(status: &GroupStatus, voter: Voter) -> bool {
     matched.is_some_and(|at| at + CAUGHT_UP_ENTRIES >= status.last.unwrap_or_default())
 }
 
-/// A leader whose clock is far off lets another one stamp (DESIGN §6.3).
+/// A leader whose clock is far off lets one with a better one stamp (DESIGN §6.3). Where all differ, that is the middle one,
+/// and it stays.
 async fn hand_over_if_skewed(core: &Core, group: &Group) {
     let members = group.members();
     let voters: Vec<NodeId> = members.voters.iter().map(|v| v.node).collect();
-    if core.leader_clock.skew(&voters, core.me.node) > SKEW_MAX {
-        tracing::warn!(group = %group.id(), "this node's clock is far from the others': handing leadership over");
-        hand_over(core, group).await;
+    if core.leader_clock.skew(&voters, core.me.node) <= SKEW_MAX {
+        return;
+    }
+    if let Some(better) = core.leader_clock.better(&voters, core.me.node) {
+        probe::sometimes("handed over for a wrong clock");
+        tracing::warn!(group = %group.id(), %better, "this node's clock is far from the others': handing leadership over");
+        hand_over_to(core, group, |voter| voter.node == better).await;
     }
 }
 
 /// Asks the voter that has most to take over. Nothing when there is no other.
 pub(crate) async fn hand_over(core: &Core, group: &Group) {
+    hand_over_to(core, group, |_| true).await;
+}
+
+/// Asks one of the wanted voters. Whoever was not heard of lately is asked only if there is nobody else.
+async fn hand_over_to(core: &Core, group: &Group, wanted: impl Fn(&Voter) -> bool) {
     let status = group.status();
-    let others = status.members.voters.iter().filter(|v| v.node != core.me.node);
-    let best = others.max_by_key(|v| status.matched.get(v).copied().flatten());
+    let others = status.members.voters.iter().filter(|v| v.node != core.me.node && wanted(v));
+    let alive =
+        |v: &Voter| core.liveness.heard(v.node).is_some_and(|at| at.elapsed() < core.session_timeout / 2);
+    let best = others.max_by_key(|v| (alive(v), status.matched.get(v).copied().flatten()));
     if let Some(voter) = best
         && let Err(error) = group.transfer_leader(*voter).await
     {

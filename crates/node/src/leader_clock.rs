@@ -71,6 +71,16 @@ impl LeaderClock {
         Duration::from_millis(self.lock().median_offset(voters, me).unsigned_abs())
     }
 
+    /// The voter whose clock is nearest to the median, if it is nearer than ours.
+    #[must_use]
+    pub(crate) fn better(&self, voters: &[NodeId], me: NodeId) -> Option<NodeId> {
+        let inner = self.lock();
+        let median = inner.median_offset(voters, me);
+        let known = voters.iter().filter(|v| **v != me);
+        let off = known.filter_map(|v| Some((inner.offsets.get(v)?.abs_diff(median), *v)));
+        off.min().filter(|(off, _)| *off < median.unsigned_abs()).map(|(_, voter)| voter)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,6 +128,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn of_clocks_that_all_differ_the_middle_one_leads() {
+        let now = Millis::new(1_000_000_000);
+        let clock = |offsets: [i64; 2]| {
+            let clock = LeaderClock::new(Arc::new(Fake(AtomicU64::new(now.get()))));
+            for (node, offset) in [nodes()[1], nodes()[2]].into_iter().zip(offsets) {
+                clock.measured(node, now, Millis::new(now.get().saturating_add_signed(offset)));
+            }
+            clock
+        };
+        // Ours is the newest, the oldest, the middle one: only the first two know a better one, and the same.
+        assert_eq!(clock([-7_000, -16_000_000]).better(&nodes(), nodes()[0]), Some(nodes()[1]));
+        assert_eq!(clock([16_000_000, 15_993_000]).better(&nodes(), nodes()[0]), Some(nodes()[2]));
+        assert_eq!(clock([7_000, -16_000_000]).better(&nodes(), nodes()[0]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_base_is_the_lower_median_of_the_voters_clocks() {
         let wall = Arc::new(Fake(AtomicU64::new(1_000_000)));
         let clock = LeaderClock::new(wall);
@@ -136,6 +162,7 @@ mod tests {
         clock.measured(nodes()[1], now, Millis::new(1_000_000));
         clock.measured(nodes()[2], now, Millis::new(1_000_010));
         assert!(clock.skew(&nodes(), nodes()[0]) > SKEW_MAX);
+        assert_eq!(clock.better(&nodes(), nodes()[0]), Some(nodes()[2]));
         assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_010);
     }
 }

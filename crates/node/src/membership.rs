@@ -21,11 +21,12 @@ pub(crate) enum Change {
 
 /// The next change that brings the group to one up-to-date replica on each node of `desired`.
 ///
-/// `caught_up` says of a learner whether it has what the leader has, near enough.
+/// `changing`: a change of the voters has begun and not ended. `caught_up` says of a learner whether it has what the leader has, near enough.
 #[must_use]
 pub(crate) fn next_change(
     voters: &BTreeSet<Voter>,
     learners: &BTreeSet<Voter>,
+    changing: bool,
     desired: &[NodeRecord],
     caught_up: impl Fn(Voter) -> bool,
 ) -> Option<Change> {
@@ -44,6 +45,13 @@ pub(crate) fn next_change(
         }
     }
     let wanted = |v: &Voter| desired.iter().any(|r| member(r) == *v);
+    // A leader that began a change may be gone before it ended it: until somebody does, a majority of the old voters is still
+    // needed, of which one may be dead.
+    let in_place = |r: &NodeRecord| voters.contains(&member(r));
+    let replaced = |v: &Voter| !wanted(v) && desired.iter().any(|r| r.node == v.node && in_place(r));
+    if changing || voters.iter().any(replaced) {
+        return Some(Change::SetVoters(voters.iter().filter(|v| !replaced(v)).copied().collect()));
+    }
     learners.iter().find(|l| !wanted(l)).map(|l| Change::RemoveLearner(*l))
 }
 
@@ -73,7 +81,7 @@ mod tests {
     fn a_group_with_the_right_voters_is_left_alone() {
         let voters = set(&[voter(1, 1), voter(2, 1), voter(3, 1)]);
         let desired = [record(1, 1), record(2, 1), record(3, 1)];
-        assert_eq!(next_change(&voters, &set(&[]), &desired, |_| true), None);
+        assert_eq!(next_change(&voters, &set(&[]), false, &desired, |_| true), None);
     }
 
     #[test]
@@ -81,15 +89,40 @@ mod tests {
         let voters = set(&[voter(1, 1), voter(2, 1), voter(3, 1)]);
         let desired = [record(1, 1), record(2, 1), record(3, 9)];
         assert_eq!(
-            next_change(&voters, &set(&[]), &desired, |_| true),
+            next_change(&voters, &set(&[]), false, &desired, |_| true),
             Some(Change::AddLearner(record(3, 9)))
         );
         let learners = set(&[voter(3, 9)]);
-        assert_eq!(next_change(&voters, &learners, &desired, |_| false), None);
+        assert_eq!(next_change(&voters, &learners, false, &desired, |_| false), None);
         assert_eq!(
-            next_change(&voters, &learners, &desired, |_| true),
+            next_change(&voters, &learners, false, &desired, |_| true),
             Some(Change::SetVoters(set(&[voter(1, 1), voter(2, 1), voter(3, 9)])))
         );
+    }
+
+    #[test]
+    fn a_replacement_that_was_begun_by_a_former_leader_is_ended() {
+        let joint = set(&[voter(1, 1), voter(2, 1), voter(2, 7), voter(3, 1)]);
+        let desired = [record(1, 1), record(2, 7), record(3, 1)];
+        assert_eq!(
+            next_change(&joint, &set(&[]), false, &desired, |_| true),
+            Some(Change::SetVoters(set(&[voter(1, 1), voter(2, 7), voter(3, 1)])))
+        );
+    }
+
+    #[test]
+    fn a_change_that_was_begun_by_a_former_leader_is_ended() {
+        let voters = set(&[voter(1, 1), voter(2, 1), voter(3, 1)]);
+        let desired = [record(1, 1), record(2, 1), record(3, 1)];
+        let ended = next_change(&voters, &set(&[]), true, &desired, |_| true);
+        assert_eq!(ended, Some(Change::SetVoters(voters)));
+    }
+
+    #[test]
+    fn a_former_life_keeps_its_vote_until_the_new_one_has_caught_up() {
+        let voters = set(&[voter(1, 1), voter(2, 1), voter(3, 1)]);
+        let desired = [record(1, 1), record(2, 7), record(3, 1)];
+        assert_eq!(next_change(&voters, &set(&[voter(2, 7)]), false, &desired, |_| false), None);
     }
 
     #[test]
@@ -97,7 +130,7 @@ mod tests {
         let voters = set(&[voter(1, 1), voter(2, 1), voter(3, 10)]);
         let desired = [record(1, 1), record(2, 1), record(3, 10)];
         assert_eq!(
-            next_change(&voters, &set(&[voter(3, 9)]), &desired, |_| true),
+            next_change(&voters, &set(&[voter(3, 9)]), false, &desired, |_| true),
             Some(Change::RemoveLearner(voter(3, 9)))
         );
     }

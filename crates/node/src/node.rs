@@ -18,9 +18,9 @@ use crate::metrics::Metrics;
 use crate::peer_pool::PeerPool;
 use crate::seams::Seams;
 use crate::services::{PeersService, Serving};
-use quorate_consensus::Registry;
+use quorate_consensus::{Group, Registry};
 use quorate_machine::NodeRecord;
-use quorate_storage::{OpenError, Storage, set_aside};
+use quorate_storage::{OpenError, Storage, is_half_aside, set_aside};
 use quorate_types::{ClusterId, GroupId, NodeId};
 use quorate_wire::Bound;
 use std::io;
@@ -181,6 +181,12 @@ impl Node {
         }
     }
 
+    /// The replicas that run here, by group; none before the node serves. For programs that embed a node.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        self.core.get().map(|core| core.registry.groups()).unwrap_or_default()
+    }
+
     /// Hands leadership over, finishes what was accepted, writes a last checkpoint. Takes up to `within`, some
     /// of it only when peers do not answer.
     pub async fn shutdown(self, within: Duration) {
@@ -240,16 +246,28 @@ async fn open(config: &Config, seams: &Seams) -> Result<(Identity, Storage), Sta
     let storage = async || {
         Storage::open(Arc::clone(&seams.disk), Arc::clone(&seams.store), config.storage.clone()).await
     };
-    let found = identity().await?;
-    match storage().await {
-        Ok(storage) => Ok((found, storage)),
-        Err(error) if error.is_damage() => {
-            let aside = set_aside(disk).await.map_err(OpenError::Storage)?;
-            tracing::error!(%error, %aside, "the data is damaged: it is moved aside, this node is rebuilt from the others");
-            Ok((identity().await?, storage().await?))
-        }
-        Err(error) => Err(error.into()),
+    if is_half_aside(disk).await.map_err(OpenError::Storage)? {
+        move_aside(seams, "an earlier move was interrupted").await?;
     }
+    let damage: StartError = match identity().await {
+        Ok(found) => match storage().await {
+            Ok(storage) => return Ok((found, storage)),
+            Err(error) if error.is_damage() => error.into(),
+            Err(error) => return Err(error.into()),
+        },
+        Err(error) if error.is_damage() => error.into(),
+        Err(error) => return Err(error.into()),
+    };
+    move_aside(seams, &damage.to_string()).await?;
+    Ok((identity().await?, storage().await?))
+}
+
+async fn move_aside(seams: &Seams, why: &str) -> Result<(), StartError> {
+    let aside = set_aside(&*seams.disk).await.map_err(OpenError::Storage)?;
+    // In production the rows have moved with the rest; wherever else they are, they are of the old life too.
+    seams.store.set_aside().await.map_err(|error| OpenError::Storage(error.into()))?;
+    tracing::error!(%why, %aside, "the data is damaged: it is moved aside, this node is rebuilt from the others");
+    Ok(())
 }
 
 fn describe(config: &Config, identity: &Identity, addresses: &Addresses) -> NodeRecord {

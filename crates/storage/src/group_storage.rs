@@ -8,6 +8,7 @@ use crate::snapshot::{self, Row, StoredSnapshot};
 use crate::storage::{Shared, SharedLedger};
 use crate::store::Change;
 use bytes::Bytes;
+use quorate_types::probe;
 use quorate_types::{GroupId, LogId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,6 +81,9 @@ impl GroupStorage {
             .log
             .change(|state| {
                 state.groups.entry(id).or_default().mark.vote = Some(vote.clone());
+                if probe::planted("forget the vote") {
+                    return Ok(None);
+                }
                 Ok(Some(voting(id, vote)))
             })
             .await
@@ -129,7 +133,8 @@ impl GroupStorage {
             .log
             .change(|state| {
                 let group = state.groups.entry(id).or_default();
-                Ok(change(group).map(|released| marking(kind, id, &group.mark, released)))
+                let changed = change(group);
+                Ok(changed.map(|released| marking(kind, id, &group.mark, released)))
             })
             .await
     }
@@ -226,7 +231,9 @@ impl GroupStorage {
             return Ok(());
         }
         // An entry may be committed, and applied, before it is durable here: the rows must not be ahead.
-        self.shared.log.barrier().await?;
+        if !probe::planted("write rows ahead of the log") {
+            self.shared.log.barrier().await?;
+        }
         let before = ledger.applied.map(|before| before.index);
         let gone: BTreeSet<u64> = dropped.iter().copied().collect();
         let mut changes: Vec<Change> = Vec::new();

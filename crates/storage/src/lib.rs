@@ -31,7 +31,7 @@ pub use log::{Done, Record};
 pub use options::StorageOptions;
 pub use snapshot::{Row, StoredSnapshot};
 pub use stats::{SYNC_BUCKETS_US, StorageStats};
-pub use storage::{Storage, set_aside};
+pub use storage::{IDENTITY, Storage, is_half_aside, set_aside};
 pub use store::{
     Change, KEY_BYTES_MAX, OpenStore, Pair, SimStore, SledStore, Store, StoreError, StoreFuture,
     VALUE_BYTES_MAX,

@@ -1,15 +1,17 @@
 //! Opening a data directory: log first, then the row store, which is rebuilt when it cannot be used.
 
 use crate::disk::Disk;
+use crate::envelope::Malformed;
 use crate::error::{OpenError, StorageError, io};
 use crate::file::{self, remove_if_there};
 use crate::ledger::{self, Ledger, LedgerError};
-use crate::log::{Log, Replay, record::Kind, replay};
+use crate::log::{DAMAGED, Log, Replay, record::Kind, replay};
 use crate::options::StorageOptions;
 use crate::snapshot::{self, StoredSnapshot};
 use crate::storage::STORE_BROKEN;
 use crate::store::{Change, Key, OpenStore, Store};
 use quorate_types::GroupId;
+use quorate_types::probe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ pub(crate) async fn open(
     options: StorageOptions,
 ) -> Result<Opened, OpenError> {
     snapshot::prepare(&**disk).await?;
+    refuse_damaged(disk).await?;
     let mut log = replay(disk, &options).await?;
     let (store, rows) = match open_store(disk, opener, &log).await? {
         Some(found) => found,
@@ -76,6 +79,18 @@ pub(crate) async fn open(
     Ok(Opened { store, log, ledgers, removed: rows.removed })
 }
 
+/// What was found damaged stays so, also where a replay would not look.
+async fn refuse_damaged(disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
+    let damaged = |reason| StorageError::Corrupt { path: DAMAGED.to_owned(), offset: 0, reason };
+    match file::read_checked(&**disk, DAMAGED).await? {
+        None => Ok(()),
+        Some(why) => {
+            tracing::warn!(why = %String::from_utf8_lossy(&why), "the log was found damaged in the last run");
+            Err(damaged(Malformed::Checksum).into())
+        }
+    }
+}
+
 /// A snapshot was made the group's state, and the power went before the log heard of it.
 async fn finish_install(
     log: &Log,
@@ -84,6 +99,7 @@ async fn finish_install(
     alive: &BTreeSet<u64>,
 ) -> Result<(), StorageError> {
     let Some(last) = ledger.installed else { return Ok(()) };
+    probe::sometimes("install finished by a restart");
     let live: Vec<u64> = alive.iter().copied().collect();
     log.change(|state| {
         let found = state.groups.entry(group).or_default();
@@ -174,6 +190,7 @@ async fn rebuild(
     opener: &dyn OpenStore,
     log: &Replay,
 ) -> Result<(Arc<dyn Store>, Rows), OpenError> {
+    probe::sometimes("rows rebuilt");
     opener.set_aside().await.map_err(StorageError::from)?;
     let store = opener.open().await.map_err(StorageError::from)?;
     let mut rows = Rows::default();

@@ -11,13 +11,16 @@ use crate::options::StorageOptions;
 use crate::snapshot;
 use crate::stats::StorageStats;
 use crate::store::{Key, OpenStore, Store, StoreError};
-use quorate_types::GroupId;
+use quorate_types::{GroupId, probe};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 /// Says that the row store was lost while the node ran: the next start rebuilds it.
 pub(crate) const STORE_BROKEN: &str = "store.broken";
+
+/// The file beside log and rows that says whose directory it is. Written by the node.
+pub const IDENTITY: &str = "identity";
 
 /// Everything that a node has on disk. Clones are handles of the same.
 ///
@@ -58,7 +61,7 @@ impl Shared {
                         tracing::warn!(%error, "the loss of the row store could not be noted");
                     }
                 }
-                self.log.stop(error)
+                self.log.fail(error).await
             }
         }
     }
@@ -178,12 +181,24 @@ impl Storage {
     }
 }
 
+/// Whether [`set_aside`] was interrupted: there is data, and nothing that says whose. To be called before an identity is
+/// created, and answered by setting aside the rest: a log must not become that of another incarnation.
+///
+/// # Errors
+/// When the disk refuses.
+pub async fn is_half_aside(disk: &dyn Disk) -> Result<bool, StorageError> {
+    let there = disk.list("").await.map_err(io("listing", "the data directory"))?;
+    let data = |name: &String| *name != "LOCK" && !name.starts_with("aside-") && !name.starts_with(IDENTITY);
+    Ok(!there.iter().any(|name| name == IDENTITY) && there.iter().any(data))
+}
+
 /// Moves log, row store, snapshots and identity of a damaged data directory into a directory `aside-N` beside
 /// them, and never deletes anything. Returns its name. The storage must not be open.
 ///
 /// # Errors
 /// When the disk refuses.
 pub async fn set_aside(disk: &dyn Disk) -> Result<String, StorageError> {
+    probe::sometimes("quarantine");
     let there = disk.list("").await.map_err(io("listing", "the data directory"))?;
     let mut number = 1_u64;
     while there.contains(&format!("aside-{number}")) {
@@ -191,11 +206,18 @@ pub async fn set_aside(disk: &dyn Disk) -> Result<String, StorageError> {
     }
     let aside = format!("aside-{number}");
     disk.create_dir(&aside).await.map_err(io("creating", &aside))?;
-    for name in there.iter().filter(|name| *name != "LOCK" && !name.starts_with("aside-")) {
-        disk.rename(name, &format!("{aside}/{name}")).await.map_err(io("renaming", name))?;
-    }
-    for dir in [aside.as_str(), ""] {
-        disk.sync_dir(dir).await.map_err(io("syncing", dir))?;
+    // The identity first, and durably: under it an empty log would be a voter that has forgotten its votes.
+    let (first, rest): (Vec<&String>, Vec<&String>) = there
+        .iter()
+        .filter(|name| *name != "LOCK" && !name.starts_with("aside-"))
+        .partition(|name| *name == IDENTITY);
+    for names in [first, rest] {
+        for name in names {
+            disk.rename(name, &format!("{aside}/{name}")).await.map_err(io("renaming", name))?;
+        }
+        for dir in [aside.as_str(), ""] {
+            disk.sync_dir(dir).await.map_err(io("syncing", dir))?;
+        }
     }
     Ok(aside)
 }

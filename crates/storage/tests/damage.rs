@@ -13,7 +13,7 @@ mod support;
 
 use quorate_storage::{
     Checkpoint, GroupStorage, OpenError, Recovered, SimDisk, SimStore, Storage, StorageError, StorageOptions,
-    set_aside,
+    is_half_aside, set_aside,
 };
 use quorate_types::GroupId;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -357,4 +357,28 @@ async fn a_record_that_rotted_is_noticed_when_it_is_read_and_stops_the_node() {
     disk.flip_bit(FIRST, 300, 0).unwrap();
     assert!(matches!(group.entry(0).await, Err(StorageError::Stopped(_))));
     assert!(storage.failed().borrow().is_some());
+}
+
+#[tokio::test]
+async fn a_set_aside_that_is_interrupted_leaves_no_log_without_its_identity() {
+    let mut halves = 0;
+    for operations in 0..40 {
+        let (disk, store, _) = ten_entries(operations).await;
+        let mount = disk.mount();
+        quorate_storage::file::replace_checked(&*mount, quorate_storage::IDENTITY, b"me").await.unwrap();
+        disk.cut_power_after(operations);
+        let whole = set_aside(&*mount).await.is_ok();
+        restart_later(&disk, &store);
+        let mount = disk.mount();
+        if is_half_aside(&*mount).await.unwrap() {
+            halves += 1;
+            set_aside(&*mount).await.unwrap();
+        }
+        let there = mount.list("").await.unwrap();
+        let has = |name: &str| there.iter().any(|n| n == name);
+        assert!(!is_half_aside(&*mount).await.unwrap());
+        assert_eq!(has(quorate_storage::IDENTITY), has("log"), "{operations}: {there:?}");
+        assert!(!whole || !has("log"));
+    }
+    assert!(halves > 0, "no cut fell into the middle");
 }

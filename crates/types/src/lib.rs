@@ -6,6 +6,7 @@ mod filter;
 mod id;
 mod limits;
 mod name;
+pub mod probe;
 mod refusal;
 mod time;
 

@@ -3,6 +3,7 @@
 use super::Room;
 use super::queue::Batch;
 use crate::error::PublishError;
+use quorate_types::probe;
 use quorate_types::{Refusal, SessionId};
 use quorate_wire::v1;
 use std::collections::VecDeque;
@@ -59,6 +60,12 @@ impl Unconfirmed {
     /// The stream broke: everything is to be sent again.
     pub(super) fn rewind(&mut self) {
         self.on_stream = 0;
+        if probe::planted("send again under a new number") {
+            for numbered in &mut self.batches {
+                self.last_sequence += 1;
+                numbered.sequence = self.last_sequence;
+            }
+        }
     }
 
     pub(super) fn push(&mut self, batch: Batch) {
@@ -111,6 +118,7 @@ impl Unconfirmed {
         let doubtful = self.batches.iter().enumerate().take_while(|&numbered| earlier(numbered)).count();
         let mut room = Room::default();
         for numbered in self.batches.drain(..doubtful) {
+            probe::sometimes("publish unknown with its session");
             let freed = numbered.batch.tell(Err(PublishError::Unknown));
             room += freed;
         }

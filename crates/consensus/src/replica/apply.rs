@@ -5,7 +5,8 @@ use crate::codec;
 use crate::effects::GroupEvent;
 use crate::type_config::{Entry, Payload, Replies, SnapshotMeta, StoredMembership, log_id};
 use quorate_machine::{Applied, Effect, Machine, entry};
-use quorate_types::LogId;
+use quorate_types::probe::{self, Fact};
+use quorate_types::{GroupId, LogId};
 use std::io;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -32,7 +33,12 @@ impl Replica {
         };
         let mut state = self.lock();
         let Applied { replies, mut effects } = match (raft_entry.payload, batch) {
-            (_, Some(batch)) => state.machine.apply(at, &batch),
+            (_, Some(batch)) => {
+                if probe::planted("apply twice") && self.me.node.get() == 2 && at.index.is_multiple_of(16) {
+                    state.machine.apply(at, &batch);
+                }
+                state.machine.apply(at, &batch)
+            }
             (Payload::Membership(membership), None) => {
                 state.machine.skip(at);
                 state.membership = StoredMembership::new(Some(raft_entry.log_id), membership);
@@ -50,6 +56,9 @@ impl Replica {
             }
             Effect::Deliver(_) | Effect::CloseConsumer { .. } | Effect::PlacementChanged => true,
         });
+        let (voter, group, hash) = (self.me, self.group, state.machine.hash());
+        probe::tell(|| Fact::Applied { voter, group, id: at, state: hash });
+        tell_leases(group, &effects);
         let wake = state.count(bytes);
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
@@ -92,6 +101,9 @@ impl Replica {
         self.storage.install(encoded, last, rows, live).await.map_err(io::Error::other)?;
         let mut state = self.lock();
         let replaying = state.replay_until.is_some();
+        probe::sometimes("snapshot installed");
+        let (voter, group, hash) = (self.me, self.group, machine.hash());
+        probe::tell(|| Fact::Installed { voter, group, last, state: hash });
         let mut next = State::new(machine, meta.last_membership.clone());
         next.snapshot_index = Some(last.index);
         next.receiving = state.receiving;
@@ -105,6 +117,23 @@ impl Replica {
             self.effects.emit(GroupEvent::CaughtUp { group: self.group });
         }
         Ok(())
+    }
+}
+
+/// Every replica computes the same leases; whoever is first tells them.
+fn tell_leases(group: GroupId, effects: &[Effect]) {
+    for effect in effects {
+        let Effect::Deliver(deliver) = effect else { continue };
+        for run in &deliver.runs {
+            probe::tell(|| Fact::Leased {
+                group,
+                consumer: deliver.consumer,
+                position: run.position,
+                count: run.count,
+                attempt: run.attempt,
+                granted_before: run.granted_before,
+            });
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::error::StartError;
 use crate::type_config::{SnapshotMeta, StoredMembership, raft_log_id};
 use quorate_machine::Machine;
 use quorate_storage::GroupStorage;
-use quorate_types::{GroupId, LogId};
+use quorate_types::probe::{self, Fact};
+use quorate_types::{GroupId, LogId, Voter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 /// The replica. Shared by all tasks of its group.
 pub(crate) struct Replica {
+    me: Voter,
     group: GroupId,
     storage: GroupStorage,
     effects: Arc<dyn EffectSink>,
@@ -63,6 +65,7 @@ struct State {
 impl Replica {
     /// Reads what the last checkpoint, snapshot and log hold.
     pub(crate) async fn recover(
+        me: Voter,
         group: GroupId,
         storage: GroupStorage,
         effects: Arc<dyn EffectSink>,
@@ -86,15 +89,18 @@ impl Replica {
             Some(stored) => Some((understood(group, stored.meta)?, Arc::new(Image::stored(stored.rows)))),
         };
         let last = storage.last();
+        probe::tell(|| Fact::Recovered { voter: me, group, purged: storage.purged(), last });
         let mut state = State::new(machine, membership);
         state.replay_until = last.map(|id| id.index).filter(|last| *last > state.applied_index());
         state.snapshot_index = stored.as_ref().and_then(|(meta, _)| meta.last_log_id.map(|id| id.index));
         state.bytes_since_snapshot = storage.log_bytes_since(state.snapshot_index.unwrap_or(0));
         state.stored = stored;
+        state.stand_in(storage.purged());
         state.dropped = orphans(&storage, &state.machine);
         let caught_up = state.replay_until.is_none();
         let applied = watch::Sender::new(state.applied_index());
         let replica = Self {
+            me,
             group,
             storage,
             effects,
@@ -108,6 +114,10 @@ impl Replica {
             replica.effects.emit(GroupEvent::CaughtUp { group });
         }
         Ok(Arc::new(replica))
+    }
+
+    pub(crate) fn me(&self) -> Voter {
+        self.me
     }
 
     pub(crate) fn group(&self) -> GroupId {
@@ -167,6 +177,19 @@ impl Replica {
 }
 
 impl State {
+    /// The newest snapshot file may have become unreadable: the rows, which reach beyond everything that was purged, then
+    /// stand in for it until the next one is written, which is at once.
+    fn stand_in(&mut self, purged: Option<LogId>) {
+        let covered = self.stored.as_ref().and_then(|(meta, _)| meta.last_log_id.as_ref()).map(|id| id.index);
+        if purged.is_none_or(|purged| covered >= Some(purged.index)) {
+            return;
+        }
+        probe::sometimes("rows stood in for a snapshot");
+        tracing::warn!(?purged, ?covered, "the newest snapshot cannot be read: another one is written");
+        self.stored = Some((self.meta(), Arc::new(Image::stored(self.rows()))));
+        self.bytes_since_snapshot = u64::MAX / 2;
+    }
+
     fn new(machine: Machine, membership: StoredMembership) -> Self {
         Self {
             machine,

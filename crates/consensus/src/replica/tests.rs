@@ -3,14 +3,15 @@
 use super::{Image, Replica};
 use crate::codec;
 use crate::effects::{EffectSink, GroupEvent};
-use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, raft_log_id};
+use crate::options::ConsensusOptions;
+use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, log_id, raft_log_id};
 use bytes::Bytes;
 use quorate_machine::block::FragmentBuilder;
 use quorate_machine::{
     Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, SubscriptionConfig, TopicConfig, entry,
 };
 use quorate_storage::{Record, SimDisk, SimStore, Storage, StorageOptions};
-use quorate_types::{Filter, GroupId, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName};
+use quorate_types::{Filter, GroupId, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName, Voter};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ async fn recover(disk: &SimDisk, store: &SimStore) -> (Storage, Arc<Events>, Arc
     let storage = Storage::open(disk.mount(), store.mount(), StorageOptions::default()).await.unwrap();
     let events = Arc::new(Events::default());
     let sink = Arc::clone(&events) as Arc<dyn EffectSink>;
-    let replica = Replica::recover(GROUP, storage.group(GROUP), sink, TRANSFER).await.unwrap();
+    let replica =
+        Replica::recover(Voter::from(1), GROUP, storage.group(GROUP), sink, TRANSFER).await.unwrap();
     (storage, events, replica)
 }
 
@@ -218,6 +220,28 @@ async fn a_checkpoint_and_the_log_after_it_give_the_same_state_and_no_effects() 
     assert_eq!(replica.read(|machine| (machine.applied(), machine.hash())), expected);
     assert_eq!(*events.0.lock().unwrap(), [GroupEvent::CaughtUp { group: GROUP }]);
     assert_eq!(bench.events.0.lock().unwrap().first(), Some(&GroupEvent::CaughtUp { group: GROUP }));
+}
+
+#[tokio::test]
+async fn rows_stand_in_for_a_snapshot_that_cannot_be_read() {
+    let mut bench = Bench::new().await;
+    bench.publish(b"x").await;
+    bench.replica.checkpoint().await.unwrap();
+    let (meta, image) = bench.replica.freeze();
+    let last = log_id(meta.last_log_id.as_ref().unwrap());
+    let encoded = codec::encode_snapshot_meta(&meta);
+    bench.storage.group(GROUP).write_snapshot(encoded, last, image.rows.clone()).await.unwrap();
+    bench.storage.group(GROUP).purge(last).await.unwrap();
+    bench.disk.crash();
+    bench.store.crash();
+    let files = bench.disk.files();
+    let (path, ..) = files.iter().find(|(path, ..)| path.starts_with("snapshots/")).unwrap();
+    bench.disk.flip_bit(path, 40, 1).unwrap();
+    let (_storage, _, replica) = recover(&bench.disk, &bench.store).await;
+    let (meta, _) = replica.current_snapshot().expect("openraft does not start on a purged log without one");
+    assert!(meta.last_log_id.as_ref().map(log_id) >= Some(last));
+    let at_once = ConsensusOptions { snapshot_bytes: u64::MAX / 4, ..ConsensusOptions::default() };
+    assert!(replica.snapshot_due(&at_once), "a readable one is due");
 }
 
 #[tokio::test]

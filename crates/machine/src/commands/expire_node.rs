@@ -4,6 +4,7 @@ use super::invalid;
 use crate::applied::{Answer, Reply};
 use crate::machine::Machine;
 use crate::shard::Context;
+use quorate_types::probe;
 use quorate_types::{Reason, Refusal, SessionId};
 
 impl Machine {
@@ -15,6 +16,7 @@ impl Machine {
                 None => Ok(Answer::Done),
             };
         };
+        probe::sometimes("node expired");
         let text = format!("node {node} was not heard of for a session timeout: attach again");
         self.end_session(session, &Refusal::new(Reason::Unavailable, text), ctx);
         Ok(Answer::Done)

@@ -6,6 +6,7 @@
 use super::topic::Sweep;
 use super::{Context, Shard};
 use crate::rows::RowKey;
+use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, TopicId};
 
 /// Something that has a time. Work that was begun and not finished has the time 0.
@@ -104,6 +105,7 @@ impl Shard {
             if !ctx.spend() {
                 return;
             }
+            probe::sometimes("lease timed out");
             self.end_lease(id, position, ctx);
         }
     }

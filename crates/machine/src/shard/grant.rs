@@ -6,6 +6,7 @@ use super::context::Context;
 use super::subscription::{Lease, Subscription};
 use crate::applied::LeaseRun;
 use crate::rows::RowKey;
+use quorate_types::probe;
 use quorate_types::{ConsumerId, SubscriptionId};
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -82,6 +83,9 @@ impl Shard {
         subscription.free.remove(&id);
         for position in consumer.leases {
             if let Some(lease) = subscription.remove_lease(position, ctx) {
+                if probe::planted("leases of a detached consumer are dropped") {
+                    continue;
+                }
                 let sent = written.saturating_sub(lease.granted_before);
                 subscription.give_back(position, &lease, sent, ctx);
             }

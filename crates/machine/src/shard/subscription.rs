@@ -9,6 +9,7 @@ use crate::ledger::Ledger;
 use crate::op::SubscriptionConfig;
 use crate::rows::RowKey;
 use crate::rows::page::POSITIONS_PER_PAGE;
+use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,9 +205,11 @@ impl Subscription {
         };
         if sent > 0 {
             self.ledger.redelivered += sent;
-            self.put_ready(position, part(0, sent, lease.attempt), ctx);
+            let uncounted = u32::from(probe::planted("an attempt is not counted"));
+            self.put_ready(position, part(0, sent, lease.attempt.saturating_sub(uncounted)), ctx);
         }
         if sent < lease.count {
+            probe::sometimes("unsent grant returned");
             let unsent = part(sent, lease.count - sent, lease.attempt.saturating_sub(1));
             self.put_ready(position + sent, unsent, ctx);
         }

@@ -6,6 +6,7 @@ use crate::forwarder::{Answer, Forwarder, Numbering, Operation};
 use bytes::Bytes;
 use quorate_consensus::GroupEvent;
 use quorate_machine::{Effect, Op};
+use quorate_types::probe;
 use quorate_types::{ConsumerId, NodeId, Reason, Refusal, SessionId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -199,6 +200,7 @@ impl Task {
     fn check_liveness(&self) {
         let mut roster = self.inner.lock();
         if roster.connected() > 0 && !self.inner.replica.may_deliver() {
+            probe::sometimes("cut-off node closed its consumers");
             let text = "this node has lost touch with the leader: attach again, to another node";
             roster.close_all(&Refusal::new(Reason::Unavailable, text));
         }

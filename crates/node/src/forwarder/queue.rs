@@ -4,6 +4,7 @@ use super::handle::{Answer, Command, Numbering};
 use crate::batcher::Outcome;
 use bytes::Bytes;
 use quorate_machine::{Envelope, Op, Origin, Reply};
+use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SessionId};
 use std::collections::VecDeque;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -182,6 +183,9 @@ impl Queue {
 
     /// The link is given up: everything unanswered is to be sent again.
     pub(super) fn link_lost(&mut self) {
+        if self.sent > 0 {
+            probe::sometimes("operations sent again by a gateway");
+        }
         for op in self.ops.iter_mut().take(self.sent) {
             op.doubtful = true;
         }
@@ -198,6 +202,7 @@ impl Queue {
                 continue;
             }
             if op.doubtful {
+                probe::sometimes("operation unknown with its session");
                 let text =
                     "the node's session with the group ended; whether the operation was done is not known";
                 op.tell(old, Err(Refusal::new(Reason::NoQuorum, text)));

@@ -8,6 +8,7 @@ use crate::formation::{PeerList, list_texts, peer_of, record_of};
 use crate::heartbeat::vouches;
 use quorate_consensus::Group;
 use quorate_machine::{NodeRecord, Op};
+use quorate_types::probe::{self, Fact};
 use quorate_types::{ClusterId, GroupId, NodeId, Reason, Refusal};
 use quorate_wire::peer::{self, peers_server::Peers};
 use quorate_wire::{status_of, voter};
@@ -138,6 +139,7 @@ impl Peers for PeersService {
         let request = request.into_inner();
         let (core, from) = self.core(request.link.as_ref())?;
         core.liveness.hear(from);
+        probe::tell(|| Fact::Heard { by: core.me.node, node: from });
         core.low_disks.hear(from, request.disk_low);
         let asked = request.groups.iter().filter_map(|g| core.registry.group(GroupId::new(g.group)));
         Ok(Response::new(peer::HeartbeatResponse {

@@ -83,6 +83,34 @@ impl SimDisk {
         state.operations_left = None;
     }
 
+    /// Kills the process that uses the disk: its mounts are dead, what it wrote stays as it is, synced or not.
+    pub fn kill(&self) {
+        let mut state = self.lock();
+        state.life += 1;
+        state.syncs_left = None;
+        state.operations_left = None;
+    }
+
+    /// Replaces the disk by an empty one; every mount is dead.
+    pub fn wipe(&self) {
+        self.kill();
+        self.lock().files = Files::default();
+    }
+
+    /// Files with their length, and where the last write of bytes other than zero began, by path.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, u64, u64)> {
+        self.lock().files.extents()
+    }
+
+    /// Cuts a file to `len` bytes for good, synced or not.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn cut_file(&self, path: &str, len: usize) -> io::Result<()> {
+        self.lock().files.cut(path, len)
+    }
+
     /// Lets `operations` more calls happen and then cuts the power in the middle of things: all later calls of
     /// this life fail. The cut is completed by [`SimDisk::crash`].
     pub fn cut_power_after(&self, operations: u64) {
@@ -95,7 +123,8 @@ impl SimDisk {
         self.lock().operations_left == Some(0)
     }
 
-    /// Lets `syncs` more syncs succeed and fails every one after them.
+    /// Lets `syncs` more syncs succeed and fails the one after them. Later ones succeed, and do not make durable what that
+    /// one failed to: so does Linux.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.lock().syncs_left = Some(syncs);
     }
@@ -165,6 +194,7 @@ impl State {
     fn sync(&mut self, inode: u64) -> io::Result<()> {
         match &mut self.syncs_left {
             Some(0) => {
+                self.syncs_left = None;
                 self.files.fail_sync(inode)?;
                 return Err(io::Error::other("the simulated disk failed a sync"));
             }

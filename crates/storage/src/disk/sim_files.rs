@@ -49,6 +49,8 @@ struct Inode {
     durable: Vec<u8>,
     current: Vec<u8>,
     pending: Vec<Change>,
+    /// Where the last write of something other than zeros began.
+    last_write: usize,
 }
 
 /// The files of one simulated directory.
@@ -184,6 +186,9 @@ impl Files {
     pub(super) fn write(&mut self, inode: u64, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let inode = self.inode(inode)?;
         let change = Change::Write { offset, bytes: bytes.to_vec() };
+        if bytes.iter().any(|byte| *byte != 0) {
+            inode.last_write = offset;
+        }
         change.apply(&mut inode.current);
         inode.pending.push(change);
         Ok(())
@@ -220,6 +225,25 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// Cuts a file short, in what is visible and in what is durable.
+    pub(super) fn cut(&mut self, path: &str, len: usize) -> io::Result<()> {
+        let inode = *self.names.get(path).ok_or_else(|| missing(path))?;
+        let inode = self.inode(inode)?;
+        inode.current.truncate(len);
+        inode.durable.truncate(len);
+        inode.pending.clear();
+        Ok(())
+    }
+
+    /// Path, length and beginning of the last write of every file.
+    pub(super) fn extents(&self) -> Vec<(String, u64, u64)> {
+        let extent = |(path, inode): (&String, &u64)| {
+            let inode = self.inodes.get(inode)?;
+            Some((path.clone(), inode.current.len() as u64, inode.last_write as u64))
+        };
+        self.names.iter().filter_map(extent).collect()
     }
 
     pub(super) fn used(&self) -> u64 {

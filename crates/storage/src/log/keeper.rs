@@ -12,6 +12,7 @@ use crate::envelope::Malformed;
 use crate::error::{StorageError, io};
 use crate::file::remove_if_there;
 use bytes::Bytes;
+use quorate_types::probe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -55,7 +56,7 @@ impl Keeper {
                 Ok(()) => {}
                 Err(StorageError::Stopped(_) | StorageError::Closed) => return,
                 Err(error) => {
-                    self.log.stop(error);
+                    self.log.fail(error).await;
                     return;
                 }
             }
@@ -65,7 +66,8 @@ impl Keeper {
     fn choose(&self) -> Option<Work> {
         let mut state = self.log.lock();
         let full = state.segments.iter().filter(|(_, segment)| segment.sealed);
-        if let Some((number, _)) = full.clone().find(|(_, segment)| segment.live_bytes == 0) {
+        let careless = probe::planted("retire a segment that is needed");
+        if let Some((number, _)) = full.clone().find(|(_, segment)| segment.live_bytes == 0 || careless) {
             return Some(Work::Retire(*number));
         }
         let newest_full = full.clone().count().saturating_sub(CARRY_BEHIND);
@@ -173,6 +175,7 @@ impl Keeper {
             disk.remove(&path).await.map_err(io("removing", &path))?;
             disk.sync_dir(DIR).await.map_err(io("syncing", DIR))?;
         }
+        probe::sometimes("segment retired");
         self.log.counters.retired.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -230,6 +233,7 @@ impl Keeper {
             bodies.extend(read.into_iter().map(|(header, body)| (offset, header, body)));
         }
         for (offset, header, body) in bodies {
+            probe::sometimes("entry carried");
             let place = Place { segment: number, offset };
             let mut state = self.log.usable()?;
             let Some(group) = state.groups.get_mut(&header.group) else { continue };

@@ -17,15 +17,22 @@ pub use state::Done;
 
 use crate::disk::Disk;
 use crate::error::StorageError;
+use crate::file;
 use crate::options::StorageOptions;
 use crate::stats::{Counters, StorageStats};
 use bytes::Bytes;
+use quorate_types::probe;
 use quorate_types::{GroupId, LogId};
 use record::{BODY_BYTES_MAX, Kind};
 use state::{Op, Queued, State};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot, watch};
+
+/// Says that bytes of the log were found damaged while the node ran: the next start refuses the directory.
+pub(crate) const DAMAGED: &str = "log.damaged";
+/// Says that the disk failed a write or a sync: what can be read of the newest segment may be in memory only.
+pub(crate) const UNSYNCED: &str = "log.unsynced";
 
 /// The writer and the keeper.
 const TASKS: u8 = 2;
@@ -93,6 +100,24 @@ impl Log {
         self.failed.subscribe()
     }
 
+    /// Leaves word for the next start of what stops the log, then stops it.
+    pub(crate) async fn fail(&self, error: StorageError) -> StorageError {
+        let noted = match &error {
+            StorageError::Corrupt { .. } => {
+                file::replace_checked(&*self.disk, DAMAGED, error.to_string().as_bytes()).await
+            }
+            // Never synced: it is for a process that finds the same page cache. A power cut takes both.
+            StorageError::Io { source, .. } if source.kind() != io::ErrorKind::StorageFull => {
+                self.disk.open(UNSYNCED, true).await.map(drop).map_err(crate::error::io("creating", UNSYNCED))
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, "why the log stops could not be noted");
+        }
+        self.stop(error)
+    }
+
     /// Stops everything, for good: the first error counts, every waiting callback gets it.
     pub(crate) fn stop(&self, error: StorageError) -> StorageError {
         let error = Arc::new(error);
@@ -151,8 +176,13 @@ impl Log {
             state.remember(id, record.id.index, record.len());
             state.enqueue(Op::Record(record));
         }
-        state.enqueue(Op::Call(done));
-        drop(state);
+        if probe::planted("acknowledge before the fsync") {
+            drop(state);
+            done(Ok(()));
+        } else {
+            state.enqueue(Op::Call(done));
+            drop(state);
+        }
         self.wake_writer.notify_one();
         Ok(())
     }

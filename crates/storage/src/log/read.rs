@@ -97,7 +97,7 @@ impl Log {
                     self.find_again(group, &mut wanted, at, place)?;
                 }
                 Err(error @ (StorageError::Corrupt { .. } | StorageError::Io { .. })) => {
-                    return Err(self.stop(error));
+                    return Err(self.fail(error).await);
                 }
                 Err(error) => return Err(error),
             }

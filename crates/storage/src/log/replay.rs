@@ -1,5 +1,6 @@
 //! Rebuilding what the log knows from its files.
 
+use super::UNSYNCED;
 use super::group::{Group, Slot};
 use super::index;
 use super::record::{GroupMark, Header, Kind, Place, SegmentStart, put};
@@ -13,6 +14,7 @@ use crate::error::{OpenError, StorageError, io};
 use crate::file::remove_if_there;
 use crate::options::StorageOptions;
 use bytes::{Bytes, BytesMut};
+use quorate_types::probe;
 use quorate_types::{GroupId, LogId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -208,6 +210,9 @@ async fn open_file(disk: &dyn Disk, path: &str, create: bool) -> Result<Arc<dyn 
     disk.open(path, create).await.map_err(io("opening", path))
 }
 
+/// How much of a segment is written anew at a time.
+const REWRITE_BYTES: usize = 1 << 20;
+
 /// Reads the log. Afterwards everything that was read is durable and the torn tail, if there was one, is gone.
 ///
 /// # Errors
@@ -243,6 +248,11 @@ pub(crate) async fn replay(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Re
     read_full_segments(disk, &mut replay, &listing.segments, &last_scan).await?;
     take_all(&mut replay, number, &last_scan)?;
     replay.end_of_states();
+    let unsynced = disk.list("").await.map_err(io("listing", "the data directory"))?;
+    if unsynced.iter().any(|name| name == UNSYNCED) {
+        write_anew(&replay.tail).await?;
+        remove_if_there(&**disk, UNSYNCED).await?;
+    }
     mend_tail(&mut replay.tail, &last_scan).await?;
     replay.segments.insert(number, Segment { end: replay.tail.end, ..Segment::new(file) });
     take_spares(disk, &mut replay, listing.spares, options).await?;
@@ -325,10 +335,29 @@ fn take_all(replay: &mut Replay, number: u64, scan: &Scan) -> Result<(), OpenErr
     Ok(())
 }
 
+/// Writes the newest segment's bytes once more. After a failed sync the kernel shows bytes that it will never write, and a
+/// further sync of them succeeds without doing anything (Rebello et al., "Can Applications Recover from fsync
+/// Failures?", ATC 2020): only what is written again reaches the disk.
+async fn write_anew(tail: &Tail) -> Result<(), StorageError> {
+    probe::sometimes("log written anew after a failed sync");
+    let path = segment_path(tail.segment);
+    let mut offset = 0;
+    while offset < tail.end {
+        let len = usize::try_from(tail.end - offset).unwrap_or(usize::MAX).min(REWRITE_BYTES);
+        let bytes = tail.file.read_at(offset, len).await.map_err(io("reading", &path))?;
+        tail.file.write_at(offset, bytes, false).await.map_err(io("writing", &path))?;
+        offset += len as u64;
+    }
+    Ok(())
+}
+
 /// Blanks what a torn write left behind the end and, when it cut a write in two, ends that write. Everything
 /// that was read is durable afterwards: it may have come from memory only.
 async fn mend_tail(tail: &mut Tail, scan: &Scan) -> Result<(), StorageError> {
     let path = segment_path(tail.segment);
+    if !scan.whole || !scan.stray.is_empty() {
+        probe::sometimes("torn tail cut");
+    }
     for (offset, size) in &scan.stray {
         tracing::warn!(path, offset, size, "a record of a torn write is cut off");
         let zeros = Bytes::from(vec![0; usize::try_from(*size).unwrap_or(0)]);

@@ -68,6 +68,16 @@ impl SimStore {
         state.applies_left = None;
     }
 
+    /// Replaces the store by an empty one; every mount is dead.
+    pub fn wipe(&self) {
+        let mut state = self.lock();
+        state.rows.clear();
+        state.begun.clear();
+        state.broken = false;
+        state.life += 1;
+        state.applies_left = None;
+    }
+
     /// Damages the store: nothing can be read or opened until it was set aside.
     pub fn damage(&self) {
         self.lock().broken = true;
