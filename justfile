@@ -16,6 +16,10 @@ test:
 tidy:
     cargo tidy
 
+# Whole clusters under faults, from seeds: `just sim --seeds 1..200`, `just sim --seed 7`.
+sim *ARGS:
+    cargo run -p quorate-tests --bin sim -- {{ARGS}}
+
 # Real processes, real disks, `kill -9`.
 e2e *ARGS:
     cargo e2e {{ARGS}}

@@ -9,12 +9,13 @@ use syn::visit::{self, Visit};
 const OWNERS: &[(&str, &[&str])] = &[
     ("openraft", &["consensus"]),
     ("sled", &["storage"]),
-    ("tonic", &["wire", "node", "client", "consensus"]),
+    // The simulator hands in a network of its own.
+    ("tonic", &["wire", "node", "client", "consensus", "tests"]),
     ("prost", &["wire", "node", "client", "consensus"]),
     ("axum", &["node"]),
     ("prometheus-client", &["node"]),
-    ("clap", &["cli"]),
-    ("indicatif", &["cli"]),
+    ("clap", &["cli", "tests"]),
+    ("indicatif", &["cli", "tests"]),
     ("comfy-table", &["cli"]),
     ("turmoil", &["tests"]),
     // Errors are enums; `anyhow` is for programs, the load generator's driver among them, and for tests.

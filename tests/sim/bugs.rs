@@ -1,0 +1,39 @@
+//! The planted bugs: mistakes that the code can be told to make ([`quorate_types::probe::planted`]), each of which the
+//! oracle must notice.
+//!
+//! To add one: `probe::planted("…")` where the mistake is made, and its name here.
+
+/// All of them.
+pub const BUGS: &[&str] = &[
+    // The log and its disk.
+    "skip the fsync",
+    "acknowledge before the fsync",
+    "go on after a failed fsync",
+    "ignore checksums",
+    "retire a segment that is needed",
+    "write rows ahead of the log",
+    // Consensus.
+    "forget the vote",
+    "vote with an empty disk",
+    "confirm before commit",
+    "purge one too many",
+    "apply twice",
+    "a snapshot leaves out a row",
+    "read without asking a majority",
+    // The machine.
+    "ignore the attempt of a settle",
+    "a nack is an ack",
+    "an attempt is not counted",
+    "leases of a detached consumer are dropped",
+    "one publish in fifty is not routed",
+    "a snapshot forgets the numbers of sessions",
+    // Nodes and clients.
+    "expire nodes too early",
+    "send again under a new number",
+];
+
+/// The bug of this name.
+#[must_use]
+pub fn bug(name: &str) -> Option<&'static str> {
+    BUGS.iter().find(|bug| **bug == name).copied()
+}

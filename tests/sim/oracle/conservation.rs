@@ -1,0 +1,38 @@
+//! What was routed to a subscription is in exactly one place, and the counters say so, on every node alike.
+
+use super::Violation;
+use super::history::Subscription;
+use quorate_consensus::Group;
+use quorate_machine::{Ledger, Shard};
+
+const NAME: &str = "conservation";
+
+/// The machine's own rules, on one replica.
+pub(super) fn replica(node: &str, group: &Group) -> Result<(), Violation> {
+    let found = group.read(|machine| machine.shard().map(Shard::check).unwrap_or_default());
+    match found.first() {
+        None => Ok(()),
+        Some(violation) => Err(Violation::new(NAME, format!("{node}: group {}: {violation}", group.id()))),
+    }
+}
+
+/// A subscription that was drained, as a node describes it.
+pub(super) fn drained(node: &str, subscription: &Subscription, ledger: &Ledger) -> Result<(), Violation> {
+    let name = &subscription.name;
+    let ended = ledger.acked + ledger.dropped + ledger.purged + ledger.expired + ledger.dead_lettered;
+    if ended != ledger.routed {
+        return Err(Violation::new(NAME, format!("{node}: {name} is drained, but its ledger is {ledger:?}")));
+    }
+    let seen = subscription.places.len() as u64;
+    if seen + ledger.purged < ledger.routed || (!subscription.purged && seen != ledger.routed) {
+        let what = format!("{node}: {name} delivered {seen} messages, but its ledger is {ledger:?}");
+        return Err(Violation::new(NAME, what));
+    }
+    // A settle that was answered is counted; one whose answer was lost may be.
+    let settled = subscription.ended.len() as u64;
+    if settled > ledger.acked + ledger.dropped {
+        let what = format!("{node}: {settled} settles of {name} were answered, but its ledger is {ledger:?}");
+        return Err(Violation::new(NAME, what));
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Every confirmed publish is delivered to every subscription that was bound before it and is still there.
+
+use super::Violation;
+use super::history::{History, Outcome};
+use std::collections::BTreeSet;
+
+pub(super) fn settled(history: &History) -> Result<(), Violation> {
+    for (number, subscription) in &history.subscriptions {
+        let Some(bound) = subscription.bound.filter(|_| !subscription.deleted) else { continue };
+        if subscription.purged {
+            continue;
+        }
+        let delivered: BTreeSet<(u64, u64)> = subscription.places.values().copied().collect();
+        for (uid, message) in &history.messages {
+            let Some(Outcome::Confirmed { offset }) = message.outcome else { continue };
+            let sent = &message.sent;
+            let due = sent.at > bound && subscription.wants(sent.topic, &sent.subject);
+            if due && !delivered.contains(&(sent.topic, offset)) {
+                let what = format!(
+                    "message {} was confirmed at offset {offset} of topic {} and never came to subscription {number} ({})",
+                    uid.0, sent.topic, subscription.name
+                );
+                return Err(Violation::new("lost", what));
+            }
+        }
+    }
+    Ok(())
+}

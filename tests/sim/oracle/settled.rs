@@ -1,0 +1,71 @@
+//! The end of a run: whether everything has settled, and what must hold then.
+
+use super::{Oracle, conservation, lost, order, replicas};
+use crate::cluster::{Cluster, Process};
+use quorate_consensus::Group;
+use quorate_machine::Ledger;
+use quorate_types::SubscriptionName;
+
+/// What is still going on; `None` when nothing is. Liveness is that this becomes `None` in bounded time.
+pub(crate) fn unsettled(cluster: &Cluster, oracle: &Oracle) -> Option<String> {
+    for node in &cluster.nodes {
+        if node.process() != Process::Up {
+            return Some(format!("{} does not run", node.host));
+        }
+        if let Some(why) = node.unready() {
+            return Some(format!("{}: {why}", node.host));
+        }
+    }
+    let open = oracle.history.messages.iter().find(|(_, m)| m.outcome.is_none());
+    if let Some((uid, _)) = open {
+        return Some(format!("message {} is not answered", uid.0));
+    }
+    for (subscription, node, ledger) in ledgers(cluster, oracle) {
+        if ledger.ready + ledger.leased + ledger.delayed > 0 {
+            return Some(format!("{node}: {subscription} is not drained: {ledger:?}"));
+        }
+    }
+    replicas::alike(&all(cluster)).err()
+}
+
+/// Checks what must hold when nothing goes on any more.
+pub(crate) fn check(cluster: &Cluster, oracle: &mut Oracle) {
+    for (node, groups) in all(cluster) {
+        for group in groups {
+            oracle.check(conservation::replica(&node, &group));
+        }
+    }
+    oracle.check(replicas::same_rows(&all(cluster)));
+    oracle.check(order::settled(&oracle.history));
+    oracle.check(lost::settled(&oracle.history));
+    for (name, node, ledger) in ledgers(cluster, oracle) {
+        let subscription = oracle.history.subscriptions.values().find(|s| s.name == name).cloned();
+        if let Some(subscription) = subscription {
+            oracle.check(conservation::drained(&node, &subscription, &ledger));
+        }
+    }
+}
+
+fn all(cluster: &Cluster) -> Vec<(String, Vec<Group>)> {
+    cluster.nodes.iter().map(|n| (n.host.clone(), n.groups())).collect()
+}
+
+/// The ledger of every subscription that is there for certain, on every node.
+fn ledgers(cluster: &Cluster, oracle: &Oracle) -> Vec<(String, String, Ledger)> {
+    let there = oracle.history.subscriptions.values().filter(|s| s.bound.is_some() && !s.deleted);
+    let names: Vec<String> = there.map(|s| s.name.clone()).collect();
+    let mut found = Vec::new();
+    for (node, groups) in all(cluster) {
+        for name in &names {
+            let Ok(parsed) = SubscriptionName::parse(name) else { continue };
+            let view = |group: &Group| {
+                group.read(|m| m.shard().and_then(|s| s.subscription(&parsed)).map(|view| view.ledger))
+            };
+            // A subscription that is gone would hide what was lost with it: it counts as not drained.
+            let gone = Ledger { ready: 1, ..Ledger::default() };
+            let ledger = groups.iter().find_map(view).unwrap_or(gone);
+            found.push((name.clone(), node.clone(), ledger));
+        }
+    }
+    found
+}

@@ -1,0 +1,40 @@
+//! The rare points ([`quorate_types::probe::sometimes`]) that a run of many seeds must reach.
+
+use std::collections::BTreeMap;
+
+/// All of them.
+pub const POINTS: &[&str] = &[
+    "cut-off node closed its consumers",
+    "entry carried",
+    "gap refused",
+    "handed over for a wrong clock",
+    "install finished by a restart",
+    "leader stepped down without a successor",
+    "learner promoted",
+    "lease timed out",
+    "log cut after a conflict",
+    "log written anew after a failed sync",
+    "node expired",
+    "operation unknown with its session",
+    "operations sent again by a gateway",
+    "publish refused for a full disk",
+    "publish unknown with its session",
+    "quarantine",
+    "replayed answer served",
+    "replication that leads nowhere ended",
+    "rows rebuilt",
+    "rows stood in for a snapshot",
+    "segment retired",
+    "session not found",
+    "snapshot built",
+    "snapshot installed",
+    "stale lease refused",
+    "torn tail cut",
+    "unsent grant returned",
+];
+
+/// The points that were never reached.
+#[must_use]
+pub fn missing(reached: &BTreeMap<String, u64>) -> Vec<&'static str> {
+    POINTS.iter().filter(|point| reached.get(**point).is_none_or(|count| *count == 0)).copied().collect()
+}

@@ -1,0 +1,133 @@
+//! The administrator: creates the topics and subscriptions that last, late ones among them, and others that come and go.
+
+use super::{Phase, Shared, now};
+use crate::rng::Rng;
+use quorate_client::{CallError, Client, v1};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Everything is kept for readers: the limits are far above what a run publishes.
+const RETENTION_BYTES: u64 = 1 << 40;
+const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
+const RETRY: Duration = Duration::from_millis(100);
+
+pub(super) async fn live(shared: Rc<Shared>, host: u64) {
+    let mut rng = shared.rng("admin");
+    let Some(client) = shared.client(&mut rng, None) else { return };
+    if host == 0 {
+        set_up(&shared, &client, &mut rng).await;
+        add_late(&shared, &client, &mut rng).await;
+    } else {
+        disturb(&shared, &client, &mut rng).await;
+    }
+}
+
+/// The first host's administrator may die with it and begins again where it was.
+async fn set_up(shared: &Shared, client: &Client, rng: &mut Rng) {
+    while (shared.topics.borrow().len() as u64) < shared.load.topics {
+        let name = format!("t{}", shared.topics.borrow().len());
+        until_done(async || client.create_topic(&name, config()).await).await;
+        let number = shared.oracle.borrow_mut().history.topic(&name);
+        shared.topics.borrow_mut().push((number, name));
+    }
+    while (shared.subscriptions.borrow().len() as u64) < shared.load.subscriptions {
+        subscribe(shared, client, rng).await;
+    }
+}
+
+async fn add_late(shared: &Shared, client: &Client, rng: &mut Rng) {
+    let all = shared.load.subscriptions + shared.load.late_subscriptions;
+    while (shared.subscriptions.borrow().len() as u64) < all && shared.phase.get() == Phase::Busy {
+        let pause = rng.ms(500, 4_000);
+        shared.pause(pause).await;
+        subscribe(shared, client, rng).await;
+    }
+}
+
+/// One more subscription, bound to one topic or several. What is published after it is there must come to it.
+async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
+    let topics = shared.topics.borrow().clone();
+    let name = format!("s{}", shared.subscriptions.borrow().len());
+    // Drawn from the name: whoever begins again creates the same.
+    let mut own = Rng::of(shared.seed, &name);
+    let filter = own.pick(&FILTERS).unwrap_or("#");
+    let both = own.percent(40);
+    let first = own.index(topics.len());
+    let bound: Vec<&(u64, String)> =
+        topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
+    let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
+    let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000]).unwrap_or(2_500);
+    let config = v1::SubscriptionConfig { lease_timeout_ms };
+    until_done(async || client.create_subscription(&name, config, &bindings).await).await;
+    let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
+    let mut oracle = shared.oracle.borrow_mut();
+    let number = oracle.history.subscription(&name, numbered);
+    if let Some(subscription) = oracle.history.subscriptions.get_mut(&number) {
+        subscription.bound = Some(now());
+    }
+    crate::trace::line(format_args!("{name} is bound to {bindings:?}"));
+    shared.subscriptions.borrow_mut().push((number, name));
+    rng.next();
+}
+
+/// Things that come and go beside those that last, and purges.
+async fn disturb(shared: &Shared, client: &Client, rng: &mut Rng) {
+    let mut round = 0_u64;
+    while shared.phase.get() == Phase::Busy {
+        let pause = rng.ms(200, 2_000);
+        shared.pause(pause).await;
+        round += 1;
+        if shared.load.purges && rng.percent(30) {
+            purge(shared, client, rng).await;
+        }
+        if shared.load.churn {
+            churn(client, round, rng).await;
+        }
+    }
+}
+
+async fn purge(shared: &Shared, client: &Client, rng: &mut Rng) {
+    let subscriptions = shared.subscriptions.borrow().clone();
+    let Some((number, name)) = subscriptions.get(rng.index(subscriptions.len())) else { return };
+    if let Some(subscription) = shared.oracle.borrow_mut().history.subscriptions.get_mut(number) {
+        subscription.purged = true;
+    }
+    drop(client.purge_subscription(name).await);
+}
+
+/// A topic with a subscription and a message, gone again soon. Answers are not looked at: what they may be is the
+/// business of other tests, that nothing else suffers is this one's.
+async fn churn(client: &Client, round: u64, rng: &mut Rng) {
+    let (topic, subscription) = (format!("x{round}"), format!("y{round}"));
+    drop(client.create_topic(&topic, v1::TopicConfig::default()).await);
+    drop(
+        client.create_subscription(&subscription, v1::SubscriptionConfig::default(), &[(&topic, "#")]).await,
+    );
+    let publisher = client.publisher(quorate_client::PublisherOptions {
+        timeout: Duration::from_secs(1),
+        ..Default::default()
+    });
+    for _ in 0..rng.below(20) {
+        drop(publisher.send(&topic, quorate_client::Message::new("x")).await);
+    }
+    if rng.percent(50) {
+        publisher.flush().await;
+    }
+    if rng.percent(70) {
+        drop(client.delete_topic(&topic).await);
+    }
+    if rng.percent(70) {
+        drop(client.delete_subscription(&subscription).await);
+    }
+}
+
+fn config() -> v1::TopicConfig {
+    v1::TopicConfig { retention_ms: None, retention_bytes: Some(RETENTION_BYTES) }
+}
+
+/// Asks until it is done; creating again what is there with the same settings is.
+async fn until_done<F: Future<Output = Result<(), CallError>>>(ask: impl Fn() -> F) {
+    while ask().await.is_err() {
+        tokio::time::sleep(RETRY).await;
+    }
+}
