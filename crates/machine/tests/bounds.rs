@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{Driver, bind, positions, sub, topic};
+use common::{Driver, SHARD, bind, positions, sub, topic};
 use quorate_machine::{Answer, Effect, Op, SubscriptionConfig, Verdict};
-use quorate_types::{ConsumerId, SessionId};
+use quorate_types::{ConsumerId, Limits, SessionId};
 use std::time::Duration;
 
 /// More than one entry may touch.
@@ -111,6 +111,20 @@ fn a_subscription_deleted_before_the_leases_of_a_dead_node_returned_takes_its_co
     assert_eq!(driver.reloaded().image(), driver.machine.image());
     finish(&mut driver);
     assert_eq!(driver.subscription("s").ledger.ready, MANY);
+}
+
+#[test]
+fn a_session_whose_last_consumers_went_with_their_subscription_has_left() {
+    let limits = Limits { transitions_max: 1, ..Limits::default() };
+    let mut driver = Driver::with_limits(SHARD, limits);
+    let (session, other) = (driver.hello(1, 1), driver.hello(2, 1));
+    let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
+    driver.done(session, Op::CreateSubscription { subscription: sub("s"), config });
+    (1..10).for_each(|number| drop(driver.attach(session, number, "s", 10)));
+    driver.lead(Op::ExpireNode { session }).0.unwrap();
+    assert!(driver.machine.next_due().is_some(), "one entry does not let all of them go");
+    driver.done(other, Op::DeleteSubscription { subscription: sub("s") });
+    assert_eq!(driver.reloaded().next_due(), driver.machine.next_due());
 }
 
 #[test]

@@ -104,17 +104,19 @@ impl Shard {
     /// Consumers of ended sessions whose leases have not all returned go with their subscription: they were
     /// closed already, and a row of theirs must not outlive its subscription's.
     pub(crate) fn forget_leaving(&mut self, subscription: SubscriptionId, ctx: &mut Context<'_>) {
-        for session in &self.leaving {
-            let range = ConsumerId { session: *session, number: 0 }..=ConsumerId {
-                session: *session,
-                number: u64::MAX,
-            };
-            let leaving = self.consumers.range(range).filter(|(_, c)| c.subscription == subscription);
-            let gone: Vec<ConsumerId> = leaving.map(|(id, _)| *id).collect();
-            for id in gone {
+        for session in self.leaving.clone() {
+            let range = ConsumerId { session, number: 0 }..=ConsumerId { session, number: u64::MAX };
+            let leaving = self.consumers.range(range.clone());
+            let gone = leaving.filter(|(_, c)| c.subscription == subscription).map(|(id, _)| *id);
+            for id in gone.collect::<Vec<_>>() {
                 if let Some(consumer) = self.consumers.remove(&id) {
                     ctx.touch(consumer.row());
                 }
+            }
+            // A session leaves for as long as it has consumers: that is what a snapshot says of it.
+            if self.consumers.range(range).next().is_none() {
+                self.leaving.remove(&session);
+                self.schedule(Due::Leave(session), ctx.now);
             }
         }
     }
