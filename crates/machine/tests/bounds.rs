@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{Driver, SHARD, bind, positions, sub, topic};
-use quorate_machine::{Answer, Effect, Op, SubscriptionConfig, Verdict};
+use common::{Driver, SHARD, bind, create_topic, positions, sub, topic};
+use quorate_machine::{Answer, Effect, Op, SubscriptionConfig, TopicConfig, Verdict};
 use quorate_types::{ConsumerId, Limits, SessionId};
 use std::time::Duration;
 
@@ -125,6 +125,25 @@ fn a_session_whose_last_consumers_went_with_their_subscription_has_left() {
     assert!(driver.machine.next_due().is_some(), "one entry does not let all of them go");
     driver.done(other, Op::DeleteSubscription { subscription: sub("s") });
     assert_eq!(driver.reloaded().next_due(), driver.machine.next_due());
+}
+
+#[test]
+fn what_is_overdue_is_done_in_the_same_order_after_a_snapshot() {
+    let mut driver = Driver::with_limits(SHARD, Limits { transitions_max: 1, ..Limits::default() });
+    let session = driver.hello(1, 1);
+    for (name, age) in [("later", 2_000), ("sooner", 1_000)] {
+        let config =
+            TopicConfig { retention_age: Some(Duration::from_millis(age)), ..TopicConfig::default() };
+        driver.done(session, create_topic(name, config));
+        (0..10).for_each(|_| drop(driver.publish(session, name, &[("a", 1)])));
+    }
+    driver.time += 10_000;
+    driver.hello(2, 1);
+    let mut loaded = driver.reloaded();
+    driver.lead(Op::Tick).0.unwrap();
+    let (id, tick) = driver.log.last().unwrap();
+    loaded.apply(*id, tick);
+    assert_eq!(loaded.image(), driver.machine.image());
 }
 
 #[test]

@@ -145,8 +145,8 @@ async fn a_failed_sync_stops_everything_and_is_not_retried() {
     let storage = open(&disk, &store).await.unwrap();
     let group = storage.group(GROUP);
     append(&group, vec![entry(1, 0, 100)]).await.unwrap();
-    // The keeper syncs too: let it finish.
-    eventually("zeros are written ahead", || disk.used_bytes() >= 8 << 10).await;
+    // The keeper syncs too, the last one being that of its zeros: the one that fails is to be the writer's.
+    eventually("zeros are written ahead", || disk.used_bytes() >= 8 << 10 && disk.syncs() == 4).await;
     let mut failed = storage.failed();
     assert!(failed.borrow().is_none());
     disk.fail_sync_after(0);

@@ -39,7 +39,7 @@ impl Machine {
         }
         let sessions = &machine.sessions;
         if let Body::Shard(shard) = &mut machine.body {
-            shard.loaded(machine.now, |session| sessions.node(session).is_some())?;
+            shard.loaded(|session| sessions.node(session).is_some())?;
         }
         // A machine of no rows is new: its first checkpoint must write what it begins with.
         if !sorted.is_empty() {

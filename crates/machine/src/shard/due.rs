@@ -37,7 +37,7 @@ impl Shard {
         while ctx.budget() > 0 {
             let Some(due) = self.agenda.due(ctx.now) else { return };
             self.work(due, ctx);
-            self.schedule(due, ctx.now);
+            self.schedule(due);
         }
     }
 
@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// Enters into the agenda when something is due next.
-    pub(super) fn schedule(&mut self, due: Due, now: Millis) {
+    pub(super) fn schedule(&mut self, due: Due) {
         let subscription = |id| self.subscriptions.get(&id);
         let topic = |id| self.topics.get(&id);
         let at = match due {
@@ -66,19 +66,19 @@ impl Shard {
             Due::Sweep(id) => {
                 topic(id).filter(|t| t.sweep.is_some_and(|sweep| sweep != Sweep::END)).and(AT_ONCE)
             }
-            Due::Retention(id) => topic(id).and_then(|t| t.prune_due(now)),
+            Due::Retention(id) => topic(id).and_then(|t| t.prune_due()),
         };
         self.agenda.set(due, at);
     }
 
-    pub(super) fn schedule_subscription(&mut self, id: SubscriptionId, now: Millis) {
-        self.schedule(Due::Empty(id), now);
-        self.schedule(Due::Leases(id), now);
+    pub(super) fn schedule_subscription(&mut self, id: SubscriptionId) {
+        self.schedule(Due::Empty(id));
+        self.schedule(Due::Leases(id));
     }
 
-    pub(super) fn schedule_topic(&mut self, id: TopicId, now: Millis) {
-        self.schedule(Due::Sweep(id), now);
-        self.schedule(Due::Retention(id), now);
+    pub(super) fn schedule_topic(&mut self, id: TopicId) {
+        self.schedule(Due::Sweep(id));
+        self.schedule(Due::Retention(id));
     }
 
     fn return_leases(&mut self, session: SessionId, ctx: &mut Context<'_>) {

@@ -2,7 +2,7 @@
 
 use super::{Consumer, Shard, Subscription};
 use crate::rows::{self, LoadError, RowKey, page::POSITIONS_PER_PAGE};
-use quorate_types::{Millis, SessionId, SubscriptionId, TopicId};
+use quorate_types::{SessionId, SubscriptionId, TopicId};
 use std::collections::BTreeSet;
 
 impl Shard {
@@ -135,11 +135,7 @@ impl Shard {
     }
 
     /// Rebuilds what is derived from several kinds of rows, when all are there. `is_open`: whether a session is.
-    pub(crate) fn loaded(
-        &mut self,
-        now: Millis,
-        is_open: impl Fn(SessionId) -> bool,
-    ) -> Result<(), LoadError> {
+    pub(crate) fn loaded(&mut self, is_open: impl Fn(SessionId) -> bool) -> Result<(), LoadError> {
         self.link_bindings()?;
         for subscription in self.subscriptions.values_mut() {
             if !subscription.ledger.is_conserved() {
@@ -168,7 +164,7 @@ impl Shard {
                 }
             }
         }
-        self.schedule_all(now);
+        self.schedule_all();
         Ok(())
     }
 
@@ -185,12 +181,12 @@ impl Shard {
         Ok(())
     }
 
-    fn schedule_all(&mut self, now: Millis) {
+    fn schedule_all(&mut self) {
         let subscriptions: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
-        subscriptions.into_iter().for_each(|id| self.schedule_subscription(id, now));
+        subscriptions.into_iter().for_each(|id| self.schedule_subscription(id));
         let topics: Vec<TopicId> = self.topics.keys().copied().collect();
-        topics.into_iter().for_each(|id| self.schedule_topic(id, now));
+        topics.into_iter().for_each(|id| self.schedule_topic(id));
         let leaving: Vec<SessionId> = self.leaving.iter().copied().collect();
-        leaving.into_iter().for_each(|id| self.schedule(super::due::Due::Leave(id), now));
+        leaving.into_iter().for_each(|id| self.schedule(super::due::Due::Leave(id)));
     }
 }

@@ -98,7 +98,7 @@ impl Shard {
             self.leaving.insert(session);
         }
         self.work(Due::Leave(session), ctx);
-        self.schedule(Due::Leave(session), ctx.now);
+        self.schedule(Due::Leave(session));
     }
 
     /// Consumers of ended sessions whose leases have not all returned go with their subscription: they were
@@ -116,7 +116,7 @@ impl Shard {
             // A session leaves for as long as it has consumers: that is what a snapshot says of it.
             if self.consumers.range(range).next().is_none() {
                 self.leaving.remove(&session);
-                self.schedule(Due::Leave(session), ctx.now);
+                self.schedule(Due::Leave(session));
             }
         }
     }
@@ -133,11 +133,11 @@ impl Shard {
         for id in std::mem::take(&mut ctx.subscriptions) {
             self.grant(id, ctx);
             debug_assert!(self.subscriptions.get(&id).is_none_or(|s| s.ledger.is_conserved()));
-            self.schedule_subscription(id, ctx.now);
+            self.schedule_subscription(id);
         }
         for id in std::mem::take(&mut ctx.topics) {
             self.prune(id, ctx);
-            self.schedule_topic(id, ctx.now);
+            self.schedule_topic(id);
         }
         self.drop_blocks(block, ctx);
     }

@@ -180,13 +180,16 @@ impl Topic {
         self.config.retention_bytes.is_some_and(|max| self.appended.saturating_sub(block.begin) <= max)
     }
 
-    /// When [`Self::prune`] has work; 0 for at once. A block that is held by size is let go by a publish.
-    pub(crate) fn prune_due(&self, now: Millis) -> Option<Millis> {
-        if self.prunable(now).is_some() {
-            return Some(Millis::new(0));
+    /// When [`Self::prune`] has work, which may have passed; 0 for at once. A block that is held by size is let go by a
+    /// publish. The state alone says it, not when it is asked: what is due is done in this order, and by a replica that
+    /// loaded a snapshot in the same one.
+    pub(crate) fn prune_due(&self) -> Option<Millis> {
+        let block = self.blocks.get(self.settled.first()?)?;
+        match self.config.retention_age {
+            _ if self.is_doomed() => Some(Millis::new(0)),
+            _ if self.held_by_size(block) => None,
+            age => Some(age.map_or(Millis::new(0), |age| block.stamp.after(age))),
         }
-        let block = self.blocks.get(self.settled.first()?).filter(|block| !self.held_by_size(block))?;
-        self.config.retention_age.map(|age| block.stamp.after(age))
     }
 
     fn remove(&mut self, first: u64, ctx: &mut Context<'_>) {
