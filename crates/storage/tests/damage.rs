@@ -17,6 +17,7 @@ use quorate_storage::{
 };
 use quorate_types::GroupId;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::time::Duration;
 use support::{Dice, GROUP, Machine, all, append, appending, block, body, entry, eventually, id, row, small};
 
 const FIRST: &str = "log/0000000000000001.seg";
@@ -168,6 +169,26 @@ async fn a_failed_sync_stops_everything_and_is_not_retried() {
     restart_later(&disk, &store);
     let storage = open(&disk, &store).await.unwrap();
     assert_eq!(all(&storage.group(GROUP)).await[0], entry(1, 0, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_confirmed_beside_a_failing_sync_of_zeros_is_durable() {
+    for syncs in 0..40 {
+        for seed in 0..8 {
+            let (disk, store) = (SimDisk::new(seed), SimStore::new(seed));
+            disk.set_latency(Duration::from_micros(200));
+            let storage = open(&disk, &store).await.unwrap();
+            disk.fail_sync_after(syncs);
+            let mut confirmed = 0;
+            while append(&storage.group(GROUP), vec![entry(1, confirmed, 300)]).await.is_ok() {
+                confirmed += 1;
+            }
+            restart_later(&disk, &store);
+            let storage = open(&disk, &store).await.unwrap();
+            let found = all(&storage.group(GROUP)).await.len() as u64;
+            assert!(found >= confirmed, "seed {seed}, {syncs} syncs: {confirmed} confirmed, {found} found");
+        }
+    }
 }
 
 #[tokio::test]

@@ -123,8 +123,8 @@ impl SimDisk {
         self.lock().operations_left == Some(0)
     }
 
-    /// Lets `syncs` more syncs succeed and fails the one after them. Later ones succeed, and do not make durable what that
-    /// one failed to: so does Linux.
+    /// Lets `syncs` more syncs succeed and fails the one after them. Later ones do not make durable what that one failed to:
+    /// so does Linux. They succeed, but for the first of each other handle that was open then: it fails too.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.lock().syncs_left = Some(syncs);
     }
@@ -191,18 +191,18 @@ impl State {
         self.files.write(inode, offset, bytes)
     }
 
-    fn sync(&mut self, inode: u64) -> io::Result<()> {
+    fn sync(&mut self, inode: u64, told: &Mutex<u64>) -> io::Result<()> {
         match &mut self.syncs_left {
             Some(0) => {
                 self.syncs_left = None;
-                self.files.fail_sync(inode)?;
-                return Err(io::Error::other("the simulated disk failed a sync"));
+                self.files.fail_write(inode)?;
             }
             Some(left) => *left -= 1,
             None => {}
         }
+        self.files.sync(inode, &mut told.lock().unwrap_or_else(PoisonError::into_inner))?;
         self.syncs += 1;
-        self.files.sync(inode)
+        Ok(())
     }
 }
 
@@ -251,7 +251,8 @@ impl Disk for Mount {
         let (path, mount) = (path.to_owned(), self.clone());
         self.call(move |state| {
             let inode = state.files.open(&path, create)?;
-            Ok(Arc::new(SimFile { mount, inode }) as Arc<dyn DiskFile>)
+            let told = Arc::new(Mutex::new(state.files.told(inode)?));
+            Ok(Arc::new(SimFile { mount, inode, told }) as Arc<dyn DiskFile>)
         })
     }
 
@@ -289,6 +290,8 @@ impl Disk for Mount {
 struct SimFile {
     mount: Mount,
     inode: u64,
+    /// The failed writes of the file that this handle has reported.
+    told: Arc<Mutex<u64>>,
 }
 
 impl DiskFile for SimFile {
@@ -308,18 +311,18 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, bytes: Bytes, durable: bool) -> DiskFuture<()> {
-        let (inode, mount) = (self.inode, self.mount.clone());
+        let (inode, mount, told) = (self.inode, self.mount.clone(), Arc::clone(&self.told));
         let write = self.mount.call(move |state| state.write(inode, offset, &bytes));
         // Two operations, so that the power can go between them.
         Box::pin(async move {
             write.await?;
-            if durable { mount.call(move |state| state.sync(inode)).await } else { Ok(()) }
+            if durable { mount.call(move |state| state.sync(inode, &told)).await } else { Ok(()) }
         })
     }
 
     fn sync(&self) -> DiskFuture<()> {
-        let inode = self.inode;
-        self.mount.call(move |state| state.sync(inode))
+        let (inode, told) = (self.inode, Arc::clone(&self.told));
+        self.mount.call(move |state| state.sync(inode, &told))
     }
 
     fn truncate(&self, len: u64) -> DiskFuture<()> {

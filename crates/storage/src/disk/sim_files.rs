@@ -51,6 +51,35 @@ struct Inode {
     pending: Vec<Change>,
     /// Where the last write of something other than zeros began.
     last_write: usize,
+    failures: Failures,
+}
+
+/// What the kernel remembers of writes that failed: each open file is told of them once, by its next sync, and one
+/// that was opened later only when nobody has been told yet. So does Linux (`errseq_t`, Documentation/core-api/errseq.rst).
+#[derive(Debug, Default)]
+struct Failures {
+    count: u64,
+    untold: bool,
+}
+
+impl Failures {
+    fn add(&mut self) {
+        self.count += u64::from(!self.untold);
+        self.untold = true;
+    }
+
+    /// What an open file begins with.
+    fn sample(&self) -> u64 {
+        self.count - u64::from(self.untold)
+    }
+
+    /// Whether there is something to tell.
+    fn tell(&mut self, told: &mut u64) -> bool {
+        let news = *told != self.count;
+        self.untold &= !news;
+        *told = self.count;
+        news
+    }
 }
 
 /// The files of one simulated directory.
@@ -201,17 +230,28 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self, inode: u64) -> io::Result<()> {
+    /// The failures of a file that an open one begins with.
+    pub(super) fn told(&mut self, inode: u64) -> io::Result<u64> {
+        Ok(self.inode(inode)?.failures.sample())
+    }
+
+    /// Writes what is pending, and fails when the open file has not been `told` of an earlier failure.
+    pub(super) fn sync(&mut self, inode: u64, told: &mut u64) -> io::Result<()> {
         let inode = self.inode(inode)?;
         for change in std::mem::take(&mut inode.pending) {
             change.apply(&mut inode.durable);
         }
+        if inode.failures.tell(told) {
+            return Err(io::Error::other("the simulated disk failed a write"));
+        }
         Ok(())
     }
 
-    /// A failed sync: the bytes stay visible and will never be written, as Linux does it ("fsync gate").
-    pub(super) fn fail_sync(&mut self, inode: u64) -> io::Result<()> {
-        self.inode(inode)?.pending.clear();
+    /// A write that fails: the bytes stay visible and will never be written, as Linux does it ("fsync gate").
+    pub(super) fn fail_write(&mut self, inode: u64) -> io::Result<()> {
+        let inode = self.inode(inode)?;
+        inode.pending.clear();
+        inode.failures.add();
         Ok(())
     }
 
@@ -266,6 +306,7 @@ impl Files {
                 }
             }
             inode.current.clone_from(&inode.durable);
+            inode.failures = Failures::default();
         }
         self.forget_unnamed();
     }

@@ -26,26 +26,30 @@ const CARRY_BYTES: u64 = 256 << 10;
 /// What is most worth doing.
 enum Work {
     Retire(u64),
-    Zero { file: Arc<dyn DiskFile>, segment: u64, from: u64, len: u64 },
+    Zero { segment: u64, from: u64, len: u64 },
     Index { file: Arc<dyn DiskFile>, segment: u64, end: u64 },
     Carry { file: Arc<dyn DiskFile>, segment: u64 },
 }
 
 pub(crate) struct Keeper {
     log: Arc<Log>,
+    /// The segment that is being filled with zeros, opened a second time. Linux tells each open file once of a failed
+    /// write (`errseq_t`): were it the writer's, a sync of zeros could take the news that its records are lost.
+    zeroing: Option<(u64, Arc<dyn DiskFile>)>,
 }
 
 impl Keeper {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log }
+        Self { log, zeroing: None }
     }
 
     /// Works until the log is closed or stops.
-    pub(crate) async fn run(self) {
-        let _running = Running::new(&self.log);
+    pub(crate) async fn run(mut self) {
+        let log = Arc::clone(&self.log);
+        let _running = Running::new(&log);
         loop {
-            let woken = self.log.wake_keeper.notified();
-            if self.log.usable().is_err() {
+            let woken = log.wake_keeper.notified();
+            if log.usable().is_err() {
                 return;
             }
             let Some(work) = self.choose() else {
@@ -56,7 +60,7 @@ impl Keeper {
                 Ok(()) => {}
                 Err(StorageError::Stopped(_) | StorageError::Closed) => return,
                 Err(error) => {
-                    self.log.fail(error).await;
+                    log.fail(error).await;
                     return;
                 }
             }
@@ -85,7 +89,7 @@ impl Keeper {
                 .map(|(number, segment)| Work::Carry { file: Arc::clone(&segment.file), segment: *number }));
         let options = &self.log.options;
         let (number, active) = state.segments.last_key_value()?;
-        let (segment, file, end) = (*number, Arc::clone(&active.file), active.end);
+        let (segment, end) = (*number, active.end);
         let prepared = &mut state.prepared;
         if prepared.claimed {
             return rest;
@@ -98,14 +102,14 @@ impl Keeper {
         prepared.claimed = true;
         prepared.upto = from;
         let len = options.zero_step_bytes().min(options.segment_bytes - from);
-        Some(Work::Zero { file, segment, from, len })
+        Some(Work::Zero { segment, from, len })
     }
 
-    async fn work(&self, work: Work) -> Result<(), StorageError> {
+    async fn work(&mut self, work: Work) -> Result<(), StorageError> {
         match work {
             Work::Retire(segment) => self.retire(segment).await,
-            Work::Zero { file, segment, from, len } => {
-                let done = self.zero(&file, segment, from, len).await;
+            Work::Zero { segment, from, len } => {
+                let done = self.zero(segment, from, len).await;
                 let mut state = self.log.lock();
                 state.prepared.claimed = false;
                 if done.is_ok() {
@@ -120,14 +124,13 @@ impl Keeper {
         }
     }
 
-    async fn zero(
-        &self,
-        file: &Arc<dyn DiskFile>,
-        segment: u64,
-        from: u64,
-        len: u64,
-    ) -> Result<(), StorageError> {
+    async fn zero(&mut self, segment: u64, from: u64, len: u64) -> Result<(), StorageError> {
         let path = segment_path(segment);
+        let file = match &self.zeroing {
+            Some((open, file)) if *open == segment => Arc::clone(file),
+            _ => self.log.disk.open(&path, false).await.map_err(io("opening", &path))?,
+        };
+        self.zeroing = Some((segment, Arc::clone(&file)));
         let zeros = Bytes::from(vec![0; usize::try_from(len).unwrap_or(0)]);
         // Not as one durable write: those have a thread of their own, which is the writer's.
         match file.write_at(from, zeros, false).await {
@@ -155,13 +158,14 @@ impl Keeper {
     }
 
     /// Gives an empty segment back. Everything that made it empty is durable: see [`super::state::State::written`].
-    async fn retire(&self, number: u64) -> Result<(), StorageError> {
+    async fn retire(&mut self, number: u64) -> Result<(), StorageError> {
         let (segment, spare) = {
             let mut state = self.log.lock();
             let spare = state.spares.len() < self.log.options.spare_segments;
             (state.segments.remove(&number), spare)
         };
         let Some(segment) = segment else { return Ok(()) };
+        self.zeroing.take_if(|(zeroed, _)| *zeroed == number);
         let (disk, path) = (&self.log.disk, segment_path(number));
         remove_if_there(&**disk, &index_path(number)).await?;
         // Only a file that was written from end to end is worth keeping.
