@@ -5,8 +5,19 @@ use crate::source::Violation;
 use crate::workspace::{Dependency, short};
 
 /// Every member of the workspace, lowest first.
-pub const ALL: &[&str] =
-    &["types", "machine", "storage", "wire", "consensus", "node", "client", "bench", "cli", "tests"];
+pub const ALL: &[&str] = &[
+    "types",
+    "machine",
+    "storage",
+    "wire",
+    "consensus",
+    "node",
+    "client",
+    "processes",
+    "bench",
+    "cli",
+    "tests",
+];
 
 /// A crate and the members that it may depend on to run. Test dependencies are free.
 const TABLE: &[(&str, &[&str])] = &[
@@ -18,8 +29,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("consensus", &["types", "machine", "storage", "wire"]),
     ("node", &["types", "machine", "storage", "wire", "consensus"]),
     ("client", &["types", "wire"]),
-    ("bench", &["types", "client"]),
-    ("cli", &["types", "node", "client", "bench"]),
+    // Programs of any kind, from outside: it knows nothing of ours but how a node is started.
+    ("processes", &[]),
+    ("bench", &["types", "client", "processes"]),
+    ("cli", &["types", "node", "client", "processes", "bench"]),
     ("tests", ALL),
 ];
 

@@ -4,7 +4,7 @@ use crate::error::BenchError;
 use crate::latency::Latency;
 use crate::load::Tally;
 use crate::payload;
-use quorate_client::{Client, ConsumerOptions};
+use crate::target::{Consumer, Target};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -12,16 +12,12 @@ use tokio::time::Instant;
 
 /// Consumes until `done` says so. The clock of the producers and of this task is the same, so that the way of a message is
 /// measured from one end to the other.
-pub(crate) async fn consume(
-    client: Client,
-    subscription: String,
-    credit: u32,
+pub(crate) async fn consume<T: Target>(
+    mut consumer: T::Consumer,
     started: Instant,
     tally: Arc<Tally>,
     mut done: watch::Receiver<bool>,
-) -> Result<Latency, BenchError> {
-    let mut consumer = client.consume(&subscription, ConsumerOptions { credit }).await?;
-    tally.attached.fetch_add(1, Ordering::Relaxed);
+) -> Result<Latency, BenchError<T::Error>> {
     let mut latency = Latency::new();
     loop {
         let delivery = tokio::select! {
@@ -30,13 +26,11 @@ pub(crate) async fn consume(
             _ = done.wait_for(|done| *done) => break,
         };
         let Some(delivery) = delivery else { break };
-        let delivery = delivery?;
-        let payload = &delivery.message.payload;
-        let sent = payload::sent(payload).ok_or(BenchError::Foreign { bytes: payload.len() })?;
+        let delivery = delivery.map_err(BenchError::Consume)?;
+        let sent =
+            payload::sent(&delivery.payload).ok_or(BenchError::Foreign { bytes: delivery.payload.len() })?;
         latency.record(started.elapsed().saturating_sub(sent));
-        // Dropping the future does not take the ack back.
-        drop(delivery.ack());
-        if delivery.attempt == 1 {
+        if !delivery.redelivered {
             tally.delivered.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -1,20 +1,21 @@
 //! What may end a measurement.
 
-use quorate_client::{CallError, ConsumeError, PublishError};
+use std::error::Error;
 use thiserror::Error;
 
-/// Why there is no result. A measurement in which something failed says nothing, so the first failure ends it.
+/// Why there is no result; `E` is what the target's client fails with. A measurement in which something failed says nothing,
+/// so the first failure ends it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum BenchError {
-    /// The topic or the subscription could not be made.
+pub enum BenchError<E: Error + 'static> {
+    /// The topics or the subscriptions could not be made.
     #[error("cannot prepare the topic: {0}")]
-    Prepare(#[from] CallError),
+    Prepare(#[source] E),
     /// A message was not confirmed.
     #[error("a message was not confirmed: {0}")]
-    Publish(#[from] PublishError),
+    Publish(#[source] E),
     /// A consumer ended.
     #[error("a consumer ended: {0}")]
-    Consume(#[from] ConsumeError),
+    Consume(#[source] E),
     /// Something was delivered that the load did not publish.
     #[error(
         "the subscription delivered a message of {bytes} bytes that this load did not publish: is the topic used by others?"
@@ -24,12 +25,12 @@ pub enum BenchError {
         bytes: usize,
     },
     /// Deliveries stopped coming.
-    #[error("{delivered} of {confirmed} confirmed messages were delivered, then nothing for {waited_s} s")]
+    #[error("{delivered} of {due} messages were delivered, then nothing for {waited_s} s")]
     Stuck {
         /// How many came.
         delivered: u64,
         /// How many were due.
-        confirmed: u64,
+        due: u64,
         /// How long nothing came.
         waited_s: u64,
     },

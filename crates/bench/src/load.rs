@@ -3,10 +3,13 @@
 use crate::consumers::consume;
 use crate::error::BenchError;
 use crate::latency::Latency;
+use crate::pace::Pace;
 use crate::payload::BYTES_MIN;
-use crate::producers::{Produced, produce};
+use crate::producers::{Produced, Producing};
 use crate::report::{Report, Stage};
-use quorate_client::{Client, v1};
+use crate::target::{Layout, Target};
+use std::error::Error;
+use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,22 +35,60 @@ pub enum Until {
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Where to publish; created when it is not there.
+    /// Where to publish; created when it is not there. With several topics, the beginning of their names.
     pub topic: String,
+    /// How many topics the messages go to in turn.
+    pub topics: u32,
     /// First word of the subjects.
     pub subject: String,
-    /// Publishers, each with a session of its own.
+    /// Publishers.
     pub producers: u32,
     /// Unconfirmed messages of each; 1: every message waits for the one before.
     pub window: u32,
     /// Bytes of a payload, at least 16.
     pub message_bytes: usize,
+    /// How fast.
+    pub pace: Pace,
     /// When to stop.
     pub until: Until,
-    /// Consumers of one subscription on the topic. 0: publish only.
+    /// Subscriptions of each topic, each of which gets all messages.
+    pub subscriptions: u32,
+    /// Consumers of each subscription. 0: publish only.
     pub consumers: u32,
     /// What each may hold unsettled.
     pub credit: u32,
+}
+
+impl Default for Load {
+    /// One producer with a window of 4,096 for ten seconds, and nobody who consumes.
+    fn default() -> Self {
+        Self {
+            topic: "bench".to_owned(),
+            topics: 1,
+            subject: "bench".to_owned(),
+            producers: 1,
+            window: 4096,
+            message_bytes: 256,
+            pace: Pace::Closed,
+            until: Until::Elapsed(Duration::from_secs(10)),
+            subscriptions: 0,
+            consumers: 0,
+            credit: 10_000,
+        }
+    }
+}
+
+impl Load {
+    /// The topics and subscriptions that it needs.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        let numbered = |number| format!("{}-{number}", self.topic);
+        let topics = match self.topics {
+            0 | 1 => vec![self.topic.clone()],
+            many => (1..=many).map(numbered).collect(),
+        };
+        Layout { topics, subscriptions: self.subscriptions }
+    }
 }
 
 /// How far a load is.
@@ -61,62 +102,59 @@ pub struct Progress {
     pub delivered: u64,
 }
 
+/// The tasks that consume.
+type Consumers<E> = JoinSet<Result<Latency, BenchError<E>>>;
+
 /// What the tasks count together.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) attached: AtomicU64,
     pub(crate) confirmed: AtomicU64,
     pub(crate) delivered: AtomicU64,
 }
 
-/// Runs a load. Producer and consumer `i` use client `i` modulo their number: hand in one per node to use all nodes.
+/// Runs a load against a target; what it creates stays there, see [`Target::remove`].
 ///
 /// # Errors
 /// [`BenchError`]: the first failure ends the measurement.
-pub async fn run(
-    clients: &[Client],
+pub async fn run<T: Target + 'static>(
+    target: &T,
     load: &Load,
     mut progress: impl FnMut(Progress),
-) -> Result<Report, BenchError> {
+) -> Result<Report, BenchError<T::Error>> {
     let mut load = load.clone();
     load.message_bytes = load.message_bytes.max(BYTES_MIN);
-    let load = Arc::new(load);
-    let client = |i: u32| clients.get(i as usize % clients.len().max(1)).cloned().ok_or(BenchError::Stopped);
-    let subscription = prepare(&client(0)?, &load).await?;
+    load.producers = load.producers.max(1);
+    let (layout, load) = (load.layout(), Arc::new(load));
+    target.prepare(&layout).await.map_err(BenchError::Prepare)?;
     let tally = Arc::new(Tally::default());
     let started = Instant::now();
     let (done, finished) = watch::channel(false);
     let mut consumers = JoinSet::new();
-    for i in 0..load.consumers {
-        let (tally, finished) = (Arc::clone(&tally), finished.clone());
-        consumers.spawn(consume(client(i)?, subscription.clone(), load.credit, started, tally, finished));
+    for (i, subscription) in (0..).zip(layout.all().flat_map(|s| repeat_n(s, load.consumers as usize))) {
+        let consumer = target.consumer(&subscription, i, load.credit).await.map_err(BenchError::Consume)?;
+        consumers.spawn(consume::<T>(consumer, started, Arc::clone(&tally), finished.clone()));
     }
-    let mut watching = Watch::new(started, &tally, &mut progress);
-    watching.until_attached(&mut consumers, load.consumers).await?;
-    watching.begun = Instant::now();
+    let topics: Arc<[String]> = layout.topics.into();
+    let mut producing = Vec::new();
+    for index in 0..load.producers {
+        let producer = target.producer(index, load.window).await.map_err(BenchError::Publish)?;
+        let (load, topics) = (Arc::clone(&load), Arc::clone(&topics));
+        producing.push(Producing::<T> { producer, load, topics, index, started });
+    }
+    let mut watching = Watch::new(&tally, &mut progress);
     let mut producers = JoinSet::new();
-    for i in 0..load.producers.max(1) {
-        producers.spawn(produce(client(i)?, Arc::clone(&load), i, started, Arc::clone(&tally)));
+    for one in producing {
+        producers.spawn(one.run(Arc::clone(&tally)));
     }
     let produced = watching.until_produced(&mut producers, &mut consumers).await?;
     if load.consumers > 0 {
-        watching.until_delivered(&mut consumers).await?;
+        watching.until_delivered(&mut consumers, load.subscriptions).await?;
     }
     let took = watching.begun.elapsed();
     // Nobody listens when there is no consumer.
     let _ = done.send(true);
     let delivered = collect(consumers).await?;
     Ok(report(&load, &produced, delivered, took))
-}
-
-async fn prepare(client: &Client, load: &Load) -> Result<String, BenchError> {
-    client.create_topic(&load.topic, v1::TopicConfig::default()).await?;
-    let subscription = format!("{}.bench", load.topic);
-    if load.consumers > 0 {
-        let config = v1::SubscriptionConfig::default();
-        client.create_subscription(&subscription, config, &[(&load.topic, "#")]).await?;
-    }
-    Ok(subscription)
 }
 
 /// Looks at the tally until a stage is over, and at the tasks for the first failure.
@@ -128,10 +166,10 @@ struct Watch<'a, P> {
 }
 
 impl<'a, P: FnMut(Progress)> Watch<'a, P> {
-    fn new(begun: Instant, tally: &'a Tally, progress: &'a mut P) -> Self {
+    fn new(tally: &'a Tally, progress: &'a mut P) -> Self {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { begun, tally, progress, ticks }
+        Self { begun: Instant::now(), tally, progress, ticks }
     }
 
     async fn tick(&mut self) -> Progress {
@@ -145,23 +183,11 @@ impl<'a, P: FnMut(Progress)> Watch<'a, P> {
         now
     }
 
-    async fn until_attached(
+    async fn until_produced<E: Error + 'static>(
         &mut self,
-        consumers: &mut JoinSet<Result<Latency, BenchError>>,
-        count: u32,
-    ) -> Result<(), BenchError> {
-        while self.tally.attached.load(Ordering::Relaxed) < u64::from(count) {
-            failure(consumers)?;
-            self.ticks.tick().await;
-        }
-        Ok(())
-    }
-
-    async fn until_produced(
-        &mut self,
-        producers: &mut JoinSet<Result<Produced, BenchError>>,
-        consumers: &mut JoinSet<Result<Latency, BenchError>>,
-    ) -> Result<Vec<Produced>, BenchError> {
+        producers: &mut JoinSet<Result<Produced, BenchError<E>>>,
+        consumers: &mut Consumers<E>,
+    ) -> Result<Vec<Produced>, BenchError<E>> {
         let mut produced = Vec::new();
         while !producers.is_empty() {
             failure(consumers)?;
@@ -177,36 +203,38 @@ impl<'a, P: FnMut(Progress)> Watch<'a, P> {
         Ok(produced)
     }
 
-    async fn until_delivered(
+    async fn until_delivered<E: Error + 'static>(
         &mut self,
-        consumers: &mut JoinSet<Result<Latency, BenchError>>,
-    ) -> Result<(), BenchError> {
+        consumers: &mut Consumers<E>,
+        subscriptions: u32,
+    ) -> Result<(), BenchError<E>> {
         let mut last = (0, Instant::now());
         loop {
             failure(consumers)?;
             let now = self.tick().await;
-            if now.delivered >= now.confirmed {
+            let due = now.confirmed * u64::from(subscriptions);
+            if now.delivered >= due {
                 return Ok(());
             }
             if now.delivered != last.0 {
                 last = (now.delivered, Instant::now());
             } else if last.1.elapsed() > STUCK_AFTER {
-                let (delivered, confirmed) = (now.delivered, now.confirmed);
-                return Err(BenchError::Stuck { delivered, confirmed, waited_s: STUCK_AFTER.as_secs() });
+                let delivered = now.delivered;
+                return Err(BenchError::Stuck { delivered, due, waited_s: STUCK_AFTER.as_secs() });
             }
         }
     }
 }
 
 /// A consumer that ended by itself ended in failure.
-fn failure(consumers: &mut JoinSet<Result<Latency, BenchError>>) -> Result<(), BenchError> {
+fn failure<E: Error + 'static>(consumers: &mut Consumers<E>) -> Result<(), BenchError<E>> {
     match consumers.try_join_next() {
         None => Ok(()),
         Some(ended) => ended.map_err(|_| BenchError::Stopped)?.and(Err(BenchError::Stopped)),
     }
 }
 
-async fn collect(mut consumers: JoinSet<Result<Latency, BenchError>>) -> Result<Latency, BenchError> {
+async fn collect<E: Error + 'static>(mut consumers: Consumers<E>) -> Result<Latency, BenchError<E>> {
     let mut all = Latency::new();
     while let Some(ended) = consumers.join_next().await {
         all.merge(&ended.map_err(|_| BenchError::Stopped)??);
@@ -220,7 +248,7 @@ fn report(load: &Load, produced: &[Produced], delivered: Latency, took: Duration
     let confirmed = produced.iter().map(|p| p.confirmed).sum();
     let publishing = produced.iter().map(|p| p.took).max().unwrap_or_default();
     Report {
-        producers: load.producers.max(1),
+        producers: load.producers,
         window: load.window,
         message_bytes: load.message_bytes,
         publish: Stage::new(confirmed, load.message_bytes, publishing, &latency),

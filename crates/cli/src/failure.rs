@@ -1,10 +1,10 @@
 //! Everything that ends a command, with its stable code and its exit status.
 
 use crate::config::ConfigFailure;
-use crate::processes::{PortsError, ProcessError};
-use quorate_bench::BenchError;
+use quorate_bench::{BenchError, QuorateError};
 use quorate_client::{CallError, ConnectError, ConsumeError, PublishError, Reason, Refusal};
 use quorate_node::{DiskOpenError, IdentityError, StartError};
+use quorate_processes::{PortsError, ProcessError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
@@ -63,7 +63,7 @@ pub(crate) enum Failure {
     #[error("cannot start: {source}")]
     Runtime { source: std::io::Error },
     #[error("{0}")]
-    Bench(BenchError),
+    Bench(BenchError<QuorateError>),
     #[error("the promise was broken: {0}")]
     PromiseBroken(String),
     #[error("nothing is proven: {0}")]
@@ -199,12 +199,24 @@ impl From<ConsumeError> for Failure {
     }
 }
 
-impl From<BenchError> for Failure {
-    fn from(error: BenchError) -> Self {
+impl From<QuorateError> for Failure {
+    fn from(error: QuorateError) -> Self {
         match error {
-            BenchError::Prepare(error) => error.into(),
-            BenchError::Publish(error) => error.into(),
-            BenchError::Consume(error) => error.into(),
+            QuorateError::Connect(error) => error.into(),
+            QuorateError::Call(error) => error.into(),
+            QuorateError::Publish(error) => error.into(),
+            QuorateError::Consume(error) => error.into(),
+            QuorateError::NoNode => Self::Bench(BenchError::Stopped),
+        }
+    }
+}
+
+impl From<BenchError<QuorateError>> for Failure {
+    fn from(error: BenchError<QuorateError>) -> Self {
+        match error {
+            BenchError::Prepare(error) | BenchError::Publish(error) | BenchError::Consume(error) => {
+                error.into()
+            }
             other => Self::Bench(other),
         }
     }

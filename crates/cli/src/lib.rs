@@ -11,7 +11,6 @@ mod environment;
 mod failure;
 mod logging;
 mod output;
-mod processes;
 mod prove;
 mod run;
 mod signals;

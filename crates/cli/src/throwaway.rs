@@ -1,7 +1,7 @@
 //! A cluster of this very binary in a temporary directory, for measurements and proofs.
 
 use crate::failure::Failure;
-use crate::processes::{Ports, Processes, Spec};
+use quorate_processes::{Ports, Processes, Spec};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use crate::output::{Output, table};
 use crate::signals::Signals;
 use crate::throwaway::Throwaway;
 use clap::Args;
-use quorate_bench::{Load, Progress, Report, Stage, Until};
+use quorate_bench::{Load, Pace, Progress, Quorate, Report, Stage, Target, Until};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ Examples:
   quorate bench                                     one producer, window 4,096, 256 bytes, 10 s
   quorate bench --window 1                          how long one confirm takes
   quorate bench --producers 4 --consumers 2         end to end
+  quorate bench --rate 5000 --consumers 1           latency at a steady rate
+  quorate bench --subscriptions 5 --consumers 1     fan-out
   quorate bench --nodes 10.0.0.1:7411,10.0.0.2:7411 --message-bytes 1024 --messages 1000000
   quorate bench --idle                              CPU and memory of a cluster that has nothing to do";
 
@@ -53,7 +55,17 @@ pub(crate) struct BenchArgs {
     /// How many messages to publish, whatever it takes.
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     messages: Option<u64>,
-    /// Consumers of one subscription; 0 measures publishing alone.
+    /// Publish at this rate whether or not the cluster keeps up, and measure latency from when each message was due; default:
+    /// as fast as the windows allow.
+    #[arg(long, value_name = "PER SECOND", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Spread the messages over so many topics.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    topics: u32,
+    /// Subscriptions of each topic, each of which gets every message; more than one is fan-out.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    subscriptions: u32,
+    /// Consumers of each subscription; 0 measures publishing alone.
     #[arg(long, value_name = "N", default_value_t = 0)]
     consumers: u32,
     /// What each consumer may hold unsettled.
@@ -90,9 +102,8 @@ async fn measure(args: &BenchArgs, output: Output) -> Result<(), Failure> {
 async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Report, Failure> {
     let clients: Vec<_> = (0..nodes.len()).map(|i| starting_at(nodes, i)).collect::<Result<_, _>>()?;
     // A topic of its own, so that a cluster in use is neither measured by old messages nor left with new ones.
-    let topic = format!("bench-{}", std::process::id());
     let load = Load {
-        topic: topic.clone(),
+        topic: format!("bench-{}", std::process::id()),
         subject: "bench".to_owned(),
         producers: args.producers,
         window: args.window,
@@ -100,6 +111,9 @@ async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Repo
         until: args.messages.map_or(Until::Elapsed(args.duration), Until::Messages),
         consumers: args.consumers,
         credit: args.credit,
+        topics: args.topics,
+        pace: args.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
+        subscriptions: if args.consumers > 0 { args.subscriptions } else { 0 },
     };
     let length = match load.until {
         Until::Elapsed(duration) => u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
@@ -111,14 +125,10 @@ async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Repo
         bar.set_position(if args.messages.is_some() { now.confirmed } else { elapsed.min(length) });
         bar.set_message(format!("{} confirmed, {} delivered", now.confirmed, now.delivered));
     };
-    let report = quorate_bench::run(&clients, &load, progress).await;
+    let target = Quorate::new(clients);
+    let report = quorate_bench::run(&target, &load, progress).await;
     bar.finish_and_clear();
-    if let Some(client) = clients.first() {
-        client.delete_topic(&topic).await?;
-        if args.consumers > 0 {
-            client.delete_subscription(&format!("{topic}.bench")).await?;
-        }
-    }
+    target.remove(&load.layout()).await?;
     Ok(report?)
 }
 

@@ -2,10 +2,10 @@
 
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::processes::{Ports, ProcessError, Processes, Spec};
 use crate::signals::Signals;
 use crate::throwaway::binary;
 use clap::Args;
+use quorate_processes::{Ports, ProcessError, Processes, Spec};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -86,7 +86,7 @@ fn check_directory(dir: &Path, count: u16) -> Result<(), Failure> {
 }
 
 async fn serve(processes: &mut Processes, args: &DevArgs, output: Output) -> Result<(), Failure> {
-    let tell = |spec: &crate::processes::NodeSpec, took: Duration| {
+    let tell = |spec: &quorate_processes::NodeSpec, took: Duration| {
         output.note(format!(
             "  node {} ready after {:.1} s: clients 127.0.0.1:{}, metrics http://127.0.0.1:{}/metrics, log {}",
             spec.id,
@@ -114,19 +114,19 @@ fn again(
     started: &mut [Instant],
     output: Output,
 ) -> Result<(), Failure> {
-    let ProcessError::Ended { node, exit, log, .. } = ended else { return Ok(()) };
-    let index = processes.nodes().iter().position(|n| n.spec().id == *node);
+    let ProcessError::Ended { name, exit, log, .. } = ended else { return Ok(()) };
+    let index = processes.nodes().iter().position(|n| n.command().name == *name);
     let Some((index, since)) = index.and_then(|i| started.get_mut(i).map(|since| (i, since))) else {
         return Ok(());
     };
     if since.elapsed() < WORTH_RESTARTING {
-        output.note(format!("node {node} ended again ({exit}) and stays down; see {}", log.display()));
+        output.note(format!("{name} ended again ({exit}) and stays down; see {}", log.display()));
         return Ok(());
     }
     *since = Instant::now();
     processes.start(index)?;
     let pid = processes.nodes().get(index).and_then(|n| n.pid()).unwrap_or_default();
-    output.note(format!("node {node} ended ({exit}); started again as process {pid}"));
+    output.note(format!("{name} ended ({exit}); started again as process {pid}"));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::faults::{Fault, Plan};
 use crate::failure::Failure;
-use crate::processes::{ProcessError, Processes};
+use quorate_processes::{ProcessError, Processes};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;

@@ -1,17 +1,15 @@
-//! What nodes cost that have nothing to do, from `/proc`; and how long a node takes to start.
+//! What nodes cost that have nothing to do, and how long a node takes to start.
 
 use crate::failure::Failure;
 use crate::output::{Output, table};
 use crate::throwaway::Throwaway;
+use quorate_processes::Usage;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
 /// What a start leaves to do (the first checkpoint, freed memory) is not idleness.
 const SETTLE: Duration = Duration::from_secs(6);
-
-/// `/proc/PID/stat` counts in these, on every Linux since 2.6 (`USER_HZ`, proc(5)).
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What was seen.
 #[derive(Debug, Serialize)]
@@ -32,13 +30,6 @@ struct IdleNode {
     node: u64,
     cpu_percent: f64,
     memory_megabytes: f64,
-}
-
-/// What a process used so far.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Usage {
-    cpu_seconds: f64,
-    memory_bytes: f64,
 }
 
 pub(super) async fn run(dir: Option<&Path>, duration: Duration, output: Output) -> Result<(), Failure> {
@@ -90,45 +81,5 @@ fn text(report: &IdleReport) -> String {
 }
 
 fn usages(cluster: &Throwaway) -> Result<Vec<(u64, Usage)>, Failure> {
-    let running = cluster.processes.nodes().iter().filter_map(|n| Some((n.spec().id, n.pid()?)));
-    running.map(|(node, pid)| Ok((node, usage(pid)?))).collect()
-}
-
-fn usage(pid: u32) -> Result<Usage, Failure> {
-    let read = |name: &str| {
-        let path = Path::new("/proc").join(pid.to_string()).join(name);
-        std::fs::read_to_string(&path).map_err(|source| Failure::Input { path, source })
-    };
-    let (stat, status) = (read("stat")?, read("status")?);
-    parse(&stat, &status)
-        .ok_or_else(|| Failure::Inconclusive(format!("/proc/{pid} is not in the form of Linux")))
-}
-
-fn parse(stat: &str, status: &str) -> Option<Usage> {
-    // The name of the program may hold blanks; after its bracket come state and numbers, utime and stime 12th and 13th.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<f64>().ok();
-    let cpu_seconds = (ticks()? + ticks()?) / TICKS_PER_SECOND;
-    let resident = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
-    let kibibytes: f64 = resident.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(Usage { cpu_seconds, memory_bytes: kibibytes * 1024.0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proc_is_read_also_when_the_name_has_blanks() {
-        let stat = "12 (a (b) c) S 1 12 12 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 9 0 1 2 3";
-        let status = "Name:\tx\nVmRSS:\t    2000 kB\n";
-        assert_eq!(parse(stat, status), Some(Usage { cpu_seconds: 3.0, memory_bytes: 2_048_000.0 }));
-        assert_eq!(parse("nonsense", status), None);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn this_process_uses_memory() {
-        assert!(usage(std::process::id()).unwrap().memory_bytes > 0.0);
-    }
+    cluster.processes.nodes().iter().map(|node| Ok((node.spec().id, node.usage()?))).collect()
 }

@@ -1,9 +1,10 @@
 //! All nodes of a cluster on this machine.
 
-use super::node::{Exit, NodeProcess, NodeSpec, ProcessError};
-use super::ports::Ports;
-use super::probe::{Probe, probe};
-use std::path::{Path, PathBuf};
+use crate::node::{NodeProcess, NodeSpec};
+use crate::ports::Ports;
+use crate::probe::{Probe, probe};
+use crate::process::{Exit, ProcessError};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -12,37 +13,36 @@ const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// What a cluster consists of.
 #[derive(Clone, Debug)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// The program to run: normally this one.
-    pub(crate) binary: PathBuf,
+    pub binary: PathBuf,
     /// Holds one data directory and one log per node.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
     /// Ports of the nodes, which get the ids 1, 2, 3….
-    pub(crate) ports: Vec<Ports>,
+    pub ports: Vec<Ports>,
     /// Further arguments for every `serve`.
-    pub(crate) arguments: Vec<String>,
+    pub arguments: Vec<String>,
 }
 
 /// How one node went down.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StopReport {
+pub struct StopReport {
     /// Which one.
-    pub(crate) node: u64,
+    pub node: u64,
     /// How it ended; `None`: it did not in time and was killed.
-    pub(crate) exit: Option<Exit>,
+    pub exit: Option<Exit>,
 }
 
 /// The processes. Dropping this kills what still runs.
 #[derive(Debug)]
-pub(crate) struct Processes {
-    binary: PathBuf,
+pub struct Processes {
     nodes: Vec<NodeProcess>,
 }
 
 impl Processes {
     /// A cluster that does not run yet.
     #[must_use]
-    pub(crate) fn new(spec: &Spec) -> Self {
+    pub fn new(spec: &Spec) -> Self {
         let ids = 1_u64..;
         let peers: Vec<String> =
             ids.clone().zip(&spec.ports).map(|(id, p)| format!("{id}=127.0.0.1:{}", p.peer)).collect();
@@ -59,20 +59,20 @@ impl Processes {
                 "--exit-with-parent".to_owned(),
             ];
             arguments.extend(spec.arguments.iter().cloned());
-            NodeProcess::new(NodeSpec { id, ports, data_dir, log, arguments })
+            NodeProcess::new(&spec.binary, NodeSpec { id, ports, data_dir, log, arguments })
         });
-        Self { binary: spec.binary.clone(), nodes: nodes.collect() }
+        Self { nodes: nodes.collect() }
     }
 
     /// The nodes, in the order of their ids.
     #[must_use]
-    pub(crate) fn nodes(&self) -> &[NodeProcess] {
+    pub fn nodes(&self) -> &[NodeProcess] {
         &self.nodes
     }
 
     /// Where clients reach the nodes.
     #[must_use]
-    pub(crate) fn addresses(&self) -> Vec<String> {
+    pub fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(|n| format!("127.0.0.1:{}", n.spec().ports.client)).collect()
     }
 
@@ -80,7 +80,7 @@ impl Processes {
     ///
     /// # Errors
     /// The first [`ProcessError`].
-    pub(crate) fn start_all(&mut self) -> Result<(), ProcessError> {
+    pub fn start_all(&mut self) -> Result<(), ProcessError> {
         (0..self.nodes.len()).try_for_each(|i| self.start(i))
     }
 
@@ -88,18 +88,17 @@ impl Processes {
     ///
     /// # Errors
     /// As [`NodeProcess::start`].
-    pub(crate) fn start(&mut self, index: usize) -> Result<(), ProcessError> {
-        let binary: &Path = &self.binary;
-        self.nodes.get_mut(index).map_or(Ok(()), |node| node.start(binary))
+    pub fn start(&mut self, index: usize) -> Result<(), ProcessError> {
+        self.nodes.get_mut(index).map_or(Ok(()), NodeProcess::start)
     }
 
     /// One node, to do something to it.
-    pub(crate) fn node_mut(&mut self, index: usize) -> Option<&mut NodeProcess> {
+    pub fn node_mut(&mut self, index: usize) -> Option<&mut NodeProcess> {
         self.nodes.get_mut(index)
     }
 
     /// Whether the node answers that it is ready, now.
-    pub(crate) async fn is_ready(&self, index: usize) -> bool {
+    pub async fn is_ready(&self, index: usize) -> bool {
         match self.nodes.get(index) {
             Some(node) if node.pid().is_some() && !node.is_paused() => {
                 probe(node.spec().ports.http).await == Probe::Ready
@@ -112,7 +111,7 @@ impl Processes {
     ///
     /// # Errors
     /// [`ProcessError::Ended`] as soon as one ends, [`ProcessError::NotReady`] after `patience`.
-    pub(crate) async fn wait_ready(
+    pub async fn wait_ready(
         &mut self,
         patience: Duration,
         mut ready: impl FnMut(&NodeSpec, Duration),
@@ -147,20 +146,17 @@ impl Processes {
     ///
     /// # Errors
     /// [`ProcessError::Ended`].
-    pub(crate) fn check(&mut self) -> Result<(), ProcessError> {
-        self.nodes.iter_mut().try_for_each(NodeProcess::check)
+    pub fn check(&mut self) -> Result<(), ProcessError> {
+        self.nodes.iter_mut().try_for_each(|node| node.check())
     }
 
     /// SIGTERM to all at once, then waits for each; what has not ended after `patience` is killed.
     ///
     /// # Errors
     /// [`ProcessError::Signal`].
-    pub(crate) async fn stop_all(&mut self, patience: Duration) -> Result<Vec<StopReport>, ProcessError> {
+    pub async fn stop_all(&mut self, patience: Duration) -> Result<Vec<StopReport>, ProcessError> {
         let deadline = Instant::now() + patience;
         for node in &mut self.nodes {
-            if node.is_paused() {
-                node.resume()?;
-            }
             node.terminate()?;
         }
         let mut reports = Vec::new();
@@ -181,7 +177,7 @@ impl Processes {
             Probe::Ready | Probe::Silent => "its http port does not answer".to_owned(),
         };
         ProcessError::NotReady {
-            node: spec.map_or(0, |s| s.id),
+            name: spec.map_or_else(String::new, |s| format!("node {}", s.id)),
             waited,
             state,
             log: spec.map(|s| s.log.clone()).unwrap_or_default(),

@@ -12,18 +12,18 @@ const STRIDE: u16 = 10;
 
 /// The three ports of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
+pub struct Ports {
     /// For clients.
-    pub(crate) client: u16,
+    pub client: u16,
     /// For peers.
-    pub(crate) peer: u16,
+    pub peer: u16,
     /// For metrics and probes.
-    pub(crate) http: u16,
+    pub http: u16,
 }
 
 /// Why no ports were found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum PortsError {
+pub enum PortsError {
     /// The block does not fit below 65,536.
     #[error("the base port {base} leaves no room for {nodes} nodes: choose one below {max}")]
     BaseTooHigh {
@@ -47,7 +47,7 @@ impl Ports {
     ///
     /// # Errors
     /// [`PortsError::BaseTooHigh`].
-    pub(crate) fn from_base(base: u16, nodes: u16) -> Result<Vec<Self>, PortsError> {
+    pub fn from_base(base: u16, nodes: u16) -> Result<Vec<Self>, PortsError> {
         let max = u16::MAX - 3 * STRIDE;
         if base >= max || nodes >= STRIDE {
             return Err(PortsError::BaseTooHigh { base, nodes, max });
@@ -62,7 +62,7 @@ impl Ports {
     ///
     /// # Errors
     /// [`PortsError::NoneFree`].
-    pub(crate) fn free(nodes: u16) -> Result<Vec<Self>, PortsError> {
+    pub fn free(nodes: u16) -> Result<Vec<Self>, PortsError> {
         let span = u32::from(FREE.end - FREE.start);
         let offset = std::process::id().wrapping_mul(97) % span;
         let mut free = (0..span)

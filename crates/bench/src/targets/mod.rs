@@ -1,0 +1,13 @@
+//! What can be measured.
+
+#[cfg(feature = "compare")]
+mod jetstream;
+mod quorate;
+#[cfg(feature = "compare")]
+mod rabbitmq;
+
+#[cfg(feature = "compare")]
+pub use jetstream::{JetStream, JetStreamError};
+pub use quorate::{Quorate, QuorateError};
+#[cfg(feature = "compare")]
+pub use rabbitmq::{RabbitMq, RabbitMqError, RabbitMqKind};
