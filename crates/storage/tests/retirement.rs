@@ -10,9 +10,9 @@
 
 mod support;
 
-use quorate_storage::{Checkpoint, GroupStorage, Storage, StorageOptions};
+use quorate_storage::{Checkpoint, GroupStorage, SimDisk, SimStore, Storage, StorageOptions};
 use quorate_types::GroupId;
-use support::{GROUP, Machine, append, block, body, entry, eventually, id, small};
+use support::{GROUP, Machine, all, append, appending, block, body, entry, eventually, id, small};
 
 async fn checkpoint(group: &GroupStorage, applied: u64, dropped: Vec<u64>) {
     let applied = id(1, applied);
@@ -88,7 +88,7 @@ async fn the_log_of_an_idle_group_does_not_hold_segments() {
     let storage = machine.restart(storage, &small()).await;
     let idle = storage.group(GroupId::new(1));
     assert_eq!(idle.vote(), Some(vec![9; 30]));
-    assert_eq!(support::all(&idle).await, (0..5).map(|index| entry(1, index, 100)).collect::<Vec<_>>());
+    assert_eq!(all(&idle).await, (0..5).map(|index| entry(1, index, 100)).collect::<Vec<_>>());
     // Carried entries can still be truncated.
     idle.truncate_after(Some(1)).await.unwrap();
     let storage = machine.restart(storage, &small()).await;
@@ -127,4 +127,51 @@ async fn an_idle_storage_is_small_and_starts_at_once() {
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(storage.stats().log_bytes < 10_000);
     assert_eq!(storage.stats().segments, 1);
+}
+
+async fn open(disk: &SimDisk, store: &SimStore) -> Storage {
+    Storage::open(disk.mount(), store.mount(), small()).await.unwrap()
+}
+
+/// Cuts the power and starts again.
+async fn reopen(disk: &SimDisk, store: &SimStore) -> Storage {
+    disk.crash();
+    store.crash();
+    disk.stall_commits(false);
+    open(disk, store).await
+}
+
+/// A vote in a segment that nothing else keeps and that has no room for an entry of 12 kB.
+async fn vote_in_an_empty_segment(disk: &SimDisk, store: &SimStore, vote: &[u8]) -> Storage {
+    let storage = open(disk, store).await;
+    let group = storage.group(GROUP);
+    append(&group, (0..10).map(|index| entry(1, index, 1000)).collect()).await.unwrap();
+    group.save_vote(vote.to_vec()).await.unwrap();
+    group.truncate_after(None).await.unwrap();
+    storage
+}
+
+#[tokio::test]
+async fn a_full_segment_stays_until_the_next_one_says_what_it_says() {
+    for cut in [true, false] {
+        let (disk, store) = (SimDisk::new(3), SimStore::new(3));
+        let mut storage = vote_in_an_empty_segment(&disk, &store, &[9]).await;
+        disk.stall_commits(true);
+        let next = appending(&storage.group(GROUP), vec![entry(2, 0, 12_000)]);
+        let begun = || disk.files().iter().any(|(path, ..)| path.ends_with("2.seg"));
+        eventually("the next segment is there", begun).await;
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        if cut {
+            storage = reopen(&disk, &store).await;
+        } else {
+            disk.stall_commits(false);
+            next.await.unwrap().unwrap();
+            eventually("the full segment is given back", || storage.stats().segments == 1).await;
+            storage = reopen(&disk, &store).await;
+            assert_eq!(all(&storage.group(GROUP)).await, [entry(2, 0, 12_000)]);
+        }
+        assert_eq!(storage.group(GROUP).vote(), Some(vec![9]), "cut: {cut}");
+    }
 }

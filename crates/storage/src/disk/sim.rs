@@ -22,6 +22,7 @@ pub struct SimDisk {
 struct Shared {
     state: Mutex<State>,
     stalled: watch::Sender<bool>,
+    commits_stalled: watch::Sender<bool>,
 }
 
 struct State {
@@ -60,7 +61,8 @@ impl SimDisk {
             operations_left: None,
             syncs: 0,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), stalled: watch::Sender::new(false) }) }
+        let (stalled, commits_stalled) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), stalled, commits_stalled }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -143,6 +145,11 @@ impl SimDisk {
     /// While stalled, calls neither happen nor return.
     pub fn stall(&self, stalled: bool) {
         self.shared.stalled.send_replace(stalled);
+    }
+
+    /// While stalled, durable writes neither happen nor return; everything else goes on.
+    pub fn stall_commits(&self, stalled: bool) {
+        self.shared.commits_stalled.send_replace(stalled);
     }
 
     /// Flips one bit of a file for good.
@@ -315,6 +322,11 @@ impl DiskFile for SimFile {
         let write = self.mount.call(move |state| state.write(inode, offset, &bytes));
         // Two operations, so that the power can go between them.
         Box::pin(async move {
+            if durable {
+                let mut stalled = mount.shared.commits_stalled.subscribe();
+                // The sender lives in `shared`, so the wait cannot fail.
+                let _ = stalled.wait_for(|stalled| !stalled).await;
+            }
             write.await?;
             if durable { mount.call(move |state| state.sync(inode, &told)).await } else { Ok(()) }
         })

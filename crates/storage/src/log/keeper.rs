@@ -71,7 +71,11 @@ impl Keeper {
         let mut state = self.log.lock();
         let full = state.segments.iter().filter(|(_, segment)| segment.sealed);
         let careless = probe::planted("retire a segment that is needed");
-        if let Some((number, _)) = full.clone().find(|(_, segment)| segment.live_bytes == 0 || careless) {
+        // What the newest full one says of each group is repeated at the head of the active one: not before that is durable.
+        let begun = state.segments.last_key_value().is_some_and(|(_, active)| active.end > 0);
+        let repeated = full.clone().count().saturating_sub(usize::from(!begun));
+        let mut empty = full.clone().take(repeated).filter(|(_, segment)| segment.live_bytes == 0);
+        if let Some((number, _)) = empty.next().or_else(|| full.clone().next().filter(|_| careless)) {
             return Some(Work::Retire(*number));
         }
         let newest_full = full.clone().count().saturating_sub(CARRY_BEHIND);

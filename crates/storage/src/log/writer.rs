@@ -212,7 +212,8 @@ impl Writer {
     }
 
     fn complete(&self, write: &mut Write) {
-        let mut released = false;
+        // With the first write of a segment, the one before may be given back.
+        let mut released = self.tail.write == 1;
         let mut state = self.log.lock();
         if let Some(segment) = state.segments.get_mut(&self.tail.segment) {
             segment.end = self.tail.end;
