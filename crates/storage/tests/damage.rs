@@ -403,3 +403,20 @@ async fn a_set_aside_that_is_interrupted_leaves_no_log_without_its_identity() {
     }
     assert!(halves > 0, "no cut fell into the middle");
 }
+
+#[tokio::test]
+async fn a_bad_head_of_the_only_segment_is_damage() {
+    let (disk, store) = (SimDisk::new(3), SimStore::new(3));
+    let storage = open(&disk, &store).await.unwrap();
+    let group = storage.group(GROUP);
+    append(&group, (0..10).map(|index| entry(1, index, 1000)).collect()).await.unwrap();
+    group.save_vote(vec![9]).await.unwrap();
+    group.truncate_after(None).await.unwrap();
+    append(&group, vec![entry(2, 0, 12_000)]).await.unwrap();
+    eventually("the first segment is given back", || storage.stats().segments == 1).await;
+    storage.close().await;
+    restart_later(&disk, &store);
+    // The vote is nowhere else.
+    disk.flip_bit("log/0000000000000002.seg", 100, 1).unwrap();
+    assert!(open(&disk, &store).await.err().unwrap().is_damage());
+}

@@ -175,3 +175,27 @@ async fn a_full_segment_stays_until_the_next_one_says_what_it_says() {
         assert_eq!(storage.group(GROUP).vote(), Some(vec![9]), "cut: {cut}");
     }
 }
+
+#[tokio::test]
+async fn a_segment_whose_first_write_was_torn_does_not_stand_for_the_ones_before() {
+    // Of more than one sector, so that a tear can leave the head of the segment without it.
+    let vote = vec![9; 1500];
+    for seed in 0..60 {
+        for operations in 0..8 {
+            let (disk, store) = (SimDisk::new(seed), SimStore::new(seed));
+            let storage = vote_in_an_empty_segment(&disk, &store, &vote).await;
+            disk.cut_power_after(operations);
+            drop(append(&storage.group(GROUP), vec![entry(2, 0, 12_000)]).await);
+            let storage = reopen(&disk, &store).await;
+            let group = storage.group(GROUP);
+            assert!(group.vote().as_ref() == Some(&vote), "seed {seed}, {operations} operations");
+            let next = group.last().map_or(0, |last| last.index + 1);
+            for index in next..next + 10 {
+                append(&group, vec![entry(3, index, 10)]).await.unwrap();
+            }
+            let storage = reopen(&disk, &store).await;
+            let again = storage.group(GROUP).vote();
+            assert!(again.as_ref() == Some(&vote), "seed {seed}, {operations} operations, later");
+        }
+    }
+}

@@ -261,7 +261,11 @@ pub(crate) async fn replay(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Re
     Ok(replay)
 }
 
-/// The newest segment that holds anything. Newer ones were created and never written whole: they go.
+/// The newest segment whose first write is whole: it says of each group what the segments before say. Newer ones go.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] when what a segment says from its head on is bad and the segment before was given back: it had
+/// been whole then.
 async fn last_segment(
     disk: &dyn Disk,
     listing: &mut Listing,
@@ -270,9 +274,13 @@ async fn last_segment(
         let path = segment_path(number);
         let file = open_file(disk, &path, false).await?;
         let found = scan(&file, &path, number).await?;
-        if !found.records.is_empty() {
+        if found.write > 1 || (found.whole && !found.records.is_empty()) {
             return Ok(Some((number, file, found)));
         }
+        if number > 1 && !listing.segments.contains(&(number - 1)) {
+            return Err(StorageError::Corrupt { path, offset: found.end, reason: Malformed::Checksum });
+        }
+        probe::sometimes("unbegun segment removed");
         remove_if_there(disk, &path).await?;
         disk.sync_dir(DIR).await.map_err(io("syncing", DIR))?;
     }
