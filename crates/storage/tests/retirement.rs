@@ -199,3 +199,25 @@ async fn a_segment_whose_first_write_was_torn_does_not_stand_for_the_ones_before
         }
     }
 }
+
+#[tokio::test]
+async fn a_segment_that_was_full_and_is_written_again_is_not_damaged() {
+    let (disk, store) = (SimDisk::new(3), SimStore::new(3));
+    let storage = open(&disk, &store).await;
+    append(&storage.group(GROUP), (0..10).map(|index| entry(1, index, 1000)).collect()).await.unwrap();
+    disk.stall_commits(true);
+    drop(appending(&storage.group(GROUP), vec![entry(1, 10, 12_000)]));
+    let indexed = || disk.files().iter().any(|(path, ..)| path.ends_with(".idx"));
+    eventually("the full segment has an index", indexed).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let storage = reopen(&disk, &store).await;
+    let group = storage.group(GROUP);
+    assert_eq!(group.last(), Some(id(1, 9)), "the next segment was never written");
+    append(&group, vec![entry(1, 10, 10)]).await.unwrap();
+    append(&group, vec![entry(1, 11, 12_000)]).await.unwrap();
+    // Before the keeper has come to write the index anew.
+    let storage = reopen(&disk, &store).await;
+    assert_eq!(all(&storage.group(GROUP)).await.len(), 12);
+}

@@ -275,6 +275,8 @@ async fn last_segment(
         let file = open_file(disk, &path, false).await?;
         let found = scan(&file, &path, number).await?;
         if found.write > 1 || (found.whole && !found.records.is_empty()) {
+            // It may have been full once, when a next one was about to begin: what is written now is not in its index.
+            remove_if_there(disk, &index_path(number)).await?;
             return Ok(Some((number, file, found)));
         }
         if number > 1 && !listing.segments.contains(&(number - 1)) {
