@@ -221,3 +221,23 @@ async fn a_segment_that_was_full_and_is_written_again_is_not_damaged() {
     let storage = reopen(&disk, &store).await;
     assert_eq!(all(&storage.group(GROUP)).await.len(), 12);
 }
+
+#[tokio::test]
+async fn a_removed_group_does_not_come_back_when_the_record_of_its_removal_is_given_back() {
+    let machine = Machine::simulated(6);
+    let storage = machine.start(&small()).await;
+    let (removed, stays) = (storage.group(GroupId::new(1)), storage.group(GROUP));
+    append(&removed, (0..3).map(|index| entry(1, index, 100)).collect()).await.unwrap();
+    for index in 0..40 {
+        if index == 20 {
+            assert_eq!(storage.stats().segments, 2);
+            storage.remove_group(GroupId::new(1)).await.unwrap();
+        }
+        append(&stays, vec![block(1, index, 1000)]).await.unwrap();
+    }
+    checkpoint(&stays, 39, (12..40).collect()).await;
+    stays.purge(id(1, 39)).await.unwrap();
+    eventually("the segment of the removal is given back", || storage.stats().segments == 2).await;
+    let storage = machine.restart(storage, &small()).await;
+    assert_eq!(storage.groups(), [GROUP]);
+}

@@ -109,8 +109,13 @@ impl Replay {
 
     fn take(&mut self, segment: u64, record: &Scanned) -> Result<(), Malformed> {
         let Header { kind, group, id, .. } = record.header;
+        match (kind, &mut self.named) {
+            (Kind::State, Some(named)) => drop(named.insert(group)),
+            _ => self.end_of_states(),
+        }
         match kind {
-            Kind::Header | Kind::Resume => {}
+            Kind::Header => self.named = Some(BTreeSet::new()),
+            Kind::Resume => {}
             Kind::Remove => {
                 self.groups.remove(&group);
             }
