@@ -420,3 +420,39 @@ async fn a_bad_head_of_the_only_segment_is_damage() {
     disk.flip_bit("log/0000000000000002.seg", 100, 1).unwrap();
     assert!(open(&disk, &store).await.err().unwrap().is_damage());
 }
+
+/// What the next start reports is still there after a power cut.
+async fn check_start_is_durable(disk: &SimDisk, store: &SimStore, what: &str) {
+    let storage = open(disk, store).await.unwrap();
+    let found = all(&storage.group(GROUP)).await;
+    assert!(!found.is_empty(), "{what}");
+    restart_later(disk, store);
+    let storage = open(disk, store).await.unwrap();
+    assert_eq!(all(&storage.group(GROUP)).await, found, "{what}");
+}
+
+#[tokio::test]
+async fn what_a_start_reports_after_one_whose_sync_failed_is_durable() {
+    for (syncs, operations) in (0..3).flat_map(|syncs| (0..8).map(move |operations| (syncs, operations))) {
+        let (disk, store) = (SimDisk::new(operations), SimStore::new(operations));
+        let storage = open(&disk, &store).await.unwrap();
+        append(&storage.group(GROUP), vec![entry(1, 0, 100)]).await.unwrap();
+        match operations {
+            // The failed sync is noted already.
+            0 => disk.fail_sync_after(0),
+            operations => disk.cut_power_after(operations - 1),
+        }
+        for index in 1..9 {
+            drop(append(&storage.group(GROUP), vec![entry(1, index, 400)]).await);
+        }
+        disk.kill();
+        store.crash();
+        disk.fail_sync_after(syncs);
+        let started = open(&disk, &store).await;
+        assert!(syncs > 0 || started.is_err(), "the sync of the start did not fail");
+        disk.kill();
+        store.crash();
+        let what = format!("{syncs} syncs, {operations} operations");
+        check_start_is_durable(&disk, &store, &what).await;
+    }
+}

@@ -102,19 +102,7 @@ impl Log {
 
     /// Leaves word for the next start of what stops the log, then stops it.
     pub(crate) async fn fail(&self, error: StorageError) -> StorageError {
-        let noted = match &error {
-            StorageError::Corrupt { .. } => {
-                file::replace_checked(&*self.disk, DAMAGED, error.to_string().as_bytes()).await
-            }
-            // Never synced: it is for a process that finds the same page cache. A power cut takes both.
-            StorageError::Io { source, .. } if source.kind() != io::ErrorKind::StorageFull => {
-                self.disk.open(UNSYNCED, true).await.map(drop).map_err(crate::error::io("creating", UNSYNCED))
-            }
-            _ => Ok(()),
-        };
-        if let Err(error) = noted {
-            tracing::warn!(%error, "why the log stops could not be noted");
-        }
+        note(&*self.disk, &error).await;
         self.stop(error)
     }
 
@@ -265,6 +253,23 @@ impl Log {
         self.wake_all();
         // The sender lives as long as the log, so the wait cannot fail.
         let _ = ended.wait_for(|ended| *ended == TASKS).await;
+    }
+}
+
+/// Leaves word for the next start of what went wrong.
+async fn note(disk: &dyn Disk, error: &StorageError) {
+    let noted = match error {
+        StorageError::Corrupt { .. } => {
+            file::replace_checked(disk, DAMAGED, error.to_string().as_bytes()).await
+        }
+        // Never synced: it is for a process that finds the same page cache. A power cut takes both.
+        StorageError::Io { source, .. } if source.kind() != io::ErrorKind::StorageFull => {
+            disk.open(UNSYNCED, true).await.map(drop).map_err(crate::error::io("creating", UNSYNCED))
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = noted {
+        tracing::warn!(%error, "why the log stops could not be noted");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Rebuilding what the log knows from its files.
 
-use super::UNSYNCED;
 use super::group::{Group, Slot};
 use super::index;
 use super::record::{GroupMark, Header, Kind, Place, SegmentStart, put};
@@ -8,6 +7,7 @@ use super::scan::{Scan, Scanned, scan};
 use super::segment::{DIR, Name, index_path, segment_path};
 use super::state::{Prepared, Segment, Spare, State};
 use super::writer::Tail;
+use super::{UNSYNCED, note};
 use crate::disk::{Disk, DiskFile};
 use crate::envelope::Malformed;
 use crate::error::{OpenError, StorageError, io};
@@ -223,6 +223,15 @@ const REWRITE_BYTES: usize = 1 << 20;
 /// # Errors
 /// [`StorageError::Corrupt`] when anything but the last write is damaged.
 pub(crate) async fn replay(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Result<Replay, OpenError> {
+    let replayed = read_and_mend(disk, options).await;
+    // A sync that fails now is as bad as one that fails later: the next start must not trust what it can read.
+    if let Err(OpenError::Storage(error @ StorageError::Io { .. })) = &replayed {
+        note(&**disk, error).await;
+    }
+    replayed
+}
+
+async fn read_and_mend(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Result<Replay, OpenError> {
     let mut listing = list(&**disk).await?;
     let last = last_segment(&**disk, &mut listing).await?;
     let (number, file, last_scan) = match last {
@@ -254,11 +263,15 @@ pub(crate) async fn replay(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Re
     take_all(&mut replay, number, &last_scan)?;
     replay.end_of_states();
     let unsynced = disk.list("").await.map_err(io("listing", "the data directory"))?;
-    if unsynced.iter().any(|name| name == UNSYNCED) {
+    let unsynced = unsynced.iter().any(|name| name == UNSYNCED);
+    if unsynced {
         write_anew(&replay.tail).await?;
-        remove_if_there(&**disk, UNSYNCED).await?;
     }
     mend_tail(&mut replay.tail, &last_scan).await?;
+    if unsynced {
+        // Only now that it has been synced: a start that ends before has not made up for the failure.
+        remove_if_there(&**disk, UNSYNCED).await?;
+    }
     replay.segments.insert(number, Segment { end: replay.tail.end, ..Segment::new(file) });
     take_spares(disk, &mut replay, listing.spares, options).await?;
     disk.sync_dir(DIR).await.map_err(io("syncing", DIR))?;
