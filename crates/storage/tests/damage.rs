@@ -16,7 +16,7 @@ use quorate_storage::{
     is_half_aside, set_aside,
 };
 use quorate_types::GroupId;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 use support::{Dice, GROUP, Machine, all, append, appending, block, body, entry, eventually, id, row, small};
 
@@ -454,5 +454,25 @@ async fn what_a_start_reports_after_one_whose_sync_failed_is_durable() {
         store.crash();
         let what = format!("{syncs} syncs, {operations} operations");
         check_start_is_durable(&disk, &store, &what).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_for_want_of_room_is_a_failed_sync() {
+    // Of the keeper or of the writer.
+    for syncs in 0..8 {
+        let (disk, store) = (SimDisk::new(3), SimStore::new(3));
+        let storage = open(&disk, &store).await.unwrap();
+        append(&storage.group(GROUP), vec![entry(1, 0, 100)]).await.unwrap();
+        disk.fail_syncs_with(ErrorKind::StorageFull);
+        disk.fail_sync_after(syncs);
+        let mut next = 1;
+        while append(&storage.group(GROUP), vec![entry(1, next, 400)]).await.is_ok() {
+            next += 1;
+            assert!(next < 1000);
+        }
+        disk.kill();
+        store.crash();
+        check_start_is_durable(&disk, &store, &format!("{syncs} syncs")).await;
     }
 }

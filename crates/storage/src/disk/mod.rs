@@ -63,8 +63,17 @@ pub trait DiskFile: Send + Sync + 'static {
     fn write_at(&self, offset: u64, bytes: Bytes, durable: bool) -> DiskFuture<()>;
 
     /// `fdatasync`.
+    ///
+    /// # Errors
+    /// Never `StorageFull`, which says of a write that it did not happen: a sync that finds no room (on a thin volume, NFS,
+    /// btrfs) has lost what was written before. The same goes for the sync of a durable write.
     fn sync(&self) -> DiskFuture<()>;
 
     /// Cuts or extends (with zeros) the file to `len` bytes.
     fn truncate(&self, len: u64) -> DiskFuture<()>;
+}
+
+/// What a sync says that failed with `error`: see [`DiskFile::sync`].
+fn sync_error(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::StorageFull { io::Error::other(error) } else { error }
 }

@@ -1,7 +1,7 @@
 //! The production disk: a directory of the operating system.
 
 use super::lane::Lane;
-use super::{Disk, DiskFile, DiskFuture};
+use super::{Disk, DiskFile, DiskFuture, sync_error};
 use bytes::Bytes;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -178,13 +178,13 @@ impl DiskFile for OsFile {
         let lane = if durable { &self.inner.commits } else { &self.inner.general };
         lane.call(move || {
             file.write_all_at(&bytes, offset)?;
-            if durable { file.sync_data() } else { Ok(()) }
+            if durable { file.sync_data().map_err(sync_error) } else { Ok(()) }
         })
     }
 
     fn sync(&self) -> DiskFuture<()> {
         let file = Arc::clone(&self.file);
-        self.inner.general.call(move || file.sync_data())
+        self.inner.general.call(move || file.sync_data().map_err(sync_error))
     }
 
     fn truncate(&self, len: u64) -> DiskFuture<()> {

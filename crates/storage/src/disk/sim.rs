@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::sim_files::Files;
-use super::{Disk, DiskFile, DiskFuture};
+use super::{Disk, DiskFile, DiskFuture, sync_error};
 use bytes::Bytes;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,8 @@ struct State {
     latency_max: Duration,
     /// Syncs that still succeed before one fails.
     syncs_left: Option<u64>,
+    /// What a sync fails with.
+    sync_failure: io::ErrorKind,
     /// Operations that still happen before the power goes.
     operations_left: Option<u64>,
     syncs: u64,
@@ -58,6 +60,7 @@ impl SimDisk {
             capacity_bytes: 1 << 40,
             latency_max: Duration::ZERO,
             syncs_left: None,
+            sync_failure: io::ErrorKind::Other,
             operations_left: None,
             syncs: 0,
         };
@@ -129,6 +132,11 @@ impl SimDisk {
     /// so does Linux. They succeed, but for the first of each other handle that was open then: it fails too.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.lock().syncs_left = Some(syncs);
+    }
+
+    /// Chooses the reason that failing syncs give, from now on: a full pool under a thin volume says `StorageFull`.
+    pub fn fail_syncs_with(&self, kind: io::ErrorKind) {
+        self.lock().sync_failure = kind;
     }
 
     /// Changes the size of the disk. Writes that would pass it fail with `StorageFull`, after a part of them
@@ -207,7 +215,10 @@ impl State {
             Some(left) => *left -= 1,
             None => {}
         }
-        self.files.sync(inode, &mut told.lock().unwrap_or_else(PoisonError::into_inner))?;
+        if !self.files.sync(inode, &mut told.lock().unwrap_or_else(PoisonError::into_inner))? {
+            let failure = io::Error::new(self.sync_failure, "the simulated disk failed a write");
+            return Err(sync_error(failure));
+        }
         self.syncs += 1;
         Ok(())
     }
