@@ -161,7 +161,7 @@ impl Log {
                 ticket: record.ticket,
             };
             state.groups.entry(id).or_default().push(record.id, slot);
-            state.remember(id, record.id.index, record.len());
+            state.remember(id, record.id.index, record.len(), record.ticket);
             state.enqueue(Op::Record(record));
         }
         if probe::planted("acknowledge before the fsync") {
@@ -191,7 +191,7 @@ impl Log {
             ticket: record.ticket,
         };
         record.released = state.groups.entry(id).or_default().receive(block.index, slot);
-        state.remember(id, block.index, record.len());
+        state.remember(id, block.index, record.len(), record.ticket);
         state.enqueue(Op::Record(record));
         drop(state);
         self.wake_writer.notify_one();

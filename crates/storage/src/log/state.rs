@@ -108,6 +108,15 @@ pub(crate) struct Prepared {
     pub(crate) writing_to: u64,
 }
 
+/// An entry, or a block that came with a snapshot, whose bytes are in memory.
+struct Remembered {
+    group: GroupId,
+    index: u64,
+    len: u32,
+    /// That of its slot.
+    ticket: u64,
+}
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) groups: BTreeMap<GroupId, Group>,
@@ -117,7 +126,7 @@ pub(crate) struct State {
     queue: VecDeque<Op>,
     queued_bytes: u64,
     /// Entries with bytes in memory, oldest first.
-    window: VecDeque<(GroupId, u64, u32)>,
+    window: VecDeque<Remembered>,
     window_bytes: u64,
     next_ticket: u64,
     /// Entries that were written when a later record in the queue had already voided them: they are needed
@@ -163,23 +172,25 @@ impl State {
     }
 
     /// Remembers that the entry's bytes are in memory.
-    pub(crate) fn remember(&mut self, group: GroupId, index: u64, len: u32) {
-        self.window.push_back((group, index, len));
+    pub(crate) fn remember(&mut self, group: GroupId, index: u64, len: u32, ticket: u64) {
+        self.window.push_back(Remembered { group, index, len, ticket });
         self.window_bytes += u64::from(len);
     }
 
     /// Forgets the bytes of the oldest entries beyond `max`, as far as they are durable.
     pub(crate) fn evict(&mut self, max: u64) {
         while self.window_bytes > max {
-            let Some((group, index, len)) = self.window.front().copied() else { break };
-            if let Some(slot) = self.groups.get_mut(&group).and_then(|group| group.slot_mut(index)) {
+            let Some(Remembered { group, index, len, ticket }) = self.window.front() else { break };
+            let len = u64::from(*len);
+            let group = self.groups.get_mut(group);
+            if let Some(slot) = group.and_then(|group| group.find(*index, |slot| slot.ticket == *ticket)) {
                 if slot.place.is_none() {
                     break;
                 }
                 slot.bytes = None;
             }
             self.window.pop_front();
-            self.window_bytes -= u64::from(len);
+            self.window_bytes -= len;
         }
     }
 
@@ -246,5 +257,47 @@ impl State {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, SimDisk};
+    use crate::log::{Log, replay};
+    use crate::options::StorageOptions;
+
+    const G: GroupId = GroupId::new(3);
+
+    fn in_memory(log: &Log) -> u64 {
+        let state = log.lock();
+        let slots = state.groups.values().flat_map(Group::all);
+        slots.filter_map(|slot| slot.bytes.as_ref()).map(|bytes| bytes.len() as u64).sum()
+    }
+
+    #[tokio::test]
+    async fn blocks_that_come_with_a_snapshot_leave_the_memory_like_entries() {
+        let disk: Arc<dyn Disk> = SimDisk::new(1).mount();
+        let options = StorageOptions { window_bytes: 8 << 10, ..StorageOptions::default() };
+        let mut found = replay(&disk, &options).await.unwrap();
+        found.finish().unwrap();
+        let log = Log::start(disk, options, found);
+        for index in 0..1024 {
+            log.receive(G, LogId { term: 1, index }, vec![1; 1024].into()).unwrap();
+            log.barrier().await.unwrap();
+        }
+        assert!(in_memory(&log) <= 8 << 10, "{} bytes", in_memory(&log));
+        let (last, live) = (LogId { term: 1, index: 2000 }, (0..1024).collect::<Vec<u64>>());
+        log.change(|state| {
+            let group = state.groups.entry(G).or_default();
+            let released = group.install(last, &live);
+            Ok(Some(Queued::marking(Kind::Install, G, &group.mark, released)))
+        })
+        .await
+        .unwrap();
+        assert!(in_memory(&log) <= 8 << 10, "{} bytes", in_memory(&log));
+        let window_bytes = log.lock().window_bytes();
+        assert_eq!(window_bytes, in_memory(&log));
+        assert_eq!(log.entry(G, 77).await.unwrap().unwrap().bytes, vec![1; 1024]);
     }
 }
