@@ -254,7 +254,12 @@ impl GroupStorage {
         ledger.meta = Some(meta);
         changes.push(ledger.change(self.id));
         self.shared.store.apply(changes).await?;
-        self.forget_blocks(|group| group.drop_blocks(&dropped));
+        // The log brought what a transfer was to bring, if one was given up: it must not hold its segments for ever.
+        self.forget_blocks(|group| {
+            let mut released = group.drop_blocks(&dropped);
+            released.extend(group.forget_received(applied.index));
+            released
+        });
         Ok(())
     }
 
@@ -367,12 +372,13 @@ impl GroupStorage {
     ) -> Result<(), StorageError> {
         self.check(&meta, rows.iter().map(|row| &row.key))?;
         live.sort_unstable();
+        // From here on no checkpoint lets go of a block that was received.
+        let mut ledger = self.ledger.lock().await;
         let missing = self.look(|group| group.missing(&live)).unwrap_or(live.first().copied());
         if let Some(index) = missing {
             return Err(StorageError::MissingBlock { group: self.id, last, index });
         }
         let (disk, store) = (&*self.shared.disk, &*self.shared.store);
-        let mut ledger = self.ledger.lock().await;
         // The log, with the blocks that were put, and the file: what the rows can be rebuilt from.
         self.shared.log.barrier().await?;
         let file = StoredSnapshot { last, meta: meta.clone(), rows, live: live.clone() };

@@ -241,3 +241,24 @@ async fn a_removed_group_does_not_come_back_when_the_record_of_its_removal_is_gi
     let storage = machine.restart(storage, &small()).await;
     assert_eq!(storage.groups(), [GROUP]);
 }
+
+#[tokio::test]
+async fn blocks_of_a_transfer_that_was_given_up_go_when_the_log_has_passed_them() {
+    let machine = Machine::simulated(7);
+    let mut storage = machine.start(&small()).await;
+    for index in 0..60 {
+        storage.group(GROUP).put_block(id(1, index), body(1, index, 400)).await.unwrap();
+    }
+    append(&storage.group(GROUP), (0..80).map(|index| block(1, index, 400)).collect()).await.unwrap();
+    for _ in 0..2 {
+        let group = storage.group(GROUP);
+        // Not those that a transfer may still need.
+        group.put_block(id(1, 90), body(1, 90, 400)).await.unwrap();
+        checkpoint(&group, 79, (0..80).collect()).await;
+        group.purge(id(1, 79)).await.unwrap();
+        assert_eq!(group.held_blocks().into_iter().map(|(index, _)| index).collect::<Vec<_>>(), [90]);
+        eventually("only the last is needed", || storage.stats().live_bytes == 448).await;
+        eventually("their segments are given back", || storage.stats().segments <= 4).await;
+        storage = machine.restart(storage, &small()).await;
+    }
+}

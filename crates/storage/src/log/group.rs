@@ -217,6 +217,20 @@ impl Group {
         released
     }
 
+    /// Gives up what was received of the entries up to `index`: the group has come so far by its log, and has of them what
+    /// any later snapshot names. One that waits to be written stays.
+    pub(crate) fn forget_received(&mut self, index: u64) -> Released {
+        let mut released = Released::new();
+        self.received.retain(|at, slot| {
+            let stays = *at > index || slot.place.is_none();
+            if !stays {
+                released.push(slot.gone());
+            }
+            stays
+        });
+        released
+    }
+
     /// Live blocks after `from` (all when `None`) and up to `to`, in order.
     pub(crate) fn blocks_between(&self, from: Option<u64>, to: u64) -> impl Iterator<Item = (u64, &Slot)> {
         let begin = from.map_or(0, |from| from + 1);
