@@ -5,7 +5,7 @@ use crate::error::{OpenError, StorageError, io};
 use crate::file;
 use crate::group_storage::GroupStorage;
 use crate::ledger::{self, Ledger};
-use crate::log::{Log, record::Kind};
+use crate::log::{self, DAMAGED, Log, UNSYNCED, record::Kind};
 use crate::open;
 use crate::options::StorageOptions;
 use crate::snapshot;
@@ -130,7 +130,7 @@ impl Storage {
             .change(|state| {
                 let group = state.groups.remove(&id).unwrap_or_default();
                 let released = group.release_all();
-                Ok(Some(crate::log::marking(Kind::Remove, id, &group.mark, released)))
+                Ok(Some(log::marking(Kind::Remove, id, &group.mark, released)))
             })
             .await?;
         snapshot::remove(&*self.shared.disk, id, None).await?;
@@ -181,6 +181,23 @@ impl Storage {
     }
 }
 
+/// The names in the data directory that belong to log, row store and snapshots, each also with `.tmp` behind it.
+const OURS: [&str; 6] = [log::DIR, DAMAGED, UNSYNCED, STORE, STORE_BROKEN, snapshot::DIR];
+/// The directory of the row store, by whoever opens it.
+const STORE: &str = "store";
+/// What begins the names of row stores that were set aside.
+const STORES_ASIDE: &str = "store.aside-";
+
+/// Whether it is data of a node. Everything else in the directory is somebody else's: the root of a volume has a
+/// `lost+found`, which nobody but root may move.
+fn is_data(name: &str) -> bool {
+    OURS.contains(&name.strip_suffix(".tmp").unwrap_or(name)) || name.starts_with(STORES_ASIDE)
+}
+
+fn is_identity(name: &str) -> bool {
+    name.strip_suffix(".tmp").unwrap_or(name) == IDENTITY
+}
+
 /// Whether [`set_aside`] was interrupted: there is data, and nothing that says whose. To be called before an identity is
 /// created, and answered by setting aside the rest: a log must not become that of another incarnation.
 ///
@@ -188,12 +205,11 @@ impl Storage {
 /// When the disk refuses.
 pub async fn is_half_aside(disk: &dyn Disk) -> Result<bool, StorageError> {
     let there = disk.list("").await.map_err(io("listing", "the data directory"))?;
-    let data = |name: &String| *name != "LOCK" && !name.starts_with("aside-") && !name.starts_with(IDENTITY);
-    Ok(!there.iter().any(|name| name == IDENTITY) && there.iter().any(data))
+    Ok(!there.iter().any(|name| name == IDENTITY) && there.iter().any(|name| is_data(name)))
 }
 
 /// Moves log, row store, snapshots and identity of a damaged data directory into a directory `aside-N` beside
-/// them, and never deletes anything. Returns its name. The storage must not be open.
+/// them, and never deletes anything. What is not ours stays where it is. Returns its name. The storage must not be open.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -207,10 +223,8 @@ pub async fn set_aside(disk: &dyn Disk) -> Result<String, StorageError> {
     let aside = format!("aside-{number}");
     disk.create_dir(&aside).await.map_err(io("creating", &aside))?;
     // The identity first, and durably: under it an empty log would be a voter that has forgotten its votes.
-    let (first, rest): (Vec<&String>, Vec<&String>) = there
-        .iter()
-        .filter(|name| *name != "LOCK" && !name.starts_with("aside-"))
-        .partition(|name| *name == IDENTITY);
+    let (first, rest): (Vec<&String>, Vec<&String>) =
+        there.iter().filter(|name| is_data(name) || is_identity(name)).partition(|name| *name == IDENTITY);
     for names in [first, rest] {
         for name in names {
             disk.rename(name, &format!("{aside}/{name}")).await.map_err(io("renaming", name))?;

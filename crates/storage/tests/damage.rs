@@ -476,3 +476,36 @@ async fn a_sync_that_fails_for_want_of_room_is_a_failed_sync() {
         check_start_is_durable(&disk, &store, &format!("{syncs} syncs")).await;
     }
 }
+
+#[tokio::test]
+async fn what_is_not_ours_in_the_data_directory_is_left_alone() {
+    let (disk, store) = (SimDisk::new(3), SimStore::new(3));
+    let mount = disk.mount();
+    // The root of a new ext4 volume has the first; nobody but root may move it.
+    mount.create_dir("lost+found").await.unwrap();
+    mount.open("notes.txt", true).await.unwrap();
+    assert!(!is_half_aside(&*mount).await.unwrap(), "there is no data of ours");
+    open(&disk, &store).await.unwrap().close().await;
+    assert!(is_half_aside(&*mount).await.unwrap(), "there is a log and nothing that says whose");
+    set_aside(&*mount).await.unwrap();
+    open(&disk, &store).await.unwrap().close().await;
+    let there = mount.list("").await.unwrap();
+    assert_eq!(there, ["aside-1", "log", "lost+found", "notes.txt", "snapshots"]);
+}
+
+#[tokio::test]
+async fn all_that_is_ours_in_the_data_directory_is_set_aside() {
+    let machine = Machine::real();
+    let storage = machine.start(&small()).await;
+    fill(&storage.group(GROUP)).await;
+    storage.close().await;
+    let (disk, store) = machine.mount();
+    store.set_aside().await.unwrap();
+    machine.start(&small()).await.close().await;
+    let notes = ["log.damaged", "log.damaged.tmp", "log.unsynced", "store.broken", "store.broken.tmp"];
+    for name in notes.into_iter().chain(["identity", "identity.tmp"]) {
+        disk.open(name, true).await.unwrap();
+    }
+    set_aside(&*disk).await.unwrap();
+    assert_eq!(disk.list("").await.unwrap(), ["LOCK", "aside-1"]);
+}

@@ -13,6 +13,7 @@ mod writer;
 
 pub(crate) use group::{Group, Released, Slot};
 pub(crate) use replay::{Replay, replay};
+pub(crate) use segment::DIR;
 pub use state::Done;
 
 use crate::disk::Disk;
