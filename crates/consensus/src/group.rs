@@ -239,13 +239,13 @@ impl Group {
         let term = self.inner.leadership.borrow().term;
         self.inner.raft.trigger().transfer_leader(to).await.map_err(|_| ProposeError::Stopped { group })?;
         let this = self.clone();
-        tokio::spawn(async move { this.step_down_unless_succeeded(term, to).await });
+        tokio::spawn(async move { this.step_down_unless_succeeded(term).await });
         Ok(())
     }
 
     /// From the moment when it is asked to hand over, openraft's leader accepts nothing, and does not show itself, for ever:
     /// when its successor is gone, and the others are behind it, nobody could lead any more.
-    async fn step_down_unless_succeeded(&self, term: u64, to: Voter) {
+    async fn step_down_unless_succeeded(&self, term: u64) {
         let mut leadership = self.leadership();
         let succeeded = leadership.wait_for(|now| !now.me || now.term != term);
         if timeout(self.inner.hand_over_timeout, succeeded).await.is_ok() {
@@ -253,10 +253,11 @@ impl Group {
         }
         probe::sometimes("leader stepped down without a successor");
         tracing::warn!(group = %self.id(), term, "nobody took over: stepping down");
-        let leader_id = LeaderId { term: term + 1, voted_for: to };
+        // A vote in the next term, in which this node then follows nobody; it stands for election in the one after when its
+        // time comes. A vote is for good, whatever log a candidate of that name would have (openraft takes any answer that
+        // names the candidate for a grant), so it is given to nobody who could ever stand.
+        let leader_id = LeaderId { term: term + 1, voted_for: Voter::NOBODY };
         let vote = Vote { leader_id, committed: false };
-        // What the successor would have sent: it is voted for in the next term, in which this node then follows nobody, and
-        // stands for election in the one after when its time comes.
         let request = VoteRequest::new(vote, self.inner.replica.storage().last().map(raft_log_id));
         let request = VoteRequest { leadership_transfer: true, ..request };
         // It fails only when Raft has ended.

@@ -157,6 +157,11 @@ pub struct Voter {
     pub incarnation: Incarnation,
 }
 
+impl Voter {
+    /// No node has this id: to vote for it is to vote for none.
+    pub const NOBODY: Self = Self { node: NodeId(0), incarnation: Incarnation(0) };
+}
+
 impl fmt::Display for Voter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{:x}", self.node, self.incarnation.get())

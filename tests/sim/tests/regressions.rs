@@ -24,6 +24,10 @@ const SEEDS: &[(u64, &str)] = &[
     ),
     (998, "a node was ready while voters were changing, and a change left half-done was not seen"),
     (1795, "a node was ready while a change of voters was in its log and not applied yet"),
+    (
+        8542,
+        "a leader that stepped down voted for the successor that had not come, whatever its log: it led without what was confirmed",
+    ),
     (298, "a follower said that less was committed than it had applied"),
 ];
 
