@@ -11,6 +11,11 @@ const PAGE_REPLIES_MAX: u32 = 64;
 /// A page that has reached so many bytes takes no more: with one large reply it still fits a row.
 const PAGE_BYTES_MAX: usize = 16 << 10;
 
+/// What the pages of a session have together; beyond, the oldest go before their time. Replies of usual size never reach it:
+/// a window of them is some 200 KiB. A consumer that settles in ten thousand ranges at a time, again and again, must not
+/// fill every replica.
+const BYTES_MAX: usize = 16 << 20;
+
 /// Replies to consecutive operations, one after the other, each behind its length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AnswerPage {
@@ -46,35 +51,54 @@ impl AnswerPage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answers {
     /// By the number of the first operation in each.
-    pub(crate) pages: BTreeMap<u64, AnswerPage>,
+    pages: BTreeMap<u64, AnswerPage>,
+    /// Of all pages. Derived.
+    bytes: usize,
 }
 
 impl Answers {
-    /// Keeps the reply to operation `sequence`, the next one, and lets go of those to `sequence - max` and
-    /// before, by whole pages. The pages that changed or went are told to `touch`.
-    pub(crate) fn push(&mut self, sequence: u64, reply: &Reply, max: u32, mut touch: impl FnMut(u64)) {
-        let open = self.pages.last_key_value().filter(|(_, page)| !page.is_full()).map(|(first, _)| *first);
-        let first = open.unwrap_or(sequence);
-        self.pages.entry(first).or_default().push(reply);
-        touch(first);
-        while let Some(oldest) = self.pages.first_entry() {
-            let newest_in_it = oldest.key() + u64::from(oldest.get().count) - 1;
-            if newest_in_it.saturating_add(u64::from(max)) > sequence {
-                return;
-            }
-            touch(*oldest.key());
-            oldest.remove();
+    /// Puts a page back that was stored.
+    pub(crate) fn insert(&mut self, first: u64, page: AnswerPage) {
+        self.bytes += page.bytes.len();
+        if let Some(before) = self.pages.insert(first, page) {
+            self.bytes -= before.bytes.len();
         }
     }
 
-    /// The reply to operation `sequence` of a session whose newest is `last`. The same on every replica however
-    /// much is still in the pages: older than `max` is `DUPLICATE`.
+    /// By the number of the first operation in each.
+    pub(crate) fn pages(&self) -> &BTreeMap<u64, AnswerPage> {
+        &self.pages
+    }
+
+    /// Keeps the reply to operation `sequence`, the next one, and lets go of those to `sequence - max` and
+    /// before, by whole pages, and of more when all are too large. The pages that changed or went are told to `touch`.
+    pub(crate) fn push(&mut self, sequence: u64, reply: &Reply, max: u32, mut touch: impl FnMut(u64)) {
+        let open = self.pages.last_key_value().filter(|(_, page)| !page.is_full()).map(|(first, _)| *first);
+        let first = open.unwrap_or(sequence);
+        let page = self.pages.entry(first).or_default();
+        let before = page.bytes.len();
+        page.push(reply);
+        self.bytes += page.bytes.len() - before;
+        touch(first);
+        while let Some(oldest) = self.pages.first_entry() {
+            let newest_in_it = oldest.key() + u64::from(oldest.get().count) - 1;
+            let in_window = newest_in_it.saturating_add(u64::from(max)) > sequence;
+            if in_window && (self.bytes <= BYTES_MAX || *oldest.key() == first) {
+                return;
+            }
+            touch(*oldest.key());
+            self.bytes -= oldest.remove().bytes.len();
+        }
+    }
+
+    /// The reply to operation `sequence` of a session whose newest is `last`. Older than `max`, or gone because
+    /// the replies were large: `DUPLICATE`. The same on every replica: the pages are part of the state.
     pub(crate) fn get(&self, sequence: u64, last: u64, max: u32) -> Reply {
         let in_window = sequence.saturating_add(u64::from(max)) > last;
         let page = self.pages.range(..=sequence).next_back().filter(|_| in_window);
         page.and_then(|(first, page)| page.get(sequence - first)).unwrap_or_else(|| {
             let text = format!(
-                "operation {sequence} was done already, before the newest {max}, whose answers are kept: do not send it again"
+                "operation {sequence} was done already, and its answer is not kept: only those to the newest {max}, if they are small"
             );
             Err(Refusal::new(Reason::Duplicate, text))
         })
@@ -112,6 +136,25 @@ mod tests {
         }
         assert!(answers.pages.len() <= 4, "whole pages went");
         assert!(answers.pages.keys().all(|page| pages.contains(page)));
+    }
+
+    #[test]
+    fn replies_as_large_as_can_be_stay_within_a_bound() {
+        let mut answers = Answers::default();
+        let results = vec![SettleResult { settled: 0, stale: u64::MAX }; 10_000];
+        let reply = Ok(Answer::Settled { results });
+        let mut gone = BTreeSet::new();
+        for n in 1..=1_000 {
+            answers.push(n, &reply, 10_000, |page| {
+                gone.insert(page);
+            });
+        }
+        let bytes: usize = answers.pages.values().map(|page| page.bytes.len()).sum();
+        assert_eq!(bytes, answers.bytes);
+        assert!(bytes <= BYTES_MAX && bytes > BYTES_MAX / 2, "{bytes}");
+        assert_eq!(answers.get(1_000, 1_000, 10_000), reply);
+        assert_eq!(answers.get(1, 1_000, 10_000).map_err(|r| r.reason), Err(Reason::Duplicate));
+        assert!(answers.pages.keys().all(|page| gone.contains(page)));
     }
 
     #[test]

@@ -192,6 +192,21 @@ impl Publish {
     }
 }
 
+impl Op {
+    /// Bytes that it has in memory beside itself, about: what a queue of operations holds, for its bound.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Settle { settlements, .. } => settlements.len() * size_of::<Settlement>(),
+            Self::Publish(publish) => {
+                let run = |run: &PublishRun| size_of::<PublishRun>() + run.subject.as_str().len();
+                publish.runs.iter().map(run).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// Ends the leases of positions `first..=last` of the consumer's subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {

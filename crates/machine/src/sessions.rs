@@ -86,7 +86,7 @@ impl Sessions {
             self.nodes.remove(&node);
         }
         dirty.insert(RowKey::Session(id));
-        dirty.extend(session.answers.pages.keys().map(|page| RowKey::Answers(id, *page)));
+        dirty.extend(session.answers.pages().keys().map(|page| RowKey::Answers(id, *page)));
         true
     }
 

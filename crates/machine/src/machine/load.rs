@@ -56,7 +56,7 @@ impl Machine {
         keys.extend([RowKey::Meta, RowKey::Limits]);
         for (id, session) in self.sessions.iter() {
             keys.insert(RowKey::Session(*id));
-            keys.extend(session.answers.pages.keys().map(|page| RowKey::Answers(*id, *page)));
+            keys.extend(session.answers.pages().keys().map(|page| RowKey::Answers(*id, *page)));
         }
         keys
     }
@@ -67,7 +67,7 @@ impl Machine {
             (RowKey::Limits, _) => Some(rows::limits::encode(&self.limits)),
             (RowKey::Session(id), _) => self.sessions.get(id).map(rows::session::encode),
             (RowKey::Answers(id, page), _) => {
-                self.sessions.get(id)?.answers.pages.get(&page).map(rows::answers::encode)
+                self.sessions.get(id)?.answers.pages().get(&page).map(rows::answers::encode)
             }
             (_, Body::Shard(shard)) => shard.row(key),
             (_, Body::System(system)) => system.row(key),
@@ -142,7 +142,7 @@ impl Machine {
         if page.count == 0 || end.is_none_or(|end| end - 1 > session.last) {
             return Err(LoadError::contradiction(key));
         }
-        session.answers.pages.insert(first, page);
+        session.answers.insert(first, page);
         Ok(())
     }
 }

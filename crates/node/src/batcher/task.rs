@@ -1,6 +1,6 @@
 //! The task that cuts entries, and its handle.
 
-use super::waiting::{Held, OP_BYTES, Proposers, Taken, Waiting};
+use super::waiting::{Held, Proposers, Taken, Waiting};
 use super::{Outcome, Proposed, Proposer, ReplyTo};
 use crate::metrics_data::DataMetrics;
 use bytes::Bytes;
@@ -11,6 +11,9 @@ use quorate_types::{Reason, Refusal};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+/// Flat cost of an operation in an entry, whatever it is: so that many small ones bound an entry too.
+pub(super) const OP_BYTES: usize = 128;
 
 /// Bounds of a batcher.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,13 @@ pub(crate) struct Submission {
     pub(crate) reply: ReplyTo,
 }
 
+impl Submission {
+    /// What it counts as, in the budget and in an entry.
+    pub(super) fn bytes(&self) -> usize {
+        self.fragment.len() + self.envelope.op.heap_bytes() + OP_BYTES
+    }
+}
+
 /// Handle of a group's batcher.
 #[derive(Clone)]
 pub(crate) struct Batcher {
@@ -87,7 +97,7 @@ impl Batcher {
             return submission.reply.tell(Outcome::Retry(refusal));
         }
         // An operation is bounded by the service that took it, far below u32.
-        let bytes = u32::try_from(submission.fragment.len() + OP_BYTES).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(submission.bytes()).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {
             return submission.reply.tell(Outcome::Retry(overloaded()));
         };

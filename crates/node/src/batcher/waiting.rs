@@ -5,9 +5,6 @@ use bytes::Bytes;
 use quorate_machine::{Envelope, Op};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Flat cost of an operation in an entry, whatever it is: so that many small ones bound an entry too.
-pub(super) const OP_BYTES: usize = 128;
-
 /// An operation that was taken in.
 pub(super) struct Held {
     pub(super) submission: Submission,
@@ -26,7 +23,7 @@ impl Held {
     }
 
     fn bytes(&self) -> usize {
-        self.submission.fragment.len() + OP_BYTES
+        self.submission.bytes()
     }
 }
 

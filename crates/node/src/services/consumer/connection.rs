@@ -33,6 +33,8 @@ pub(super) struct Connection {
     /// Granted and not sent, in order.
     runs: VecDeque<LeaseRun>,
     settles: FuturesOrdered<BoxFuture<'static, v1::Settled>>,
+    /// The change of credit that is not done yet: one at a time, the client waits with what it says next.
+    crediting: Option<oneshot::Receiver<crate::forwarder::Answer>>,
     /// Answers that are to be sent, oldest first: no more than settles.
     answers: VecDeque<v1::Settled>,
     /// How many of the messages granted to it are in responses that were handed to the outbox.
@@ -63,6 +65,7 @@ impl Connection {
             cutter,
             runs: VecDeque::new(),
             settles: FuturesOrdered::new(),
+            crediting: None,
             answers: VecDeque::new(),
             queued: 0,
             ended: false,
@@ -75,7 +78,9 @@ impl Connection {
             if self.ended && self.settles.is_empty() && self.answers.is_empty() {
                 return None;
             }
-            let may_read = !self.ended && self.settles.len() + self.answers.len() < SETTLES_MAX;
+            let may_read = !self.ended
+                && self.crediting.is_none()
+                && self.settles.len() + self.answers.len() < SETTLES_MAX;
             let has_output = !self.answers.is_empty() || !self.runs.is_empty();
             tokio::select! {
                 biased;
@@ -84,6 +89,8 @@ impl Connection {
                     return Some(closed.unwrap_or_else(|_| gone()));
                 }
                 () = self.outbox.tx.closed() => return None,
+                // Whatever became of it; the next one may come.
+                _ = async { self.crediting.as_mut()?.await.ok() }, if self.crediting.is_some() => self.crediting = None,
                 Some(settled) = self.settles.next(), if !self.settles.is_empty() => self.answers.push_back(settled),
                 permit = self.outbox.tx.clone().reserve_owned(), if has_output => {
                     let Ok(permit) = permit else { return None };
@@ -206,7 +213,8 @@ impl Connection {
                 }
                 let credit = attach::credit(credit, &self.gateway)?;
                 // Not answered: a client that hears nothing of it sees how much it gets.
-                self.submit(Op::SetCredit { consumer: self.consumer, credit }).map(drop)
+                let op = Op::SetCredit { consumer: self.consumer, credit };
+                self.submit(op).map(|answer| self.crediting = Some(answer))
             }
         }
     }
