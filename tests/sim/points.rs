@@ -15,6 +15,7 @@ pub const POINTS: &[&str] = &[
     "log cut after a conflict",
     "log written anew after a failed sync",
     "node expired",
+    "operation forgotten with its caller",
     "operation unknown with its session",
     "operations sent again by a gateway",
     "publish refused for a full disk",

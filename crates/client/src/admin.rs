@@ -13,7 +13,7 @@ use tonic::{Response, Status};
 const PAGE: u32 = 1_000;
 
 impl Client {
-    async fn admin<T, F, A>(&self, attempt: F) -> Called<T>
+    pub(crate) async fn admin<T, F, A>(&self, attempt: F) -> Called<T>
     where
         F: Fn(AdminClient<Channel>) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
@@ -79,13 +79,17 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_EXISTS`, `LIMIT_REACHED`, `NAMESPACE_NOT_FOUND`, `INVALID_ARGUMENT`, or no answer.
     pub async fn create_topic(&self, topic: &str, config: v1::TopicConfig) -> Result<(), CallError> {
-        let request =
-            v1::CreateTopicRequest { namespace: self.here(), topic: topic.to_owned(), config: Some(config) };
-        let called = self.admin(|mut admin| {
+        let request = v1::CreateTopicRequest {
+            namespace: self.here(),
+            topic: topic.to_owned(),
+            config: Some(config),
+            number: None,
+        };
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.create_topic(request).await }
+            async move { admin.create_topic(v1::CreateTopicRequest { number, ..request }).await }
         });
-        called.await.result.map(|_| ())
+        changed.await.map(|_| ())
     }
 
     /// Replaces all settings of a topic.
@@ -97,12 +101,13 @@ impl Client {
             namespace: self.here(),
             topic: topic.to_owned(),
             config: Some(config),
+            number: None,
         };
-        let called = self.admin(|mut admin| {
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.configure_topic(request).await }
+            async move { admin.configure_topic(v1::ConfigureTopicRequest { number, ..request }).await }
         });
-        called.await.result.map(|_| ())
+        changed.await.map(|_| ())
     }
 
     /// Deletes a topic with its bindings; what is unsettled of it is counted as purged.
@@ -110,12 +115,13 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, or no answer.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), CallError> {
-        let request = v1::DeleteTopicRequest { namespace: self.here(), topic: topic.to_owned() };
-        let called = self.admin(|mut admin| {
+        let request =
+            v1::DeleteTopicRequest { namespace: self.here(), topic: topic.to_owned(), number: None };
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.delete_topic(request).await }
+            async move { admin.delete_topic(v1::DeleteTopicRequest { number, ..request }).await }
         });
-        gone(called.await, Reason::TopicNotFound)
+        changed.await.map(drop)
     }
 
     /// A topic with its bindings.
@@ -168,13 +174,14 @@ impl Client {
             namespace: self.here(),
             subscription: subscription.to_owned(),
             config: Some(config),
+            number: None,
             bindings: bindings.iter().map(|&(topic, filter)| binding(topic, subscription, filter)).collect(),
         };
-        let called = self.admin(|mut admin| {
+        let changed = self.change(1 + bindings.len() as u64, |mut admin, number| {
             let request = request.clone();
-            async move { admin.create_subscription(request).await }
+            async move { admin.create_subscription(v1::CreateSubscriptionRequest { number, ..request }).await }
         });
-        called.await.result.map(|_| ())
+        changed.await.map(|_| ())
     }
 
     /// Deletes a subscription; its consumers are closed.
@@ -182,13 +189,16 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, or no answer.
     pub async fn delete_subscription(&self, subscription: &str) -> Result<(), CallError> {
-        let request =
-            v1::DeleteSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
-        let called = self.admin(|mut admin| {
+        let request = v1::DeleteSubscriptionRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            number: None,
+        };
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.delete_subscription(request).await }
+            async move { admin.delete_subscription(v1::DeleteSubscriptionRequest { number, ..request }).await }
         });
-        gone(called.await, Reason::SubscriptionNotFound)
+        changed.await.map(drop)
     }
 
     /// A subscription with its bindings and counters.
@@ -236,13 +246,16 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, or no answer.
     pub async fn purge_subscription(&self, subscription: &str) -> Result<u64, CallError> {
-        let request =
-            v1::PurgeSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
-        let called = self.admin(|mut admin| {
+        let request = v1::PurgeSubscriptionRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            number: None,
+        };
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.purge_subscription(request).await }
+            async move { admin.purge_subscription(v1::PurgeSubscriptionRequest { number, ..request }).await }
         });
-        called.await.result.map(|response| response.messages)
+        changed.await.map(|response| response.messages)
     }
 
     /// Routes what is published from now on, where the filter matches. Bound already: done.
@@ -251,12 +264,12 @@ impl Client {
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `SUBSCRIPTION_NOT_FOUND`, `LIMIT_REACHED`, `INVALID_ARGUMENT`, or no answer.
     pub async fn bind(&self, topic: &str, subscription: &str, filter: &str) -> Result<(), CallError> {
         let binding = Some(binding(topic, subscription, filter));
-        let request = v1::BindRequest { namespace: self.here(), binding };
-        let called = self.admin(|mut admin| {
+        let request = v1::BindRequest { namespace: self.here(), binding, number: None };
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.bind(request).await }
+            async move { admin.bind(v1::BindRequest { number, ..request }).await }
         });
-        called.await.result.map(|_| ())
+        changed.await.map(|_| ())
     }
 
     /// Takes a binding back. What was routed stays.
@@ -265,12 +278,12 @@ impl Client {
     /// [`CallError`]: `BINDING_NOT_FOUND`, `TOPIC_NOT_FOUND`, `SUBSCRIPTION_NOT_FOUND`, or no answer.
     pub async fn unbind(&self, topic: &str, subscription: &str, filter: &str) -> Result<(), CallError> {
         let binding = Some(binding(topic, subscription, filter));
-        let request = v1::UnbindRequest { namespace: self.here(), binding };
-        let called = self.admin(|mut admin| {
+        let request = v1::UnbindRequest { namespace: self.here(), binding, number: None };
+        let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
-            async move { admin.unbind(request).await }
+            async move { admin.unbind(v1::UnbindRequest { number, ..request }).await }
         });
-        gone(called.await, Reason::BindingNotFound)
+        changed.await.map(drop)
     }
 }
 

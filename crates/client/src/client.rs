@@ -1,6 +1,7 @@
 //! The client itself: nodes, options, and calls with retry.
 
 use crate::backoff::Backoff;
+use crate::changes::Changes;
 use crate::consumer::{self, Consumer};
 use crate::error::{CallError, ConnectError, ConsumeError};
 use crate::nodes::{Nodes, Route};
@@ -22,6 +23,7 @@ use tonic::{Response, Status};
 pub struct Client {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) options: Arc<ClientOptions>,
+    pub(crate) changes: Arc<Changes>,
 }
 
 /// The outcome of a call, and whether an earlier attempt of it ended without an answer.
@@ -46,14 +48,15 @@ impl Client {
     /// # Errors
     /// [`ConnectError`] when an address is none.
     pub fn new(nodes: &[impl AsRef<str>], options: ClientOptions) -> Result<Self, ConnectError> {
-        Ok(Self { nodes: Nodes::new(nodes, &options)?, options: Arc::new(options) })
+        let nodes = Nodes::new(nodes, &options)?;
+        Ok(Self { nodes, options: Arc::new(options), changes: Arc::default() })
     }
 
     /// The same client in another namespace.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
         let options = ClientOptions { namespace: namespace.to_owned(), ..(*self.options).clone() };
-        Self { nodes: Arc::clone(&self.nodes), options: Arc::new(options) }
+        Self { nodes: Arc::clone(&self.nodes), options: Arc::new(options), changes: Arc::default() }
     }
 
     /// The cluster as the answering node sees it.

@@ -27,6 +27,7 @@
 
 mod admin;
 mod backoff;
+mod changes;
 mod client;
 mod consumer;
 mod entropy;

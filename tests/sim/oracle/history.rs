@@ -74,6 +74,8 @@ pub(crate) struct Subscription {
     pub(crate) deleted: bool,
     /// Somebody has asked for a purge: what was published before may be gone, and is counted.
     pub(crate) purged: bool,
+    /// What was sent until then may be gone by a purge: when the last one was answered, or for ever when one was not.
+    pub(crate) purged_until: Duration,
     /// Position → topic and offset.
     pub(crate) places: BTreeMap<u64, (u64, u64)>,
     /// Position and attempt → consumer.

@@ -1,4 +1,5 @@
-//! Every confirmed publish is delivered to every subscription that was bound before it and is still there.
+//! Every confirmed publish is delivered to every subscription that was bound before it and is still there; save what was sent
+//! before a purge was answered.
 
 use super::Violation;
 use super::history::{History, Outcome};
@@ -7,14 +8,12 @@ use std::collections::BTreeSet;
 pub(super) fn settled(history: &History) -> Result<(), Violation> {
     for (number, subscription) in &history.subscriptions {
         let Some(bound) = subscription.bound.filter(|_| !subscription.deleted) else { continue };
-        if subscription.purged {
-            continue;
-        }
         let delivered: BTreeSet<(u64, u64)> = subscription.places.values().copied().collect();
         for (uid, message) in &history.messages {
             let Some(Outcome::Confirmed { offset }) = message.outcome else { continue };
             let sent = &message.sent;
-            let due = sent.at > bound && subscription.wants(sent.topic, &sent.subject);
+            let due = sent.at > bound.max(subscription.purged_until)
+                && subscription.wants(sent.topic, &sent.subject);
             if due && !delivered.contains(&(sent.topic, offset)) {
                 let what = format!(
                     "message {} was confirmed at offset {offset} of topic {} and never came to subscription {number} ({})",

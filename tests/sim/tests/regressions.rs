@@ -28,6 +28,8 @@ const SEEDS: &[(u64, &str)] = &[
         8542,
         "a leader that stepped down voted for the successor that had not come, whatever its log: it led without what was confirmed",
     ),
+    (321, "a purge that a cut-off node had taken was done late, after the client had repeated it elsewhere"),
+    (430, "the same, by another way"),
     (298, "a follower said that less was committed than it had applied"),
 ];
 

@@ -89,10 +89,21 @@ async fn disturb(shared: &Shared, client: &Client, rng: &mut Rng) {
 async fn purge(shared: &Shared, client: &Client, rng: &mut Rng) {
     let subscriptions = shared.subscriptions.borrow().clone();
     let Some((number, name)) = subscriptions.get(rng.index(subscriptions.len())) else { return };
-    if let Some(subscription) = shared.oracle.borrow_mut().history.subscriptions.get_mut(number) {
-        subscription.purged = true;
+    let purged_until = |until: Duration| {
+        let mut oracle = shared.oracle.borrow_mut();
+        if let Some(subscription) = oracle.history.subscriptions.get_mut(number) {
+            subscription.purged = true;
+            subscription.purged_until = until;
+        }
+    };
+    // This host may die meanwhile, and others purge too.
+    let before = shared.oracle.borrow().history.subscriptions.get(number).map(|s| s.purged_until);
+    purged_until(Duration::MAX);
+    let answered = client.purge_subscription(name).await;
+    let alone = before.is_some_and(|before| before < Duration::MAX);
+    if alone && !matches!(answered, Err(CallError::TimedOut { .. })) {
+        purged_until(now());
     }
-    drop(client.purge_subscription(name).await);
 }
 
 /// A topic with a subscription and a message, gone again soon. Answers are not looked at: what they may be is the

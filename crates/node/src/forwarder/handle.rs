@@ -73,6 +73,16 @@ pub(crate) struct Operation {
     pub(crate) fragment: Bytes,
 }
 
+/// Whether an operation is worth sending when nobody waits for its answer any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It is: it tells what happened here.
+    Always,
+    /// It is not: whoever asked has been told that it may not be done, or has gone to ask another node. Done late, it would
+    /// meet a state that its caller has not seen.
+    WhileAwaited,
+}
+
 /// The last word on an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -85,6 +95,7 @@ pub(crate) struct Answer {
 /// An operation on its way into the queue.
 pub(super) struct Command {
     pub(super) operation: Operation,
+    pub(super) wanted: Wanted,
     pub(super) caller: oneshot::Sender<Answer>,
     pub(super) rooms: [OwnedSemaphorePermit; 2],
 }
@@ -150,13 +161,18 @@ impl Forwarder {
     /// # Errors
     /// `OVERLOADED` when the queue or the node's budget is full, `UNAVAILABLE` when the group stopped here.
     pub(crate) fn submit(&self, operation: Operation) -> Result<oneshot::Receiver<Answer>, Refusal> {
-        let bytes = u32::try_from(operation.fragment.len() + OP_BYTES).unwrap_or(u32::MAX);
+        self.put(operation, Wanted::Always)
+    }
+
+    fn put(&self, operation: Operation, wanted: Wanted) -> Result<oneshot::Receiver<Answer>, Refusal> {
+        let bytes = operation.fragment.len() + operation.op.heap_bytes() + OP_BYTES;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let take = |room: &Arc<Semaphore>| {
             Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| overloaded(self.group))
         };
         let rooms = [take(&self.room)?, take(&self.node_room)?];
         let (caller, answer) = oneshot::channel();
-        self.tx.try_send(Command { operation, caller, rooms }).map_err(|e| match e {
+        self.tx.try_send(Command { operation, wanted, caller, rooms }).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => overloaded(self.group),
             mpsc::error::TrySendError::Closed(_) => stopped(self.group),
         })?;
@@ -164,12 +180,13 @@ impl Forwarder {
         Ok(answer)
     }
 
-    /// [`Self::submit`], and waits for the answer.
+    /// [`Self::submit`], and waits for the answer. When the future is dropped, or the deadline passes, an operation that was
+    /// not sent yet is forgotten; one that was may still be done.
     ///
     /// # Errors
-    /// As `submit`; `NO_QUORUM` when the deadline passes: the operation stays in the queue and may still be done.
+    /// As `submit`; `NO_QUORUM` when the deadline passes.
     pub(crate) async fn call(&self, operation: Operation, deadline: Instant) -> Result<Answer, Refusal> {
-        let answer = self.submit(operation)?;
+        let answer = self.put(operation, Wanted::WhileAwaited)?;
         Ok(answer_by(answer, deadline, self.group).await)
     }
 

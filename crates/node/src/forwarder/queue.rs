@@ -1,6 +1,6 @@
 //! What the forwarder has unanswered: order, numbering, and what an answer means for the rest. No I/O.
 
-use super::handle::{Answer, Command, Numbering};
+use super::handle::{Answer, Command, Numbering, Wanted};
 use crate::batcher::Outcome;
 use bytes::Bytes;
 use quorate_machine::{Envelope, Op, Origin, Reply};
@@ -15,6 +15,7 @@ struct Unanswered {
     op: Op,
     fragment: Bytes,
     caller: Option<oneshot::Sender<Answer>>,
+    wanted: Wanted,
     /// It was sent on a link that broke: whether it was done is not known.
     doubtful: bool,
     /// Answered out of order; leaves the queue when everything before it has.
@@ -60,7 +61,7 @@ pub(super) struct Queue {
 impl Queue {
     /// Puts an operation at the end.
     pub(super) fn push(&mut self, command: Command) {
-        let Command { operation, caller, rooms } = command;
+        let Command { operation, wanted, caller, rooms } = command;
         let origin = match operation.numbering {
             Numbering::Gateway => Place::Own(None),
             Numbering::Client { session, sequence } => Place::Client { session, sequence },
@@ -71,6 +72,7 @@ impl Queue {
             op: operation.op,
             fragment: operation.fragment,
             caller: Some(caller),
+            wanted,
             doubtful: false,
             answered: false,
             _rooms: rooms,
@@ -100,6 +102,12 @@ impl Queue {
             let next = self.ops.get_mut(index)?;
             self.sent += 1;
             if next.answered {
+                continue;
+            }
+            if next.is_forgotten() {
+                probe::sometimes("operation forgotten with its caller");
+                next.tell(session, Err(forgotten()));
+                self.trim();
                 continue;
             }
             if let Some(reply) = reply_of_gone(&next.op, session) {
@@ -232,6 +240,13 @@ impl Queue {
 }
 
 impl Unanswered {
+    /// It was never sent, and nobody would hear of it.
+    fn is_forgotten(&self) -> bool {
+        let numbered = matches!(self.origin, Place::Own(Some(_)));
+        let awaited = self.caller.as_ref().is_some_and(|caller| !caller.is_closed());
+        self.wanted == Wanted::WhileAwaited && !awaited && !self.doubtful && !numbered
+    }
+
     fn tell(&mut self, session: SessionId, reply: Reply) {
         self.answered = true;
         self.fragment = Bytes::new();
@@ -239,6 +254,10 @@ impl Unanswered {
             drop(caller.send(Answer { session, reply }));
         }
     }
+}
+
+fn forgotten() -> Refusal {
+    Refusal::new(Reason::Unavailable, "nobody waits for the answer: not done")
 }
 
 fn take_number(session: &mut Option<(SessionId, u64)>) -> u64 {

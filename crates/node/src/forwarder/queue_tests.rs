@@ -8,11 +8,16 @@ const SESSION: SessionId = SessionId::new(7);
 
 /// Puts an operation in and returns where its answer comes.
 fn push(queue: &mut Queue, numbering: Numbering, op: Op) -> oneshot::Receiver<Answer> {
+    push_wanted(queue, numbering, op, Wanted::Always)
+}
+
+fn push_wanted(queue: &mut Queue, numbering: Numbering, op: Op, wanted: Wanted) -> oneshot::Receiver<Answer> {
     let (caller, answer) = oneshot::channel();
     let room = Arc::new(Semaphore::new(2));
     let take = || Arc::clone(&room).try_acquire_owned().unwrap();
     let rooms = [take(), take()];
-    queue.push(Command { operation: Operation { numbering, op, fragment: Bytes::new() }, caller, rooms });
+    let operation = Operation { numbering, op, fragment: Bytes::new() };
+    queue.push(Command { operation, wanted, caller, rooms });
     answer
 }
 
@@ -53,6 +58,28 @@ fn nothing_is_sent_before_the_session_is_open() {
     assert!(queue.send_next().is_none());
     queue.session_opened(SESSION);
     assert_eq!(send_all(&mut queue).len(), 2);
+}
+
+#[test]
+fn an_operation_whose_caller_has_gone_is_not_sent_late() {
+    let mut queue = Queue::default();
+    let gone = push_wanted(&mut queue, Numbering::Gateway, Op::Tick, Wanted::WhileAwaited);
+    let _waits = push_wanted(&mut queue, Numbering::Gateway, Op::Tick, Wanted::WhileAwaited);
+    drop(gone);
+    drop(own(&mut queue));
+    queue.session_opened(SESSION);
+    // The second and the third, which nobody waits for and which tells what happened.
+    assert_eq!(send_all(&mut queue), [(1, numbered(SESSION, 1)), (2, numbered(SESSION, 2))]);
+    // What was sent keeps its place, whoever waits: it may have been done.
+    let sent = push_wanted(&mut queue, Numbering::Gateway, Op::Tick, Wanted::WhileAwaited);
+    assert_eq!(send_all(&mut queue), [(3, numbered(SESSION, 3))]);
+    drop(sent);
+    queue.link_lost();
+    assert_eq!(send_all(&mut queue).len(), 3);
+    // In the next session what may have been done is not done again.
+    queue.session_lost();
+    queue.session_opened(SessionId::new(8));
+    assert_eq!(send_all(&mut queue), []);
 }
 
 #[test]

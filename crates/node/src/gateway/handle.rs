@@ -172,13 +172,30 @@ impl Gateway {
     /// # Errors
     /// The machine's refusal, or a retryable one: `NO_QUORUM` when the deadline passes, the outcome is unknown then.
     pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
-        let forwarder = self.serving(group)?.forwarder;
         let numbering = match op {
             // What speaks of client sessions has no number of ours: a refusal of theirs must not look like one of our session.
             Op::OpenSession { .. } | Op::CloseSession { .. } => Numbering::None,
             _ => Numbering::Gateway,
         };
+        let forwarder = self.serving(group)?.forwarder;
         forwarder.call(Operation { numbering, op, fragment: Bytes::new() }, deadline).await?.reply
+    }
+
+    /// One operation under a client's number: done once, through however many nodes it comes.
+    ///
+    /// # Errors
+    /// `SESSION_NOT_FOUND` when there is no such session of a client; else as [`Self::call`].
+    pub(crate) async fn call_numbered(
+        &self,
+        group: GroupId,
+        op: Op,
+        (session, sequence): (SessionId, u64),
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
+        let running = self.serving(group)?;
+        running.check_client_session(session)?;
+        let numbering = Numbering::Client { session, sequence };
+        running.forwarder.call(Operation { numbering, op, fragment: Bytes::new() }, deadline).await?.reply
     }
 
     /// One operation proposed by this node as the group's leader, unnumbered: ticks, expiry, forming.

@@ -5,6 +5,7 @@ use crate::batcher::{Batcher, BatcherOptions, GroupProposer};
 use crate::delivery::{Delivery, DeliveryParts, GroupReplica};
 use crate::forwarder::{Forwarder, ForwarderOptions, ForwarderParts, GroupRoutes};
 use quorate_consensus::Group;
+use quorate_types::{Reason, Refusal, SessionId};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The numbers of a node's session are its gateway's. A client that took one would get the answer to its own operation
+    /// for the gateway's, which would never be done.
+    ///
+    /// # Errors
+    /// `SESSION_NOT_FOUND` when the session is a node's, as far as this replica knows.
+    pub(crate) fn check_client_session(&self, session: SessionId) -> Result<(), Refusal> {
+        if self.group.read(|m| m.node_sessions().iter().any(|s| s.session == session)) {
+            let text = format!("session {session} is not a client's: open one with OpenSession");
+            return Err(Refusal::new(Reason::SessionNotFound, text));
+        }
+        Ok(())
+    }
+
     /// Starts the data plane of a group.
     pub(super) fn start(parts: &GatewayParts, node_room: &Arc<Semaphore>, group: Group) -> Self {
         let stop = parts.stop.child_token();

@@ -7,7 +7,7 @@ use super::admin_view::{
 use crate::gateway::Gateway;
 use quorate_consensus::Group;
 use quorate_machine::{Answer, Op, Shard};
-use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SubscriptionName, TopicName};
+use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SessionId, SubscriptionName, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, admin_server::Admin};
 use std::time::Duration;
@@ -40,11 +40,17 @@ impl AdminService {
         self.gateway.status(refusal)
     }
 
-    /// A change on the namespace's shard.
-    async fn change(&self, namespace: &str, op: Op) -> Result<Answer, Status> {
+    /// A change on the namespace's shard, under the caller's number when it gave one.
+    async fn change(&self, namespace: &str, number: Option<v1::Number>, op: Op) -> Result<Answer, Status> {
         let done = async {
             let group = self.gateway.resolve(namespace).await?;
-            self.gateway.call(group, op, self.deadline()).await
+            match number {
+                None => self.gateway.call(group, op, self.deadline()).await,
+                Some(v1::Number { session, sequence }) => {
+                    let number = (SessionId::new(session), sequence);
+                    self.gateway.call_numbered(group, op, number, self.deadline()).await
+                }
+            }
         };
         done.await.map_err(|r| self.status(&r))
     }
@@ -111,7 +117,12 @@ impl AdminService {
         Ok(())
     }
 
-    async fn bind_one(&self, namespace: &str, binding: v1::Binding) -> Result<(), Status> {
+    async fn bind_one(
+        &self,
+        namespace: &str,
+        number: Option<v1::Number>,
+        binding: v1::Binding,
+    ) -> Result<(), Status> {
         let op = |b: &v1::Binding| {
             Ok(Op::Bind {
                 topic: wire::topic(&b.topic)?,
@@ -121,7 +132,7 @@ impl AdminService {
             })
         };
         let op = op(&binding).map_err(|r: Refusal| self.status(&r))?;
-        self.change(namespace, op).await.map(drop)
+        self.change(namespace, number, op).await.map(drop)
     }
 }
 
@@ -178,7 +189,7 @@ impl Admin for AdminService {
         let r = request.into_inner();
         let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
         let op = Op::CreateTopic { topic, config: config_of_topic(r.config) };
-        self.change(&r.namespace, op).await?;
+        self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::CreateTopicResponse {}))
     }
 
@@ -189,7 +200,7 @@ impl Admin for AdminService {
         let r = request.into_inner();
         let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
         let op = Op::ConfigureTopic { topic, config: config_of_topic(r.config) };
-        self.change(&r.namespace, op).await?;
+        self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::ConfigureTopicResponse {}))
     }
 
@@ -199,7 +210,7 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
         let r = request.into_inner();
         let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        self.change(&r.namespace, Op::DeleteTopic { topic }).await?;
+        self.change(&r.namespace, r.number, Op::DeleteTopic { topic }).await?;
         Ok(Response::new(v1::DeleteTopicResponse {}))
     }
 
@@ -244,10 +255,11 @@ impl Admin for AdminService {
             return Err(self.status(&Refusal::new(Reason::InvalidArgument, text)));
         }
         let op = Op::CreateSubscription { subscription: name, config: config_of_subscription(r.config) };
-        self.change(&r.namespace, op).await?;
-        for binding in r.bindings {
+        self.change(&r.namespace, r.number, op).await?;
+        for (after, binding) in (1..).zip(r.bindings) {
             let binding = v1::Binding { subscription: r.subscription.clone(), ..binding };
-            self.bind_one(&r.namespace, binding).await?;
+            let number = r.number.map(|n| v1::Number { sequence: n.sequence.saturating_add(after), ..n });
+            self.bind_one(&r.namespace, number, binding).await?;
         }
         Ok(Response::new(v1::CreateSubscriptionResponse {}))
     }
@@ -258,7 +270,7 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
         let r = request.into_inner();
         let subscription = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
-        self.change(&r.namespace, Op::DeleteSubscription { subscription }).await?;
+        self.change(&r.namespace, r.number, Op::DeleteSubscription { subscription }).await?;
         Ok(Response::new(v1::DeleteSubscriptionResponse {}))
     }
 
@@ -297,7 +309,7 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::PurgeSubscriptionResponse>, Status> {
         let r = request.into_inner();
         let subscription = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
-        match self.change(&r.namespace, Op::Purge { subscription }).await? {
+        match self.change(&r.namespace, r.number, Op::Purge { subscription }).await? {
             Answer::Purged { messages } => Ok(Response::new(v1::PurgeSubscriptionResponse { messages })),
             other => Err(self.status(&unexpected(&other))),
         }
@@ -305,7 +317,7 @@ impl Admin for AdminService {
 
     async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {
         let r = request.into_inner();
-        self.bind_one(&r.namespace, r.binding.unwrap_or_default()).await?;
+        self.bind_one(&r.namespace, r.number, r.binding.unwrap_or_default()).await?;
         Ok(Response::new(v1::BindResponse {}))
     }
 
@@ -323,7 +335,7 @@ impl Admin for AdminService {
             })
         };
         let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(&r.namespace, op).await?;
+        self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::UnbindResponse {}))
     }
 }

@@ -160,17 +160,11 @@ impl Taker {
         }
     }
 
-    /// The numbers of a node's session are its gateway's. A client that took one would get the answer to its own operation
-    /// for the gateway's, which would never be done.
     fn check_session(&mut self, session: SessionId, running: &Running) -> Result<(), Refusal> {
-        if session == self.session || session == SessionId::NONE {
-            return Ok(());
+        if session != self.session && session != SessionId::NONE {
+            running.check_client_session(session)?;
+            self.session = session;
         }
-        if running.group.read(|m| m.node_sessions().iter().any(|s| s.session == session)) {
-            let text = format!("session {session} is not a client's: open one with OpenSession");
-            return Err(Refusal::new(Reason::SessionNotFound, text));
-        }
-        self.session = session;
         Ok(())
     }
 

@@ -1,0 +1,118 @@
+//! The numbered conversation in which a client changes topics, subscriptions and bindings.
+//!
+//! A change that a node did not answer may still be done later, after it was repeated through another one and after what the
+//! caller did next: a second purge would take messages that were published after the first. So each change has a number, and
+//! all its attempts the same one.
+
+use crate::client::{Called, Client};
+use crate::error::CallError;
+use quorate_types::Reason;
+use quorate_wire::v1;
+use quorate_wire::v1::admin_client::AdminClient;
+use quorate_wire::v1::publisher_client::PublisherClient;
+use std::future::Future;
+use tokio::sync::Mutex;
+use tokio::time::{Duration, Instant};
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+/// A session outlives a call of the longest by so much that it cannot end between two attempts of one change.
+const SESSION_TIMEOUT_PER_CALL: u32 = 4;
+/// What a session lasts at least: the next change of a program often comes soon.
+const SESSION_TIMEOUT_MIN: Duration = Duration::from_secs(60);
+
+/// The conversation of all clones of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Where the next change has its place.
+    open: Option<Open>,
+    /// A session in which something may still be done late: it is closed before anything else is changed.
+    left: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    session: u64,
+    next: u64,
+    used: Instant,
+}
+
+impl Client {
+    /// Changes something, once, through however many nodes it is asked of. When it is answered, nothing of it comes later.
+    ///
+    /// `numbers`: how many operations it consists of. One change at a time; others wait.
+    pub(crate) async fn change<T, F, A>(&self, numbers: u64, attempt: F) -> Result<T, CallError>
+    where
+        F: Fn(AdminClient<Channel>, Option<v1::Number>) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut state = self.changes.state.lock().await;
+        loop {
+            let open = self.conversation(&mut state).await?;
+            let number = v1::Number { session: open.session, sequence: open.next };
+            // Unless it ends well: whoever drops this future leaves a change behind that may still be done.
+            state.left = Some(open.session);
+            let Called { result, repeated } = self.admin(|admin| attempt(admin, Some(number))).await;
+            match &result {
+                Ok(_) => {
+                    state.left = None;
+                    state.open = Some(Open { next: open.next + numbers, used: Instant::now(), ..open });
+                }
+                Err(CallError::Refused(refusal)) if refusal.reason == Reason::SessionNotFound => {
+                    state.left = None;
+                    if !repeated {
+                        // It ended before: certainly nothing was done.
+                        continue;
+                    }
+                }
+                Err(_) => {}
+            }
+            return result;
+        }
+    }
+
+    async fn conversation(&self, state: &mut State) -> Result<Open, CallError> {
+        let timeout = (self.options.call_timeout * SESSION_TIMEOUT_PER_CALL).max(SESSION_TIMEOUT_MIN);
+        if let Some(session) = state.left {
+            self.close_conversation(session).await?;
+            state.left = None;
+        }
+        if let Some(open) = state.open.take().filter(|open| open.used.elapsed() < timeout / 2) {
+            return Ok(open);
+        }
+        let request = v1::OpenSessionRequest {
+            namespace: self.options.namespace.clone(),
+            topic: String::new(),
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        };
+        let opened = self.call(|channel| {
+            let request = request.clone();
+            async move { PublisherClient::new(channel).open_session(request).await }
+        });
+        let session = opened.await.result?.session;
+        Ok(Open { session, next: 1, used: Instant::now() })
+    }
+
+    async fn close_conversation(&self, session: u64) -> Result<(), CallError> {
+        let request = v1::CloseSessionRequest {
+            namespace: self.options.namespace.clone(),
+            topic: String::new(),
+            session,
+        };
+        let closed = self.call(|channel| {
+            let request = request.clone();
+            async move { PublisherClient::new(channel).close_session(request).await }
+        });
+        match closed.await.result {
+            Err(CallError::Refused(refusal)) if refusal.reason == Reason::SessionNotFound => Ok(()),
+            // Its namespace is gone, and the session with it.
+            Err(CallError::Refused(refusal)) if refusal.reason == Reason::NamespaceNotFound => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+}
