@@ -13,7 +13,7 @@ pub const POINTS: &[&str] = &[
     "learner promoted",
     "lease timed out",
     "log cut after a conflict",
-    "log written anew after a failed sync",
+    "log written anew",
     "node expired",
     "operation forgotten with its caller",
     "operation unknown with its session",

@@ -192,6 +192,31 @@ async fn what_is_confirmed_beside_a_failing_sync_of_zeros_is_durable() {
 }
 
 #[tokio::test]
+async fn a_process_that_dies_of_a_failed_sync_before_it_can_say_so_leaves_a_log_that_is_written_anew() {
+    for steps in 0..40 {
+        let (disk, store) = (SimDisk::new(steps), SimStore::new(steps));
+        let storage = open(&disk, &store).await.unwrap();
+        append(&storage.group(GROUP), vec![entry(1, 0, 100)]).await.unwrap();
+        // The keeper syncs too: the sync that fails is to be the writer's.
+        eventually("zeros are written ahead", || disk.used_bytes() >= 8 << 10 && disk.syncs() == 4).await;
+        disk.fail_sync_after(0);
+        let write = appending(&storage.group(GROUP), vec![entry(1, 1, 100)]);
+        drop(write);
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+        // The page cache stays, with what will never be written.
+        disk.kill();
+        let storage = open(&disk, &store).await.unwrap_or_else(|error| panic!("{steps} steps: {error}"));
+        let found = all(&storage.group(GROUP)).await.len() as u64;
+        append(&storage.group(GROUP), vec![entry(2, found, 100)]).await.unwrap();
+        restart_later(&disk, &store);
+        let storage = open(&disk, &store).await.unwrap_or_else(|error| panic!("{steps} steps: {error}"));
+        assert_eq!(all(&storage.group(GROUP)).await.len() as u64, found + 1, "{steps} steps");
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_confirms_nothing_that_does_not_fit() {
     let (disk, store) = (SimDisk::new(3), SimStore::new(3));
     let storage = open(&disk, &store).await.unwrap();

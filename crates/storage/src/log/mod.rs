@@ -32,7 +32,9 @@ use tokio::sync::{Notify, oneshot, watch};
 
 /// Says that bytes of the log were found damaged while the node ran: the next start refuses the directory.
 pub(crate) const DAMAGED: &str = "log.damaged";
-/// Says that the disk failed a write or a sync: what can be read of the newest segment may be in memory only.
+/// There while a process has the log open, and after it unless it was closed in order: a sync may have failed, and what can
+/// be read of the newest segment be in memory only. Never synced: it is for a process that finds the same page cache. A power
+/// cut takes both.
 pub(crate) const UNSYNCED: &str = "log.unsynced";
 
 /// The writer and the keeper.
@@ -254,22 +256,18 @@ impl Log {
         self.wake_all();
         // The sender lives as long as the log, so the wait cannot fail.
         let _ = ended.wait_for(|ended| *ended == TASKS).await;
+        if self.lock().stopped.is_none()
+            && let Err(error) = file::remove_if_there(&*self.disk, UNSYNCED).await
+        {
+            tracing::warn!(%error, "the next start writes the newest segment anew, for nothing");
+        }
     }
 }
 
-/// Leaves word for the next start of what went wrong.
+/// Leaves word for the next start of damage.
 async fn note(disk: &dyn Disk, error: &StorageError) {
-    let noted = match error {
-        StorageError::Corrupt { .. } => {
-            file::replace_checked(disk, DAMAGED, error.to_string().as_bytes()).await
-        }
-        // Never synced: it is for a process that finds the same page cache. A power cut takes both.
-        StorageError::Io { source, .. } if source.kind() != io::ErrorKind::StorageFull => {
-            disk.open(UNSYNCED, true).await.map(drop).map_err(crate::error::io("creating", UNSYNCED))
-        }
-        _ => Ok(()),
-    };
-    if let Err(error) = noted {
+    let StorageError::Corrupt { .. } = error else { return };
+    if let Err(error) = file::replace_checked(disk, DAMAGED, error.to_string().as_bytes()).await {
         tracing::warn!(%error, "why the log stops could not be noted");
     }
 }

@@ -1,5 +1,6 @@
 //! Rebuilding what the log knows from its files.
 
+use super::UNSYNCED;
 use super::group::{Group, Slot};
 use super::index;
 use super::record::{GroupMark, Header, Kind, Place, SegmentStart, put};
@@ -7,7 +8,6 @@ use super::scan::{Scan, Scanned, scan};
 use super::segment::{DIR, Name, index_path, segment_path};
 use super::state::{Prepared, Segment, Spare, State};
 use super::writer::Tail;
-use super::{UNSYNCED, note};
 use crate::disk::{Disk, DiskFile};
 use crate::envelope::Malformed;
 use crate::error::{OpenError, StorageError, io};
@@ -223,15 +223,6 @@ const REWRITE_BYTES: usize = 1 << 20;
 /// # Errors
 /// [`StorageError::Corrupt`] when anything but the last write is damaged.
 pub(crate) async fn replay(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Result<Replay, OpenError> {
-    let replayed = read_and_mend(disk, options).await;
-    // A sync that fails now is as bad as one that fails later: the next start must not trust what it can read.
-    if let Err(OpenError::Storage(error @ StorageError::Io { .. })) = &replayed {
-        note(&**disk, error).await;
-    }
-    replayed
-}
-
-async fn read_and_mend(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Result<Replay, OpenError> {
     let mut listing = list(&**disk).await?;
     let last = last_segment(&**disk, &mut listing).await?;
     let (number, file, last_scan) = match last {
@@ -262,16 +253,13 @@ async fn read_and_mend(disk: &Arc<dyn Disk>, options: &StorageOptions) -> Result
     read_full_segments(disk, &mut replay, &listing.segments, &last_scan).await?;
     take_all(&mut replay, number, &last_scan)?;
     replay.end_of_states();
-    let unsynced = disk.list("").await.map_err(io("listing", "the data directory"))?;
-    let unsynced = unsynced.iter().any(|name| name == UNSYNCED);
-    if unsynced {
+    let found = disk.list("").await.map_err(io("listing", "the data directory"))?;
+    if found.iter().any(|name| name == UNSYNCED) {
         write_anew(&replay.tail).await?;
+    } else {
+        disk.open(UNSYNCED, true).await.map_err(io("creating", UNSYNCED))?;
     }
     mend_tail(&mut replay.tail, &last_scan).await?;
-    if unsynced {
-        // Only now that it has been synced: a start that ends before has not made up for the failure.
-        remove_if_there(&**disk, UNSYNCED).await?;
-    }
     replay.segments.insert(number, Segment { end: replay.tail.end, ..Segment::new(file) });
     take_spares(disk, &mut replay, listing.spares, options).await?;
     disk.sync_dir(DIR).await.map_err(io("syncing", DIR))?;
@@ -363,11 +351,12 @@ fn take_all(replay: &mut Replay, number: u64, scan: &Scan) -> Result<(), OpenErr
     Ok(())
 }
 
-/// Writes the newest segment's bytes once more. After a failed sync the kernel shows bytes that it will never write, and a
+/// Writes the newest segment's bytes once more, when the process before was not closed in order: a sync may have failed, and
+/// the process have ended before it could say so. After a failed sync the kernel shows bytes that it will never write, and a
 /// further sync of them succeeds without doing anything (Rebello et al., "Can Applications Recover from fsync
 /// Failures?", ATC 2020): only what is written again reaches the disk.
 async fn write_anew(tail: &Tail) -> Result<(), StorageError> {
-    probe::sometimes("log written anew after a failed sync");
+    probe::sometimes("log written anew");
     let path = segment_path(tail.segment);
     let mut offset = 0;
     while offset < tail.end {
