@@ -7,6 +7,7 @@
 //! - `faults`: what goes wrong, one file for each area.
 //! - `workload`: publishers, consumers, readers and an administrator, through the public client.
 //! - `oracle`: one file for each invariant.
+//! - `story`: what happens said step by step, for what a seed would have to be lucky to meet.
 
 mod bugs;
 mod clock;
@@ -20,6 +21,7 @@ mod points;
 mod pool;
 mod rng;
 mod run;
+mod story;
 mod trace;
 mod workload;
 mod world;
@@ -31,3 +33,4 @@ pub use plan::Plan;
 pub use points::{POINTS, missing};
 pub use pool::Pool;
 pub use run::{Report, Request, run};
+pub use story::{Doing, Story};

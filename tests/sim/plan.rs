@@ -67,6 +67,16 @@ impl Plan {
         Self { faults: faults.iter().copied().collect(), calm_start: true, ..self }
     }
 
+    /// The same with a changed configuration.
+    pub(crate) fn configured(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    pub(crate) fn storage_options(&self) -> StorageOptions {
+        self.config.storage.clone()
+    }
+
     pub(crate) fn session_timeout(&self) -> Duration {
         self.config.session_timeout
     }

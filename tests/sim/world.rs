@@ -53,6 +53,13 @@ pub(crate) struct World<'a> {
 impl World<'_> {
     /// Hosts for the nodes and the clients of `plan`. To be called once on a thread of its own.
     pub(crate) fn new(plan: Plan) -> Self {
+        let mut world = Self::without_clients(plan);
+        workload::register(&mut world.sim, &world.shared);
+        world
+    }
+
+    /// Hosts for the nodes only.
+    pub(crate) fn without_clients(plan: Plan) -> Self {
         let mut builder = Builder::new();
         builder
             .rng_seed(Rng::of(plan.seed, "network").next())
@@ -67,7 +74,6 @@ impl World<'_> {
         let shared = Shared::new(&plan);
         shared.oracle.borrow_mut().expiry.session_timeout = plan.session_timeout();
         cluster.register(&mut sim, &plan);
-        workload::register(&mut sim, &shared);
         let restarts = Rng::of(plan.seed, "restarts");
         Self {
             plan,

@@ -5,6 +5,7 @@ mod determinism;
 mod regressions;
 mod scenarios;
 mod seeds;
+mod stories;
 
 use quorate_sim::{Pool, Report};
 use std::path::Path;

@@ -85,13 +85,13 @@ impl Shared {
     }
 
     /// A stream of draws for a client that starts.
-    fn rng(&self, role: &str) -> Rng {
+    pub(crate) fn rng(&self, role: &str) -> Rng {
         self.starts.set(self.starts.get() + 1);
         Rng::of(self.seed, &format!("{role} {}", self.starts.get()))
     }
 
     /// A client that knows all nodes, or one of them only.
-    fn client(&self, rng: &mut Rng, only: Option<u64>) -> Option<Client> {
+    pub(crate) fn client(&self, rng: &mut Rng, only: Option<u64>) -> Option<Client> {
         let nodes: Vec<String> = (1..=NODES)
             .filter(|n| only.is_none_or(|only| only == *n))
             .map(|n| format!("{}:{CLIENT_PORT}", host(NodeId::new(n))))

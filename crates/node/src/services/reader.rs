@@ -36,9 +36,11 @@ impl ReaderService {
             self.gateway.current(group, self.gateway.deadline()).await?;
         }
         let look = |running: &Running| running.group.read(|m| m.shard().and_then(|s| s.topic(&topic)));
-        let view = match look(&running) {
+        let ahead = |view: &TopicView| matches!(request.from, Some(From::Offset(offset)) if offset > view.next_offset);
+        let view = match look(&running).filter(|view| !ahead(view)) {
             Some(view) => view,
-            // Before an unknown name is refused the view is made current.
+            // Before an unknown name or offset is refused the view is made current: this replica may lag behind the one
+            // that told of it.
             None => {
                 self.gateway.current(group, self.gateway.deadline()).await?;
                 look(&running).ok_or_else(|| {

@@ -1,0 +1,201 @@
+//! Stories: what happens is said step by step, where a drawn run would have to be lucky to meet the moment.
+
+use crate::determinism;
+use crate::plan::{NODES, Plan};
+use crate::rng::Rng;
+use crate::trace;
+use crate::world::World;
+use quorate_client::Client;
+use quorate_node::Config;
+use quorate_storage::Storage;
+use quorate_types::{GroupId, NodeId, probe};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Nothing that a story waits for takes longer, in simulated time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster of three nodes to which a test does one thing after the other.
+pub struct Story {
+    world: World<'static>,
+    works: u64,
+}
+
+/// Work that goes on while the story does.
+pub struct Doing<T>(Rc<RefCell<Option<T>>>);
+
+impl Story {
+    /// Tells a story on a thread of its own, beginning with a cluster that has formed. `change` may change how it is
+    /// configured.
+    ///
+    /// # Panics
+    /// As the story does.
+    pub fn tell(
+        seed: u64,
+        change: impl FnOnce(&mut Config) + Send + 'static,
+        tale: impl FnOnce(&mut Self) + Send + 'static,
+    ) {
+        let thread = std::thread::Builder::new().name(format!("story {seed}")).stack_size(8 << 20);
+        let told = thread.spawn(move || {
+            determinism::begin(seed);
+            quorate_consensus::seed_thread(Rng::of(seed, "raft").next());
+            trace::begin(false);
+            probe::begin(None);
+            let plan = Plan::of(seed, Duration::ZERO).with(&[]).configured(change);
+            let mut story = Self { world: World::without_clients(plan), works: 0 };
+            story.wait(|story| story.world.cluster.nodes.iter().all(|node| node.unready().is_none()));
+            tale(&mut story);
+        });
+        match told.map(std::thread::JoinHandle::join) {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => unreachable!("no thread could be started: {error}"),
+        }
+    }
+
+    /// Begins work on a host of its own, with a client that knows all nodes, or one of them only.
+    pub fn begin<T: 'static, F: Future<Output = T>>(
+        &mut self,
+        only: Option<u64>,
+        work: impl FnOnce(Client) -> F + 'static,
+    ) -> Doing<T> {
+        let shared = Rc::clone(&self.world.shared);
+        self.begin_bare(async move {
+            let client = shared.client(&mut shared.rng("story"), only);
+            let Some(client) = client else { unreachable!("the addresses of nodes are addresses") };
+            work(client).await
+        })
+    }
+
+    fn begin_bare<T: 'static>(&mut self, work: impl Future<Output = T> + 'static) -> Doing<T> {
+        self.works += 1;
+        let done = Rc::new(RefCell::new(None));
+        let put = Rc::clone(&done);
+        self.world.sim.client(format!("w{}", self.works), async move {
+            let result = work.await;
+            put.borrow_mut().replace(result);
+            Ok(())
+        });
+        Doing(done)
+    }
+
+    /// Waits for work to be done.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    pub fn finish<T>(&mut self, doing: &Doing<T>) -> T {
+        self.wait(|_| doing.0.borrow().is_some());
+        let done = doing.0.borrow_mut().take();
+        let Some(done) = done else { unreachable!("it was waited for") };
+        done
+    }
+
+    /// Does work with a client that knows all nodes, and waits for it.
+    pub fn work<T: 'static, F: Future<Output = T>>(&mut self, work: impl FnOnce(Client) -> F + 'static) -> T {
+        let doing = self.begin(None, work);
+        self.finish(&doing)
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// When it takes too long, or an invariant breaks.
+    pub fn wait(&mut self, so: impl Fn(&Self) -> bool) {
+        let begun = self.world.now();
+        while !so(self) {
+            assert!(self.world.now() < begun + PATIENCE, "what was waited for does not come");
+            self.step();
+        }
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Panics
+    /// When an invariant breaks.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        while self.world.now() < until {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let goes_on = self.world.step();
+        let violation = self.world.shared.oracle.borrow_mut().take_violation();
+        assert!(goes_on, "{violation:?}");
+    }
+
+    /// Takes a node's links to the other nodes away, or gives them back.
+    pub fn cut_off(&mut self, node: u64, off: bool) {
+        let name = |n: u64| crate::plan::host(NodeId::new(n));
+        for other in (1..=NODES).filter(|other| *other != node) {
+            if off {
+                self.world.sim.partition(name(node), name(other));
+            } else {
+                self.world.sim.repair(name(node), name(other));
+            }
+        }
+    }
+
+    /// Asks a node to stop, which ends with a checkpoint; it is started again.
+    pub fn restart(&mut self, node: u64) {
+        self.world.cluster.nodes[at(node)].stop();
+        self.wait(|story| !story.is_ready(node));
+        self.wait(|story| story.is_ready(node));
+    }
+
+    /// Kills a node's process.
+    pub fn kill(&mut self, node: u64) {
+        self.world.cluster.nodes[at(node)].kill(&mut self.world.sim);
+    }
+
+    /// Starts a node that was killed.
+    pub fn start(&mut self, node: u64) {
+        self.world.cluster.nodes[at(node)].start(&mut self.world.sim);
+    }
+
+    /// Whether a node is ready.
+    #[must_use]
+    pub fn is_ready(&self, node: u64) -> bool {
+        self.world.cluster.nodes[at(node)].unready().is_none()
+    }
+
+    /// The groups that run on a node.
+    #[must_use]
+    pub fn groups(&self, node: u64) -> Vec<GroupId> {
+        self.world.cluster.nodes[at(node)].groups().iter().map(quorate_consensus::Group::id).collect()
+    }
+
+    /// The node that leads a group.
+    #[must_use]
+    pub fn leader(&self, group: GroupId) -> Option<u64> {
+        let leads = |node: &u64| {
+            let groups = self.world.cluster.nodes[at(*node)].groups();
+            groups.iter().any(|g| g.id() == group && g.leadership().borrow().me)
+        };
+        (1..=NODES).find(leads)
+    }
+
+    /// Opens what a node that is down has on its disk, and closes it again.
+    pub fn on_disk<T: 'static>(&mut self, node: u64, look: impl AsyncFnOnce(&Storage) -> T + 'static) -> T {
+        let machine = &self.world.cluster.nodes[at(node)];
+        let (disk, store) = (machine.disk.mount(), machine.store.mount());
+        let options = self.world.plan.storage_options();
+        let looked = self.begin_bare(async move {
+            match Storage::open(disk, store, options).await {
+                Ok(storage) => {
+                    let seen = look(&storage).await;
+                    storage.close().await;
+                    seen
+                }
+                Err(error) => unreachable!("the disk is sound: {error}"),
+            }
+        });
+        self.finish(&looked)
+    }
+}
+
+fn at(node: u64) -> usize {
+    usize::try_from(node - 1).unwrap_or_default()
+}
