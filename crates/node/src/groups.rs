@@ -8,9 +8,10 @@ use quorate_machine::{NodeRecord, Placement};
 use quorate_types::{GroupId, Voter};
 use quorate_wire::peer::RegisterRequest;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How often a node whose record in group 0 is not what it is asks to be registered.
 const REGISTER_EVERY: Duration = Duration::from_millis(500);
@@ -41,22 +42,33 @@ pub(crate) fn first_of(records: &[NodeRecord]) -> Vec<(Voter, String)> {
 /// # Errors
 /// When a group cannot start.
 pub(crate) async fn follow(core: &Core, mut changed: watch::Receiver<u64>) -> Result<(), StartError> {
+    let mut caught_up = pin!(catch_up(core));
+    let mut is_current = false;
     loop {
         changed.mark_unchanged();
         let known = core.system(|s| (s.nodes(), s.groups()));
         if let Some((nodes, placements)) = known.filter(|(nodes, _)| !nodes.is_empty()) {
             core.directory.update(nodes);
-            match_placement(core, &placements).await?;
+            match_placement(core, &placements, is_current).await?;
         }
         tokio::select! {
             biased;
             () = core.stop.cancelled() => return Ok(()),
+            () = &mut caught_up, if !is_current => is_current = true,
             heard = changed.changed() => if heard.is_err() { return Ok(()) },
         }
     }
 }
 
-async fn match_placement(core: &Core, placements: &[Placement]) -> Result<(), StartError> {
+/// Until group 0 here has everything that was committed before this start.
+async fn catch_up(core: &Core) {
+    while core.gateway.current(GroupId::SYSTEM, Instant::now() + core.operation_timeout).await.is_err() {
+        sleep(REGISTER_EVERY).await;
+    }
+}
+
+/// `is_current`: the placement is not older than this start, so that nothing on the disk can be of a newer one.
+async fn match_placement(core: &Core, placements: &[Placement], is_current: bool) -> Result<(), StartError> {
     let here = placements.iter().filter(|p| p.nodes.contains(&core.me.node));
     let mut wanted = BTreeSet::from([GroupId::SYSTEM]);
     for placement in here {
@@ -77,12 +89,24 @@ async fn match_placement(core: &Core, placements: &[Placement]) -> Result<(), St
             tracing::info!(group = %id, "the group does not run here any more");
             core.gateway.remove_group(id);
             core.registry.stop_group(id).await;
-            if let Err(error) = core.storage.remove_group(id).await {
-                tracing::warn!(group = %id, %error, "its files were not removed");
-            }
+            remove_files(core, id).await;
+        }
+    }
+    // Removed by an earlier life, which ended before their files were gone. A group comes to a disk only when a placement
+    // puts it there, and none that this node has not seen does: it starts groups in this very task.
+    for id in core.storage.groups() {
+        if is_current && !wanted.contains(&id) {
+            tracing::info!(group = %id, "files of a group that was removed are left");
+            remove_files(core, id).await;
         }
     }
     Ok(())
+}
+
+async fn remove_files(core: &Core, group: GroupId) {
+    if let Err(error) = core.storage.remove_group(group).await {
+        tracing::warn!(%group, %error, "its files were not removed: the next start does it");
+    }
 }
 
 /// Makes the cluster know this node as it is, until it does: after the loss of its disk, or at a new address.

@@ -3,7 +3,7 @@
 use crate::turn;
 use quorate_client::{Client, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions, v1};
 use quorate_sim::Story;
-use quorate_types::GroupId;
+use quorate_types::{GroupId, LogId};
 use std::time::Duration;
 
 /// Publishes so many messages, and answers the offset of the last.
@@ -41,4 +41,57 @@ fn an_offset_that_only_a_lagging_replica_does_not_know_is_waited_for() {
         assert_eq!(story.finish(&reading), [last]);
     };
     Story::tell(1, |_| {}, tale);
+}
+
+#[test]
+fn files_of_a_group_that_was_removed_while_the_node_was_stopping_are_gone_after_its_next_start() {
+    let _turn = turn();
+    let stray = GroupId::new(77);
+    Story::tell(
+        1,
+        |_| {},
+        move |story| {
+            story.kill(3);
+            // As a node leaves it that has group 0 without the group on its disk, and died before it removed the files.
+            story.on_disk(3, async move |storage| storage.group(stray).save_vote(vec![1]).await).unwrap();
+            let before = story.on_disk(3, async |storage| storage.groups());
+            assert!(before.contains(&stray), "{before:?}");
+            story.start(3);
+            story.wait(|story| story.is_ready(3));
+            story.pass(Duration::from_secs(2));
+            story.kill(3);
+            let after = story.on_disk(3, async |storage| storage.groups());
+            assert_eq!(after, [GroupId::SYSTEM, GroupId::new(1)]);
+        },
+    );
+}
+
+#[test]
+fn a_group_that_only_a_newer_placement_knows_keeps_its_files() {
+    let _turn = turn();
+    let late = |config: &mut quorate_node::Config| {
+        config.consensus.checkpoint_interval = Duration::from_secs(3_600);
+        config.consensus.checkpoint_bytes = 1 << 40;
+    };
+    Story::tell(1, late, |story| {
+        // Its last checkpoint knows the cluster, and not the namespace.
+        story.restart(3);
+        let made = story.work(async |client: Client| client.create_namespace("n", 1).await).unwrap();
+        let group = GroupId::new(made.groups[0]);
+        story.wait(|story| (1..=3).all(|node| story.groups(node).contains(&group)));
+        story.pass(Duration::from_secs(1));
+        story.kill(3);
+        // It comes back with an old group 0, and nobody tells it the rest.
+        story.cut_off(3, true);
+        story.start(3);
+        story.pass(Duration::from_secs(5));
+        story.kill(3);
+        let kept =
+            story.on_disk(3, async move |storage| storage.group(group).last()).map(|last: LogId| last.index);
+        assert!(kept.is_some_and(|index| index > 0), "{kept:?}");
+        story.cut_off(3, false);
+        story.start(3);
+        story.wait(|story| story.is_ready(3));
+        assert!(story.groups(3).contains(&group));
+    });
 }
