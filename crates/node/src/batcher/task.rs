@@ -24,9 +24,9 @@ pub(crate) struct BatcherOptions {
     pub(crate) entry_messages_max: u64,
     /// Entries that may await their majority. 64 of 4 MiB would be a long queue already; small ones need the depth.
     pub(crate) entries_in_flight_max: usize,
-    /// Bytes of operations taken in and not answered; beyond them `OVERLOADED`.
+    /// Bytes of operations taken in and not answered; beyond them operations wait to be taken in.
     pub(crate) bytes_max: usize,
-    /// Operations waiting for an entry; beyond them `OVERLOADED`.
+    /// Operations waiting for an entry; beyond them operations wait to be taken in.
     pub(crate) ops_max: usize,
 }
 
@@ -65,6 +65,7 @@ impl Submission {
 pub(crate) struct Batcher {
     tx: mpsc::Sender<Held>,
     room: Arc<Semaphore>,
+    room_bytes: usize,
     proposer: Arc<dyn Proposer>,
 }
 
@@ -87,34 +88,30 @@ impl Batcher {
             flying: FuturesOrdered::new(),
         };
         tokio::spawn(task.run(stop));
-        Self { tx, room: Arc::new(Semaphore::new(options.bytes_max)), proposer }
+        let room = Arc::new(Semaphore::new(options.bytes_max));
+        Self { tx, room, room_bytes: options.bytes_max, proposer }
     }
 
-    /// Takes an operation in, behind all that came before; or answers it at once when this node does not lead the group or
-    /// the queue is full.
-    pub(crate) fn submit(&self, submission: Submission) {
+    /// Takes an operation in, behind all that came before; or answers it at once when this node does not lead the group.
+    ///
+    /// While the queue is full it waits, and whoever came first goes first. It is not refused: a refusal overtakes the
+    /// answers of what was admitted before it, and its sender, which must keep the order of its session, would send all of
+    /// that again, to be written again. Who waits is bounded by what the senders may have unanswered. Dropping the future
+    /// drops the operation, if it was not taken in.
+    pub(crate) async fn submit(&self, submission: Submission) {
         if let Err(refusal) = self.proposer.ready() {
             return submission.reply.tell(Outcome::Retry(refusal));
         }
-        // An operation is bounded by the service that took it, far below u32.
-        let bytes = u32::try_from(submission.bytes()).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {
-            return submission.reply.tell(Outcome::Retry(overloaded()));
+        // An operation is bounded by the service that took it, far below u32. More than all the room never comes.
+        let bytes = submission.bytes().min(self.room_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else {
+            return submission.reply.tell(Outcome::Retry(stopping()));
         };
-        match self.tx.try_send(Held { submission, room }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(held)) => {
-                held.submission.reply.tell(Outcome::Retry(overloaded()))
-            }
-            Err(mpsc::error::TrySendError::Closed(held)) => {
-                held.submission.reply.tell(Outcome::Retry(stopping()))
-            }
+        if let Err(mpsc::error::SendError(held)) = self.tx.send(Held { submission, room }).await {
+            held.submission.reply.tell(Outcome::Retry(stopping()));
         }
     }
-}
-
-fn overloaded() -> Refusal {
-    Refusal::new(Reason::Overloaded, "the leader's queue of operations is full: send again later")
 }
 
 fn stopping() -> Refusal {

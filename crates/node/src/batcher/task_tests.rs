@@ -1,5 +1,6 @@
 use super::*;
 use crate::batcher::Answered;
+use futures::FutureExt;
 use quorate_machine::{Answer, Op, Origin, Publish, PublishRun};
 use quorate_types::{Millis, Subject, TopicName};
 use std::sync::Mutex;
@@ -69,13 +70,18 @@ impl World {
         Self { batcher, proposer, cuts, answers_tx, answers, stop }
     }
 
+    /// Submits an operation, which must not have to wait.
     fn submit(&self, id: u64, op: Op, fragment: Bytes) {
+        assert!(self.submitting(id, op, fragment).now_or_never().is_some());
+    }
+
+    fn submitting(&self, id: u64, op: Op, fragment: Bytes) -> impl Future<Output = ()> + use<> {
         let reply = ReplyTo::Link { link: 0, id, answers: self.answers_tx.clone(), room: None };
-        self.batcher.submit(Submission {
-            envelope: Envelope { origin: Origin::Leader, op },
-            fragment,
-            reply,
-        });
+        let batcher = self.batcher.clone();
+        async move {
+            let envelope = Envelope { origin: Origin::Leader, op };
+            batcher.submit(Submission { envelope, fragment, reply }).await;
+        }
     }
 
     fn tick(&self, id: u64) {
@@ -191,19 +197,45 @@ async fn who_does_not_lead_answers_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_refuses_as_overloaded() {
+async fn a_full_queue_lets_operations_wait_in_order_until_there_is_room() {
     let mut world = World::new(BatcherOptions { bytes_max: 2 * OP_BYTES, ..BatcherOptions::default() });
     world.tick(1);
-    let first = world.cut().await;
+    let mut first = world.cut().await;
+    drop(first.flushed.take());
     world.tick(2);
-    world.tick(3);
-    assert!(matches!(world.answer().await, (3, Outcome::Retry(r)) if r.reason == Reason::Overloaded));
+    let mut third = Box::pin(world.submitting(3, Op::Tick, Bytes::new()));
+    let mut fourth = Box::pin(world.submitting(4, Op::Tick, Bytes::new()));
+    assert!((&mut third).now_or_never().is_none());
+    assert!((&mut fourth).now_or_never().is_none());
+    let second = world.cut().await;
     first.commit();
     assert_eq!(world.answer().await.0, 1);
-    // Its room is free again.
-    world.tick(4);
     settle().await;
-    assert!(world.answers.try_recv().is_err());
+    assert!((&mut fourth).now_or_never().is_none());
+    assert!((&mut third).now_or_never().is_some());
+    second.commit();
+    assert_eq!(world.answer().await.0, 2);
+    settle().await;
+    assert!((&mut fourth).now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_larger_than_the_queue_is_taken_when_it_is_empty() {
+    let mut world = World::new(BatcherOptions { bytes_max: OP_BYTES, ..BatcherOptions::default() });
+    world.publish(1, 1, b"larger");
+    assert_eq!(world.cut().await.batch.block, "larger");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_answers_what_waits_for_room() {
+    let mut world = World::new(BatcherOptions { bytes_max: OP_BYTES, ..BatcherOptions::default() });
+    world.tick(1);
+    let _first = world.cut().await;
+    let waiting = tokio::spawn(world.submitting(2, Op::Tick, Bytes::new()));
+    settle().await;
+    world.stop.cancel();
+    timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert!(matches!(world.answer().await, (2, Outcome::Retry(r)) if r.reason == Reason::Unavailable));
 }
 
 #[tokio::test(start_paused = true)]

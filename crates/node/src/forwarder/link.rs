@@ -60,41 +60,33 @@ pub(crate) struct Request {
     pub(crate) fragment: Bytes,
 }
 
-/// An open link. Dropping it gives it up.
-pub(crate) enum Link {
-    /// To the batcher of this node.
-    Local {
-        /// It.
-        batcher: Batcher,
-        /// The link's number and where its answers go.
-        link: u64,
-        /// Its events.
-        events: LinkEvents,
-    },
-    /// To a task that talks to another node.
-    Task {
-        /// Bounded above the operations in flight, so that it is never full while the link works.
-        requests: mpsc::Sender<Request>,
-        /// Ends with the link.
-        _task: TaskGuard,
-    },
+/// An open link: a task that hands operations to the leader in order. Dropping it gives it up.
+pub(crate) struct Link {
+    /// Bounded above the operations in flight, so that it is never full while the link works.
+    pub(super) requests: mpsc::Sender<Request>,
+    /// Ends with the link.
+    pub(super) _task: TaskGuard,
 }
 
 impl Link {
+    /// To the batcher of this node. While that is full, operations wait here.
+    pub(super) fn local(batcher: Batcher, link: u64, events: LinkEvents, in_flight_ops_max: usize) -> Self {
+        let (requests, mut waiting) = mpsc::channel(in_flight_ops_max + 1);
+        let task = async move {
+            while let Some(Request { id, envelope, fragment }) = waiting.recv().await {
+                let reply = ReplyTo::Link { link, id, answers: events.answers.clone(), room: None };
+                batcher.submit(Submission { envelope, fragment, reply }).await;
+            }
+        };
+        Self { requests, _task: TaskGuard(tokio::spawn(task)) }
+    }
+
     /// Sends an operation behind all earlier ones.
     ///
     /// # Errors
     /// The operation did not go out: the link is broken or clogged, to be given up.
     pub(crate) fn send(&self, request: Request) -> Result<(), Refusal> {
-        match self {
-            Self::Local { batcher, link, events } => {
-                let Request { id, envelope, fragment } = request;
-                let reply = ReplyTo::Link { link: *link, id, answers: events.answers.clone(), room: None };
-                batcher.submit(Submission { envelope, fragment, reply });
-                Ok(())
-            }
-            Self::Task { requests, .. } => requests.try_send(request).map_err(|_| link_lost()),
-        }
+        self.requests.try_send(request).map_err(|_| link_lost())
     }
 }
 

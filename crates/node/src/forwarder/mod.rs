@@ -11,6 +11,9 @@ mod link;
 mod queue;
 mod routes;
 mod task;
+
+#[cfg(test)]
+mod overload_tests;
 #[cfg(test)]
 pub(crate) mod test_support;
 

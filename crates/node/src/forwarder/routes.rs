@@ -54,7 +54,7 @@ impl Routes for GroupRoutes {
 
     fn open(&self, route: &Route, link: u64, events: LinkEvents) -> Result<Link, Refusal> {
         match route {
-            Route::Local => Ok(Link::Local { batcher: self.batcher.clone(), link, events }),
+            Route::Local => Ok(Link::local(self.batcher.clone(), link, events, self.in_flight_ops_max)),
             Route::Remote { leader, address } => {
                 let client = self.peers.client(address)?;
                 let (requests, rx) = mpsc::channel(self.in_flight_ops_max + 1);
@@ -64,7 +64,7 @@ impl Routes for GroupRoutes {
                     target: Some(member(*leader)),
                 };
                 let stream = Stream { group: self.group.id(), link, events, intro: Some(intro) };
-                Ok(Link::Task { requests, _task: TaskGuard(tokio::spawn(stream.run(client, rx))) })
+                Ok(Link { requests, _task: TaskGuard(tokio::spawn(stream.run(client, rx))) })
             }
         }
     }

@@ -75,7 +75,7 @@ impl Routes for FakeRoutes {
         let (tx, requests) = mpsc::channel(64);
         drop(self.links.send(FakeLink { number, route: route.clone(), requests, events }));
         let task = TaskGuard(tokio::spawn(std::future::pending()));
-        Ok(Link::Task { requests: tx, _task: task })
+        Ok(Link { requests: tx, _task: task })
     }
 }
 

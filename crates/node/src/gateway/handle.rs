@@ -206,7 +206,7 @@ impl Gateway {
         let batcher = self.running(group)?.batcher;
         let (reply, outcome) = oneshot::channel();
         let envelope = Envelope { origin: Origin::Leader, op };
-        batcher.submit(Submission { envelope, fragment: Bytes::new(), reply: ReplyTo::Caller(reply) });
+        batcher.submit(Submission { envelope, fragment: Bytes::new(), reply: ReplyTo::Caller(reply) }).await;
         match outcome.await {
             Ok(Outcome::Replied(reply)) => reply,
             Ok(Outcome::Retry(refusal)) => Err(refusal),

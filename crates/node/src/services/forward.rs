@@ -1,6 +1,6 @@
 //! `Peers.Forward`: operations of other nodes' gateways, on the leader's side.
 
-use crate::batcher::{Answered, Outcome, ReplyTo, Submission};
+use crate::batcher::{Answered, Batcher, Outcome, ReplyTo, Submission};
 use crate::forwarder::{decode_envelope, encode_reply};
 use crate::gateway::Gateway;
 use futures::stream::BoxStream;
@@ -68,6 +68,8 @@ async fn take(
     end: mpsc::Sender<Status>,
 ) {
     let rooms = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let (queue, queued) = mpsc::channel(IN_FLIGHT_MAX);
+    tokio::spawn(submit(queued, answers.clone()));
     let mut introduced = false;
     loop {
         let room = tokio::select! {
@@ -93,16 +95,30 @@ async fn take(
             },
         };
         let reply = ReplyTo::Link { link: 0, id: request.id, answers: answers.clone(), room: Some(room) };
-        if let Err(refusal) = accept(&gateway, request, reply, &mut introduced) {
+        if let Err(refusal) = accept(&gateway, &queue, request, reply, &mut introduced) {
             drop(end.try_send(status_of(&refusal)));
             return;
         }
     }
 }
 
-/// Checks one operation and hands it to the batcher.
+/// Hands a stream's operations to their batcher, in order. While that is full they wait here and not in HTTP/2: heartbeats
+/// and the operations of other groups come over the same connection. No more of them than the peer may have unanswered.
+async fn submit(mut queued: mpsc::Receiver<(Batcher, Submission)>, answers: mpsc::UnboundedSender<Answered>) {
+    while let Some((batcher, submission)) = queued.recv().await {
+        tokio::select! {
+            biased;
+            // What nobody waits for any more is sent again on another stream.
+            () = answers.closed() => return,
+            () = batcher.submit(submission) => {}
+        }
+    }
+}
+
+/// Checks one operation and puts it in the queue for the batcher.
 fn accept(
     gateway: &Gateway,
+    queue: &mpsc::Sender<(Batcher, Submission)>,
     request: ForwardRequest,
     reply: ReplyTo,
     introduced: &mut bool,
@@ -115,7 +131,12 @@ fn accept(
         .map_err(|e| Refusal::new(Reason::InvalidArgument, e.to_string()))?;
     check_operation(&envelope, &request.fragment)?;
     match gateway.running(GroupId::new(request.group)) {
-        Ok(running) => running.batcher.submit(Submission { envelope, fragment: request.fragment, reply }),
+        Ok(running) => {
+            let submission = Submission { envelope, fragment: request.fragment, reply };
+            // Each operation in the queue holds one of the rooms, and there is a place for each of these.
+            let full = || Refusal::new(Reason::Overloaded, "the stream has too many operations in flight");
+            queue.try_send((running.batcher, submission)).map_err(|_| full())?;
+        }
         Err(refusal) => reply.tell(Outcome::Retry(refusal)),
     }
     Ok(())
