@@ -14,7 +14,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prost", &["wire", "node", "client", "consensus"]),
     ("axum", &["node"]),
     ("prometheus-client", &["node"]),
-    ("clap", &["cli", "tests"]),
+    ("clap", &["cli", "bench", "tests"]),
     ("indicatif", &["cli", "tests"]),
     ("comfy-table", &["cli"]),
     ("turmoil", &["tests"]),

@@ -76,6 +76,14 @@ impl Route {
         Some((address, channel))
     }
 
+    /// On to this node, if it was listed: one that was not may be out of reach from here.
+    pub(crate) fn prefer(&mut self, address: &str) {
+        if let Some(index) = self.nodes.addresses.iter().position(|a| a == address) {
+            self.index = index;
+            self.hinted = None;
+        }
+    }
+
     /// The one in use failed: on to the one that `leader` names, or to the next of the list.
     pub(crate) fn move_on(&mut self, leader: Option<&str>) {
         let was_hinted = self.hinted.take();
@@ -134,6 +142,9 @@ mod tests {
         assert_eq!(at(&route), "b:2", "a hint that failed is not followed again at once");
         route.move_on(Some("not an address"));
         assert_eq!(at(&route), "c:3");
+        route.prefer("b:2");
+        route.prefer("not listed:1");
+        assert_eq!(at(&route), "b:2");
     }
 
     #[tokio::test]

@@ -61,6 +61,9 @@ pub struct PublisherOptions {
     /// How long the cluster remembers this publisher while it says nothing: an outage of all connections that
     /// is longer leaves unconfirmed messages [`crate::PublishError::Unknown`]. Default 5 min.
     pub session_timeout: Duration,
+    /// Begin with the node that leads the shard, if the client was given its address: one step less for every message.
+    /// Default true; without it publishers spread over all nodes.
+    pub prefer_leader: bool,
 }
 
 impl Default for PublisherOptions {
@@ -70,6 +73,7 @@ impl Default for PublisherOptions {
             window_bytes: 64 << 20,
             timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(300),
+            prefer_leader: true,
         }
     }
 }

@@ -33,7 +33,10 @@ pub enum BlockError {
 #[derive(Debug, Default)]
 pub struct FragmentBuilder {
     ends: Vec<u32>,
-    bodies: BytesMut,
+    /// Room for the header and the ends, then the bodies.
+    bytes: BytesMut,
+    /// How much room.
+    head: usize,
 }
 
 impl FragmentBuilder {
@@ -43,17 +46,20 @@ impl FragmentBuilder {
         Self::default()
     }
 
-    /// With room for `count` bodies of `bytes` bytes together.
+    /// With room for `count` bodies of `bytes` bytes together. When just so many are pushed, each is copied once.
     #[must_use]
     pub fn with_capacity(count: usize, bytes: usize) -> Self {
-        Self { ends: Vec::with_capacity(count), bodies: BytesMut::with_capacity(bytes) }
+        let head = head_bytes(count);
+        let mut all = BytesMut::with_capacity(head + bytes);
+        all.put_bytes(0, head);
+        Self { ends: Vec::with_capacity(count), bytes: all, head }
     }
 
     /// Adds one message. Beyond 4 GiB in all the fragment is refused by [`Self::finish`]'s readers; callers bound
     /// it long before.
     pub fn push(&mut self, body: &[u8]) {
-        self.bodies.put_slice(body);
-        self.ends.push(u32::try_from(self.bodies.len()).unwrap_or(u32::MAX));
+        self.bytes.put_slice(body);
+        self.ends.push(u32::try_from(self.bytes.len() - self.head).unwrap_or(u32::MAX));
     }
 
     /// Messages so far.
@@ -70,17 +76,29 @@ impl FragmentBuilder {
 
     /// The encoded fragment.
     #[must_use]
-    pub fn finish(self) -> Bytes {
-        let bytes = HEADER_BYTES + END_BYTES * self.ends.len() + self.bodies.len();
-        let mut out = BytesMut::with_capacity(bytes);
-        out.put_u32_le(u32::try_from(bytes).unwrap_or(u32::MAX));
-        out.put_u32_le(u32::try_from(self.ends.len()).unwrap_or(u32::MAX));
-        for end in &self.ends {
-            out.put_u32_le(*end);
+    pub fn finish(mut self) -> Bytes {
+        let head = head_bytes(self.ends.len());
+        if head != self.head {
+            // Another number than was announced: the bodies move.
+            let bodies = self.bytes.split_off(self.head);
+            self.bytes = BytesMut::with_capacity(head + bodies.len());
+            self.bytes.put_bytes(0, head);
+            self.bytes.put_slice(&bodies);
         }
-        out.put_slice(&self.bodies);
-        out.freeze()
+        let bytes = self.bytes.len();
+        let mut room = self.bytes.get_mut(..head).unwrap_or_default();
+        room.put_u32_le(u32::try_from(bytes).unwrap_or(u32::MAX));
+        room.put_u32_le(u32::try_from(self.ends.len()).unwrap_or(u32::MAX));
+        for end in &self.ends {
+            room.put_u32_le(*end);
+        }
+        self.bytes.freeze()
     }
+}
+
+/// What comes before the bodies of a fragment.
+fn head_bytes(count: usize) -> usize {
+    HEADER_BYTES + END_BYTES * count
 }
 
 /// `count` bodies from the `slot`-th one on, counted from the fragment that begins at byte `fragment`; fragments
@@ -179,8 +197,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_built_is_read(parts: Vec<Vec<u8>>, slot in 0usize..8) {
-            let mut builder = FragmentBuilder::new();
+        fn what_is_built_is_read(parts: Vec<Vec<u8>>, announced: Option<u8>, slot in 0usize..8) {
+            let announced = announced.map_or(parts.len(), usize::from);
+            let mut builder = FragmentBuilder::with_capacity(announced, 0);
             parts.iter().for_each(|p| builder.push(p));
             let slot = slot.min(parts.len());
             let count = u32::try_from(parts.len() - slot).unwrap();

@@ -26,8 +26,10 @@ pub async fn publish(
     payloads: Vec<String>,
     confirmed: &Arc<AtomicU64>,
 ) -> Result<Published> {
-    let publisher =
-        client.publisher(PublisherOptions { window_messages: WINDOW, ..PublisherOptions::default() });
+    // Through the node that the client asks first.
+    let options =
+        PublisherOptions { window_messages: WINDOW, prefer_leader: false, ..PublisherOptions::default() };
+    let publisher = client.publisher(options);
     let mut confirmations = Vec::new();
     for payload in payloads {
         let message = Message::new(payload.clone()).subject(payload.split(' ').next().unwrap_or_default());

@@ -29,6 +29,7 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
     let options = PublisherOptions {
         timeout: TIMEOUT,
         session_timeout: rng.pick(&SESSION_TIMEOUTS).unwrap_or(TIMEOUT),
+        prefer_leader: rng.percent(40),
         ..PublisherOptions::default()
     };
     let publisher = client.publisher(options);

@@ -38,8 +38,13 @@ pub(crate) async fn publish(
     publishing: Publishing,
     stop: watch::Receiver<bool>,
 ) {
-    let options =
-        PublisherOptions { window_messages: WINDOW, timeout: TIMEOUT, ..PublisherOptions::default() };
+    let options = PublisherOptions {
+        window_messages: WINDOW,
+        timeout: TIMEOUT,
+        // Through all nodes: that is what is tried.
+        prefer_leader: false,
+        ..PublisherOptions::default()
+    };
     let publisher = client.publisher(options);
     let (sent, confirmations) = mpsc::unbounded_channel();
     let answers = tokio::spawn(note_answers(confirmations, Arc::clone(&history)));

@@ -306,7 +306,12 @@ impl Driver {
             }
         };
         match called.result {
-            Ok(opened) => Ok(SessionId::new(opened.session)),
+            Ok(opened) => {
+                if self.options.prefer_leader {
+                    self.route.prefer(&opened.leader);
+                }
+                Ok(SessionId::new(opened.session))
+            }
             Err(CallError::Refused(refusal)) => Err(Failure::Refused(refusal)),
             Err(CallError::TimedOut { last, .. }) => Err(Failure::Retry { refusal: last, leader: None }),
         }

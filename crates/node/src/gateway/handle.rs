@@ -216,6 +216,14 @@ impl Gateway {
         }
     }
 
+    /// Where clients reach the node that leads a group, as far as is known here.
+    pub(crate) fn leader_for_clients(&self, group: GroupId) -> Option<String> {
+        let leader = self.running(group).ok()?.group.leadership().borrow().leader?;
+        let system = self.running(GroupId::SYSTEM).ok()?.group;
+        let nodes = system.read(|m| m.system().map(|system| system.nodes()))?;
+        nodes.into_iter().find(|node| node.node == leader.node).map(|node| node.client_address)
+    }
+
     /// The replica of a group here, as soon as it has everything that was confirmed before the call.
     ///
     /// # Errors

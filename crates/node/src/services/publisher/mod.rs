@@ -45,7 +45,8 @@ impl PublisherService {
         let op = Op::OpenSession { timeout: Duration::from_millis(timeout_ms) };
         match self.gateway.call(group, op, self.gateway.deadline()).await? {
             Answer::SessionOpened { session } => {
-                Ok(v1::OpenSessionResponse { session: session.get(), timeout_ms })
+                let leader = self.gateway.leader_for_clients(group).unwrap_or_default();
+                Ok(v1::OpenSessionResponse { session: session.get(), timeout_ms, leader })
             }
             other => Err(unexpected(&other)),
         }

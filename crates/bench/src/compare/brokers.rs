@@ -1,0 +1,192 @@
+//! Clusters of three, by broker: started, measured, stopped.
+
+use crate::peers::{NatsSync, PeerError, start_nats, start_rabbitmq};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use quorate_processes::{Command, Ports, Process, Processes, Spec, Usage};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+/// Long enough for a loaded machine.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Broker {
+    /// Three nodes, every confirm synced by a majority.
+    Quorate,
+    /// Append and fdatasync on a majority, nothing else.
+    Floor,
+    /// NATS JetStream, 3 replicas, `sync_interval: always`.
+    JetstreamAlways,
+    /// NATS JetStream, 3 replicas, as installed: synced every two minutes.
+    Jetstream,
+    /// RabbitMQ, a quorum queue of 3.
+    RabbitmqQuorum,
+    /// RabbitMQ, a stream of 3: never synced.
+    RabbitmqStream,
+}
+
+impl Broker {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Quorate,
+        Self::Floor,
+        Self::JetstreamAlways,
+        Self::Jetstream,
+        Self::RabbitmqQuorum,
+        Self::RabbitmqStream,
+    ];
+
+    /// For people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Quorate => "Quorate",
+            Self::Floor => "floor",
+            Self::JetstreamAlways => "JetStream, fsync always",
+            Self::Jetstream => "JetStream, default",
+            Self::RabbitmqQuorum => "RabbitMQ quorum queue",
+            Self::RabbitmqStream => "RabbitMQ stream",
+        }
+    }
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    quorate: PathBuf,
+    compare: PathBuf,
+    peers_root: Option<PathBuf>,
+}
+
+impl Programs {
+    pub(crate) fn find(quorate: Option<PathBuf>, peers_root: Option<PathBuf>) -> Result<Self> {
+        let compare = std::env::current_exe().context("where this program is")?;
+        let quorate = quorate.unwrap_or_else(|| compare.with_file_name("quorate"));
+        Ok(Self { quorate, compare, peers_root })
+    }
+}
+
+/// A cluster that runs.
+pub(crate) struct Running {
+    processes: Vec<Process>,
+    quorate: Option<Processes>,
+    pub(crate) addresses: Vec<String>,
+}
+
+impl Running {
+    /// Starts a cluster; `None` when it is not installed.
+    pub(crate) async fn start(broker: Broker, programs: &Programs, dir: &Path) -> Result<Option<Self>> {
+        let peers = programs.peers_root.as_deref();
+        let started = match broker {
+            Broker::Quorate => return quorate(programs, dir).await.map(Some),
+            Broker::Floor => return floor(programs, dir).await.map(Some),
+            Broker::JetstreamAlways => start_nats(peers, dir, NatsSync::Always).await,
+            Broker::Jetstream => start_nats(peers, dir, NatsSync::Default).await,
+            Broker::RabbitmqQuorum | Broker::RabbitmqStream => start_rabbitmq(peers, dir).await,
+        };
+        match started {
+            Ok(peers) => {
+                Ok(Some(Self { processes: peers.processes, quorate: None, addresses: peers.addresses }))
+            }
+            Err(error @ PeerError::NotInstalled { .. }) => {
+                eprintln!("SKIPPED: {}: {error}", broker.title());
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| format!("starting {}", broker.title())),
+        }
+    }
+
+    /// What all its processes use.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let nodes = self.quorate.iter().flat_map(|q| q.nodes()).map(|node| node.usage());
+        let all = nodes.chain(self.processes.iter().map(Process::usage));
+        all.into_iter().try_fold(Usage::default(), |sum, one| Ok(sum + one?))
+    }
+
+    /// Kills it: its data goes next.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        for process in &mut self.processes {
+            process.kill().await?;
+        }
+        if let Some(quorate) = &mut self.quorate {
+            for at in 0..quorate.nodes().len() {
+                if let Some(node) = quorate.node_mut(at) {
+                    node.kill().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn quorate(programs: &Programs, dir: &Path) -> Result<Running> {
+    let spec = Spec {
+        binary: programs.quorate.clone(),
+        directory: dir.to_owned(),
+        ports: Ports::free(3)?,
+        arguments: Vec::new(),
+    };
+    let mut processes = Processes::new(&spec);
+    processes.start_all()?;
+    processes.wait_ready(READY_PATIENCE, |_, _| {}).await?;
+    let addresses = processes.addresses();
+    Ok(Running { processes: Vec::new(), quorate: Some(processes), addresses })
+}
+
+async fn floor(programs: &Programs, dir: &Path) -> Result<Running> {
+    let addresses: Vec<String> = Ports::free(3)?.iter().map(|p| format!("127.0.0.1:{}", p.client)).collect();
+    let mut processes = Vec::new();
+    // The first one connects to the others, so they come first.
+    for (at, address) in addresses.iter().enumerate().rev() {
+        let mut arguments = vec![
+            "floor-node".to_owned(),
+            format!("--listen={address}"),
+            format!("--file={}", dir.join(format!("floor-{at}")).display()),
+        ];
+        if at == 0 {
+            let others = addresses.get(1..).unwrap_or_default();
+            arguments.push(format!("--followers={}", others.join(",")));
+        }
+        let mut process = Process::new(Command {
+            name: format!("floor {at}"),
+            program: programs.compare.clone(),
+            arguments,
+            environment: Vec::new(),
+            log: dir.join(format!("floor-{at}.log")),
+        });
+        process.start()?;
+        // One that follows takes one connection, the first's: it must not be tried.
+        wait_written(&dir.join(format!("floor-{at}"))).await?;
+        processes.push(process);
+    }
+    if let Some(first) = addresses.first() {
+        wait_listening(first).await?;
+    }
+    Ok(Running { processes, quorate: None, addresses })
+}
+
+/// Waits until a process of the floor has prepared its file: it listens next.
+async fn wait_written(file: &Path) -> Result<()> {
+    let begun = Instant::now();
+    while std::fs::metadata(file).map_or(0, |m| m.len()) < 256 << 20 {
+        anyhow::ensure!(begun.elapsed() < READY_PATIENCE, "{} is not written", file.display());
+        sleep(LOOK_EVERY).await;
+    }
+    // Synced and bound.
+    sleep(Duration::from_secs(2)).await;
+    Ok(())
+}
+
+async fn wait_listening(address: &str) -> Result<()> {
+    let begun = Instant::now();
+    while TcpStream::connect(address).await.is_err() {
+        anyhow::ensure!(begun.elapsed() < READY_PATIENCE, "{address} does not listen");
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
