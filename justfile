@@ -32,6 +32,15 @@ prove DURATION="60s" SEED="1":
 bench *ARGS:
     cargo run --release -- bench {{ARGS}}
 
+# Quorate, other brokers and the floor under one load, in turns: `just compare --rounds 1`.
+compare *ARGS:
+    cargo build --release
+    cargo run --release -p quorate-bench --features compare --bin compare -- {{ARGS}}
+
+# The pure parts, by Criterion.
+microbench *ARGS:
+    cargo bench -p quorate-machine -p quorate-storage -- {{ARGS}}
+
 # Formats the code.
 fmt:
     cargo fmt --all

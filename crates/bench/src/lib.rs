@@ -16,7 +16,7 @@ mod targets;
 pub use error::BenchError;
 pub use latency::Latency;
 pub use load::{Load, Progress, Until, run};
-pub use pace::Pace;
+pub use pace::{Pace, ticks};
 pub use report::{Quantiles, Report, Stage};
 pub use target::{Consumer, Delivered, Layout, Producer, Target};
 #[cfg(feature = "compare")]

@@ -21,11 +21,14 @@ pub enum Pace {
 
 /// Tells when each message of one producer is due, from a thread of its own: the runtime's timers are too coarse, and wait
 /// for the load that they are to drive.
+///
+/// The first is due `offset` after `begun`, each further one a `period` later, as long as `until` wants the one of this number
+/// at this time. Ends when the receiver is dropped.
 #[expect(
     clippy::disallowed_methods,
     reason = "this thread is the clock: there is nothing that it could wait for but time"
 )]
-pub(crate) fn ticks(
+pub fn ticks(
     period: Duration,
     offset: Duration,
     begun: Instant,

@@ -31,6 +31,10 @@ const SEEDS: &[(u64, &str)] = &[
     (321, "a purge that a cut-off node had taken was done late, after the client had repeated it elsewhere"),
     (430, "the same, by another way"),
     (6444, "a process that died of a failed sync before it could say so left a log that was trusted"),
+    (
+        3247,
+        "replication to a follower stopped for ever: a stream that had ended took what was meant for the next one",
+    ),
     (298, "a follower said that less was committed than it had applied"),
 ];
 

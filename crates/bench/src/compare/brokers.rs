@@ -64,6 +64,11 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    /// The program `quorate`.
+    pub(crate) fn quorate(&self) -> &Path {
+        &self.quorate
+    }
+
     pub(crate) fn find(quorate: Option<PathBuf>, peers_root: Option<PathBuf>) -> Result<Self> {
         let compare = std::env::current_exe().context("where this program is")?;
         let quorate = quorate.unwrap_or_else(|| compare.with_file_name("quorate"));

@@ -3,6 +3,7 @@
 //! `cargo build --release && cargo run --release -p quorate-bench --features compare --bin compare -- --help`
 
 mod brokers;
+mod failover;
 mod measure;
 mod peers;
 mod plot;
@@ -53,7 +54,7 @@ struct Args {
     /// Where the brokers keep their data; default: the system's temporary directory.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
-    /// Writes benchmarks.json, benchmarks.md and the plots here.
+    /// Writes benchmarks.md with its plots, and benchmarks.json with every measurement, here.
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
     #[command(subcommand)]
@@ -62,6 +63,18 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Role {
+    /// How long confirms stay away when Quorate's leader dies or hangs, and whether anything is lost or comes twice.
+    Failover {
+        /// How often the leader is killed.
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+        /// How often it is stopped for five seconds.
+        #[arg(long, default_value_t = 5)]
+        pauses: u32,
+        /// Messages a second meanwhile.
+        #[arg(long, default_value_t = 1_000)]
+        rate: u32,
+    },
     /// Is one process of the floor.
     #[command(hide = true)]
     FloorNode {
@@ -75,19 +88,33 @@ enum Role {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
-    if let Some(Role::FloorNode { listen, followers, file }) = args.role {
+    let mut args = Args::parse();
+    let role = args.role.take();
+    if let Some(Role::FloorNode { listen, followers, file }) = role {
         let node = FloorNode { listen, followers, file };
         return quorate_bench::serve(&node).with_context(|| format!("the floor at {listen}"));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(compare(&args))
+    match role {
+        Some(Role::Failover { kills, pauses, rate }) => {
+            let plan = failover::Failover { kills, pauses, per_second: rate };
+            let programs = brokers::Programs::find(args.quorate.clone(), args.peers_root.clone())?;
+            runtime.block_on(failover::run(plan, &programs, &args.place()))
+        }
+        _ => runtime.block_on(compare(&args)),
+    }
+}
+
+impl Args {
+    fn place(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 async fn compare(args: &Args) -> Result<()> {
     let duration = Duration::from_secs(args.seconds);
     let workloads = workloads::chosen(&args.workloads, duration)?;
-    let place = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let place = args.place();
     let programs = brokers::Programs::find(args.quorate.clone(), args.peers_root.clone())?;
     let mut results = Results::default();
     for round in 1..=args.rounds {
@@ -101,7 +128,8 @@ async fn compare(args: &Args) -> Result<()> {
     }
     println!("{}", report::tables(&results, &workloads));
     if let Some(out) = &args.out {
-        report::write(&results, &workloads, out)?;
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        report::write(&results, &workloads, &command.join(" "), out)?;
     }
     Ok(())
 }

@@ -10,8 +10,11 @@ use std::path::Path;
 
 type Figure = fn(&Measurement) -> Option<f64>;
 
+type Wanted = fn(&Workload) -> bool;
 /// Heading, figure, digits, and which workloads it is for.
-type Table = (&'static str, Figure, usize, fn(&Workload) -> bool);
+type Table = (&'static str, Figure, usize, Wanted);
+/// File, heading, which workloads it is for, and figure.
+type Plot = (&'static str, &'static str, Wanted, Figure);
 
 const TABLES: [Table; 9] = [
     ("Confirmed messages/s", |m| Some(m.report.publish.messages_per_second), 0, Workload::is_saturated),
@@ -79,24 +82,53 @@ fn thousands(number: &str) -> String {
     text + rest
 }
 
-/// Writes tables, plots and every measurement.
-pub(crate) fn write(results: &Results, workloads: &[Workload], out: &Path) -> Result<()> {
+/// Writes the page with its plots, and every measurement.
+///
+/// `command`: how this program was called, for the page to say.
+pub(crate) fn write(results: &Results, workloads: &[Workload], command: &str, out: &Path) -> Result<()> {
     let file = |name: &str, bytes: &[u8]| {
         let path = out.join(name);
         std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
     };
     std::fs::create_dir_all(out)?;
     file("benchmarks.json", &serde_json::to_vec_pretty(results)?)?;
-    file("benchmarks-tables.md", tables(results, workloads).as_bytes())?;
-    let saturated: Vec<&Workload> = workloads.iter().filter(|w| w.is_saturated()).collect();
-    let rate: Figure = |m| Some(m.report.publish.messages_per_second);
-    file(
-        "benchmarks-throughput.svg",
-        plot::bars("Confirmed messages/s", results, &saturated, rate)?.as_bytes(),
-    )?;
-    let paced: Vec<&Workload> = workloads.iter().filter(|w| !w.is_saturated()).collect();
-    let late: Figure = |m| Some(m.report.deliver.as_ref()?.latency_ms.p99);
-    file("benchmarks-latency.svg", plot::bars("End to end p99, ms", results, &paced, late)?.as_bytes())
+    let mut page = include_str!("head.md").replace("-- COMMAND", &format!("-- {command}"));
+    page += &machine();
+    let plots: [Plot; 2] = [
+        ("benchmarks-throughput.svg", "Confirmed messages/s", Workload::is_saturated, |m| {
+            Some(m.report.publish.messages_per_second)
+        }),
+        (
+            "benchmarks-latency.svg",
+            "End to end p99, ms",
+            |w| !w.is_saturated(),
+            |m| Some(m.report.deliver.as_ref()?.latency_ms.p99),
+        ),
+    ];
+    for (name, title, wanted, figure) in plots {
+        let wanted: Vec<&Workload> = workloads.iter().filter(|w| wanted(w)).collect();
+        if !wanted.is_empty() {
+            file(name, plot::bars(title, results, &wanted, figure)?.as_bytes())?;
+            let _ = writeln!(page, "![{title}]({name})\n");
+        }
+    }
+    file("benchmarks.md", (page + &tables(results, workloads)).as_bytes())
+}
+
+/// What it ran on, as far as the system tells.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .map(|m| m.trim_start_matches(['\t', ' ', ':']));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let (model, kernel) = (model.unwrap_or("unknown processor"), read("/proc/sys/kernel/osrelease"));
+    format!(
+        "This run: {cores} cores ({model}), Linux {}.\n\n",
+        kernel.trim().split('-').next().unwrap_or_default()
+    )
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! openraft's network: one client per group, peer and purpose, over the channel that all groups share.
 
+use super::appending::{Appending, Way};
 use super::peers::Peers;
 use super::send::send_snapshot;
 use crate::codec::{self, AppendRequest, AppendResponse, Malformed};
 use crate::replica::{Image, Replica};
-use crate::type_config::{Peer, TypeConfig, Vote, log_id};
+use crate::type_config::{Peer, TypeConfig, Vote};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, future, stream};
+use futures::{Stream, StreamExt, stream};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
@@ -19,19 +20,18 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AnyError, OptionalSend};
-use quorate_types::{Voter, probe};
+use quorate_types::Voter;
 use quorate_wire::PEER_BYTES_MAX;
 use quorate_wire::peer::raft_client::RaftClient;
 use quorate_wire::peer::{Frame, Link};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use tonic::{Response, Status, Streaming};
+use tonic::{Response, Status};
 
-type RpcError = RPCError<TypeConfig>;
+pub(super) type RpcError = RPCError<TypeConfig>;
 type AppendResults<'s> = BoxStream<'s, Result<AppendResponse, RpcError>>;
 
 /// Makes the clients of one group.
@@ -93,20 +93,15 @@ pub(super) fn unreachable<E: std::error::Error + 'static>(error: &E) -> Unreacha
     Unreachable::new(error)
 }
 
-fn refused(status: Status) -> RpcError {
+pub(super) fn refused(status: Status) -> RpcError {
     RPCError::Unreachable(unreachable(&status))
 }
 
-fn too_late(what: &'static str) -> RpcError {
+pub(super) fn too_late(what: &'static str) -> RpcError {
     RPCError::Unreachable(unreachable(&AnyError::error(format!("{what} was not answered in time"))))
 }
 
-fn obsolete() -> RpcError {
-    let text = "what was to be sent is purged: the peer needs something newer";
-    RPCError::Unreachable(unreachable(&AnyError::error(text)))
-}
-
-fn garbled(error: Malformed) -> RpcError {
+pub(super) fn garbled(error: Malformed) -> RpcError {
     RPCError::Unreachable(unreachable(&error))
 }
 
@@ -144,86 +139,14 @@ impl Client {
         Ok(stream::iter([Ok(answer)]).boxed())
     }
 
-    async fn append_stream<'s>(
-        &'s self,
-        requests: impl Stream<Item = AppendRequest> + Send + 'static,
-    ) -> Result<AppendResults<'s>, RpcError> {
-        let mut stub = self.stub()?;
-        let sent = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&sent);
-        let (link, group) = (self.link.clone(), self.group);
-        let obsolete = Arc::new(AtomicBool::new(false));
-        let (replica, found) = (Arc::clone(&self.replica), Arc::clone(&obsolete));
-        let (sending, hasty) = futures::channel::mpsc::unbounded();
-        let requests = requests.inspect(move |request| {
-            if probe::planted("confirm before commit") {
-                let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-                drop(sending.unbounded_send(Ok(Ok(last))));
-            }
-        });
-        let requests = requests.take_while(move |request| {
-            let goes_on = !leads_nowhere(request, &replica);
-            if !goes_on {
-                probe::sometimes("replication that leads nowhere ended");
-                found.store(true, Ordering::Relaxed);
-            }
-            future::ready(goes_on)
-        });
-        let frames = requests.map(move |request| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            Frame { link: Some(link.clone()), group, data: codec::encode_append(&request) }
-        });
-        let answers = match timeout(self.request_timeout, stub.stream_append(frames)).await {
-            Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return Err(refused(status)),
-            Err(_) => return Err(too_late("opening an append stream")),
-        };
-        if probe::planted("confirm before commit") {
-            tokio::spawn(answers.for_each(|_| future::ready(())));
-            return Ok(hasty.boxed());
-        }
-        let answers = Answers { answers, received: 0, sent, obsolete, patience: self.request_timeout };
-        Ok(stream::unfold(answers, Answers::next).boxed())
-    }
-}
-
-/// Whether a request can make no progress: it carries nothing, for what would follow is purged.
-///
-/// openraft (0.10.0-alpha.37) lets go of what it replicates to a peer when it hears of any error, also one of an earlier
-/// attempt; the log may then be purged under the stream that goes on, which from there reads nothing and says so for ever,
-/// without looking at what it is told to do instead. An error makes it look.
-fn leads_nowhere(request: &AppendRequest, replica: &Replica) -> bool {
-    let purged = replica.storage().purged().map_or(0, |id| id.index + 1);
-    let next = request.prev_log_id.as_ref().map_or(0, |id| log_id(id).index + 1);
-    request.entries.is_empty() && next < purged
-}
-
-/// The answers of an append stream. It lives as long as the leadership and may be silent for long, but not while a
-/// request is unanswered: openraft does not watch over that, and a lost answer would stop replication for ever.
-struct Answers {
-    answers: Streaming<Frame>,
-    received: u64,
-    sent: Arc<AtomicU64>,
-    /// Our side has ended the stream because its requests led nowhere.
-    obsolete: Arc<AtomicBool>,
-    patience: Duration,
-}
-
-impl Answers {
-    async fn next(mut self) -> Option<(Result<AppendResponse, RpcError>, Self)> {
-        loop {
-            let answer = timeout(self.patience, self.answers.message()).await;
-            let item = match answer {
-                Ok(Ok(None)) if self.obsolete.swap(false, Ordering::Relaxed) => Err(obsolete()),
-                Ok(Ok(None)) => return None,
-                Ok(Ok(Some(frame))) => codec::decode_append_response(frame.data).map_err(garbled),
-                Ok(Err(status)) => Err(refused(status)),
-                Err(_) if self.sent.load(Ordering::Relaxed) > self.received => Err(too_late("an append")),
-                Err(_) => continue,
-            };
-            self.received += 1;
-            return Some((item, self));
-        }
+    fn way(&self) -> Result<Way, RpcError> {
+        Ok(Way {
+            stub: self.stub()?,
+            link: self.link.clone(),
+            group: self.group,
+            replica: Arc::clone(&self.replica),
+            patience: self.request_timeout,
+        })
     }
 }
 
@@ -250,7 +173,7 @@ impl NetStreamAppend<TypeConfig> for Client {
             if this.unary {
                 return this.append_once(first, option.hard_ttl()).await;
             }
-            this.append_stream(stream::once(future::ready(first)).chain(input)).await
+            Ok(Appending::open(this.way()?, first, input).await?.answers().boxed())
         })
     }
 }

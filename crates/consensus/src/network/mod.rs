@@ -1,5 +1,6 @@
 //! Raft's messages between nodes: openraft's network over `quorate.peer.v1`, and the service that answers it.
 
+mod appending;
 mod client;
 mod peers;
 mod receive;
