@@ -95,7 +95,7 @@ pub(crate) async fn run(plan: Failover, programs: &Programs, place: &Path) -> Re
         }
     }
     println!(
-        "confirmed {}, lost {lost}, delivered after a committed ack {}, out of order {}, redelivered without an ack {}",
+        "confirmed {}, lost {lost}, delivered after a committed ack {}, first delivered after a newer one {}, redelivered without an ack {}",
         seen.confirmed, seen.duplicates, seen.reorders, seen.redelivered
     );
     ensure!(lost == 0 && seen.duplicates == 0, "the promise is broken");
