@@ -92,7 +92,7 @@ pub(crate) fn write(results: &Results, workloads: &[Workload], command: &str, ou
     };
     std::fs::create_dir_all(out)?;
     file("benchmarks.json", &serde_json::to_vec_pretty(results)?)?;
-    let mut page = include_str!("head.md").replace("-- COMMAND", &format!("-- {command}"));
+    let mut page = include_str!("head.txt").replace("-- COMMAND", &format!("-- {command}"));
     page += &machine();
     let plots: [Plot; 2] = [
         ("benchmarks-throughput.svg", "Confirmed messages/s", Workload::is_saturated, |m| {

@@ -126,7 +126,7 @@ impl Publisher for Fake {
         state.last_session += 1;
         let session = state.last_session;
         state.sessions.insert(session, Vec::new());
-        Ok(Response::new(v1::OpenSessionResponse { session, timeout_ms: 1_000 }))
+        Ok(Response::new(v1::OpenSessionResponse { session, timeout_ms: 1_000, leader: String::new() }))
     }
 
     async fn close_session(
