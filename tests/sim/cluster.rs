@@ -1,7 +1,7 @@
 //! The nodes: production's `Node::start` on simulated hosts, and what can be done to them from outside.
 
 use crate::clock::SimClock;
-use crate::net::SimNet;
+use crate::net::{self, SimNet};
 use crate::plan::{NODES, Plan, host};
 use crate::rng::{Rng, SeededEntropy};
 use crate::trace;
@@ -221,6 +221,7 @@ impl SimNode {
         self.disk.kill();
         self.store.crash();
         self.down(sim);
+        net::set_ended(&self.host, true);
     }
 
     /// Its machine loses its power; what was not synced is lost, kept or torn.
@@ -241,6 +242,7 @@ impl SimNode {
         trace::line(format_args!("{} starts", self.host));
         self.provoked.set(false);
         self.life.state.set(Process::Up);
+        net::set_ended(&self.host, false);
         sim.bounce(self.host.as_str());
     }
 

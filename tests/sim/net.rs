@@ -5,9 +5,12 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use quorate_wire::{AddressError, Bound, ChannelOptions, Connect, Connection, Listen, endpoint};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::Channel;
 use turmoil::net::{TcpListener, TcpStream};
@@ -20,6 +23,29 @@ impl Connect for SimNet {
     fn channel(&self, address: &str, options: &ChannelOptions) -> Result<Channel, AddressError> {
         Ok(endpoint(address, options)?.connect_with_connector_lazy(tower::service_fn(dial)))
     }
+
+    fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            if ENDED.with_borrow(|ended| ended.contains(host)) {
+                tokio::time::sleep(REFUSED_AFTER).await;
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            TcpStream::connect(address).await.map(drop)
+        })
+    }
+}
+
+thread_local! {
+    /// Hosts whose machine runs and whose process has ended: they refuse connections, where turmoil's leave them unanswered.
+    static ENDED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+const REFUSED_AFTER: Duration = Duration::from_millis(2);
+
+/// Whether a host's process has ended while its machine runs on.
+pub(crate) fn set_ended(host: &str, ended: bool) {
+    ENDED.with_borrow_mut(|hosts| if ended { hosts.insert(host.to_owned()) } else { hosts.remove(host) });
 }
 
 async fn dial(uri: http::Uri) -> io::Result<TokioIo<Traced>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 /// All of them.
 pub const POINTS: &[&str] = &[
+    "asked for a pre-vote",
     "cut-off node closed its consumers",
     "entry carried",
     "gap refused",
@@ -30,6 +31,7 @@ pub const POINTS: &[&str] = &[
     "snapshot built",
     "snapshot installed",
     "stale lease refused",
+    "stood in the place of a leader that ended",
     "torn tail cut",
     "unsent grant returned",
 ];

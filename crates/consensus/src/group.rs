@@ -4,6 +4,7 @@ use crate::codec;
 use crate::error::{MembershipError, ProposeError, WaitError};
 use crate::replica::Replica;
 use crate::status::{GroupStatus, Leadership, Members};
+use crate::timers::Signs;
 use crate::type_config::{
     EntryData, LeaderId, Membership, Peer, Raft, TypeConfig, Vote, log_id, raft_log_id,
 };
@@ -36,6 +37,7 @@ struct Inner {
     raft: Raft,
     replica: Arc<Replica>,
     leadership: watch::Receiver<Leadership>,
+    signs: Signs,
     stop: watch::Sender<bool>,
     /// How long a successor may take to show itself.
     hand_over_timeout: Duration,
@@ -91,11 +93,31 @@ impl Group {
         stop: watch::Sender<bool>,
         hand_over_timeout: Duration,
     ) -> Self {
-        Self { inner: Arc::new(Inner { raft, replica, leadership, stop, hand_over_timeout }) }
+        Self {
+            inner: Arc::new(Inner {
+                raft,
+                replica,
+                leadership,
+                signs: Signs::new(),
+                stop,
+                hand_over_timeout,
+            }),
+        }
     }
 
     pub(crate) fn raft(&self) -> &Raft {
         &self.inner.raft
+    }
+
+    /// A leader of `term` sent a request.
+    pub(crate) fn hear(&self, term: u64) {
+        if term >= self.inner.leadership.borrow().term {
+            self.inner.signs.hear();
+        }
+    }
+
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.inner.signs
     }
 
     pub(crate) fn replica(&self) -> &Arc<Replica> {

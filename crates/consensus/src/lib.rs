@@ -23,6 +23,7 @@ mod state_machine;
 mod status;
 #[cfg(test)]
 mod suite;
+mod timers;
 mod type_config;
 
 pub use codec::Malformed;

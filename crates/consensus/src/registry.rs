@@ -10,6 +10,7 @@ use crate::options::ConsensusOptions;
 use crate::replica::Replica;
 use crate::state_machine::StateMachine;
 use crate::status::Leadership;
+use crate::timers;
 use crate::type_config::{Peer, Raft, TypeConfig};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{InitializeError, RaftError};
@@ -142,8 +143,9 @@ impl Registry {
         let (leads, leadership) = watch::channel(Leadership::default());
         tokio::spawn(watch_leader(Arc::clone(groups), id, raft.clone(), leads));
         let hand_over_timeout = options.election_timeout_max * 2;
-        tokio::spawn(maintain(Arc::clone(&replica), raft.clone(), options, stopped));
+        tokio::spawn(maintain(Arc::clone(&replica), raft.clone(), options, stopped.clone()));
         let group = Group::new(raft, replica, leadership, stop, hand_over_timeout);
+        tokio::spawn(timers::run(group.clone(), Arc::clone(&groups.peers), stopped));
         groups.running().insert(id, group.clone());
         drop(starting);
         Ok(group)

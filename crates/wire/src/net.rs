@@ -23,6 +23,12 @@ pub trait Connect: Send + Sync + 'static {
     /// # Errors
     /// [`AddressError`] when the address is none.
     fn channel(&self, address: &str, options: &ChannelOptions) -> Result<Channel, AddressError>;
+
+    /// Connects to `host:port` and hangs up: whether anybody listens there.
+    ///
+    /// # Errors
+    /// As connecting fails: [`io::ErrorKind::ConnectionRefused`] when the host is there and nobody listens.
+    fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<()>>;
 }
 
 /// Takes connections.

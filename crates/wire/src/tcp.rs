@@ -22,6 +22,10 @@ impl Connect for TcpNet {
     fn channel(&self, address: &str, options: &ChannelOptions) -> Result<Channel, AddressError> {
         Ok(endpoint(address, options)?.connect_with_connector_lazy(tower::service_fn(dial)))
     }
+
+    fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { TcpStream::connect(address).await.map(drop) })
+    }
 }
 
 async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {

@@ -95,3 +95,27 @@ fn a_group_that_only_a_newer_placement_knows_keeps_its_files() {
         assert!(story.groups(3).contains(&group));
     });
 }
+
+#[test]
+fn a_leader_whose_process_ended_is_followed_at_once_and_not_when_its_lease_ends() {
+    let _turn = turn();
+    let long = |config: &mut quorate_node::Config| {
+        config.consensus.election_timeout_max = Duration::from_secs(30);
+    };
+    Story::tell(1, long, |story| {
+        let group = GroupId::new(1);
+        story
+            .work(async |client: Client| client.create_topic("t", v1::TopicConfig::default()).await)
+            .unwrap();
+        for _ in 0..3 {
+            let leader = story.leader(group).unwrap();
+            story.kill(leader);
+            // The simulated network tells nobody of a crash: that takes a keep-alive.
+            story.pass(Duration::from_secs(3));
+            assert!(story.leader(group).is_some_and(|next| next != leader));
+            story.work(|client| publish(client, 10)).unwrap();
+            story.start(leader);
+            story.wait(|story| story.is_ready(leader));
+        }
+    });
+}

@@ -5,6 +5,7 @@ use quorate_types::{ClusterId, Voter};
 use quorate_wire::peer::Link;
 use quorate_wire::{AddressError, Connect, member, voter};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tonic::transport::Channel;
@@ -56,6 +57,14 @@ impl Peers {
         let channel = self.connect.channel(address, &self.options.channel)?;
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
+    }
+
+    /// Whether anybody listens at an address.
+    ///
+    /// # Errors
+    /// As connecting fails: `ConnectionRefused` when nobody does.
+    pub(crate) async fn probe(&self, address: &str) -> io::Result<()> {
+        self.connect.probe(address).await
     }
 
     /// From this node to `target`.

@@ -3,6 +3,7 @@
 use super::peers::WrongLink;
 use super::receive::receive_snapshot;
 use crate::codec::{self, Malformed};
+use crate::group::Group;
 use crate::registry::Groups;
 use crate::type_config::Raft;
 use bytes::Bytes;
@@ -31,13 +32,13 @@ impl RaftService {
 
     /// The Raft that a frame is for.
     fn raft(&self, frame: &Frame) -> Result<Raft, Status> {
-        self.groups.peers().check(frame.link.as_ref()).map_err(wrong_link)?;
-        self.group(frame.group)
+        self.group_of(frame).map(|group| group.raft().clone())
     }
 
-    fn group(&self, id: u64) -> Result<Raft, Status> {
-        let group = self.groups.get(GroupId::new(id));
-        group.map(|group| group.raft().clone()).ok_or_else(|| no_group(id))
+    /// The group that a frame is for.
+    fn group_of(&self, frame: &Frame) -> Result<Group, Status> {
+        self.groups.peers().check(frame.link.as_ref()).map_err(wrong_link)?;
+        self.groups.get(GroupId::new(frame.group)).ok_or_else(|| no_group(frame.group))
     }
 }
 
@@ -83,8 +84,9 @@ impl raft_server::Raft for RaftService {
         let mut frames = request.into_inner();
         // The first frame names the group; openraft's own stream does the rest.
         let first = frames.message().await?.ok_or_else(|| Status::invalid_argument("an empty stream"))?;
-        let raft = self.raft(&first)?;
-        let requests = requests(self.clone(), first, frames);
+        let group = self.group_of(&first)?;
+        let raft = group.raft().clone();
+        let requests = requests(self.clone(), group, first, frames);
         let answers = raft.stream_append(requests).map(|result| match result {
             Ok(result) => Ok(answer(codec::encode_append_response(&result))),
             Err(fatal) => Err(stopped(fatal)),
@@ -94,11 +96,12 @@ impl raft_server::Raft for RaftService {
 
     async fn append(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
         let frame = request.into_inner();
-        let raft = self.raft(&frame)?;
+        let group = self.group_of(&frame)?;
         let append = codec::decode_append(frame.data).map_err(malformed)?;
+        group.hear(append.vote.leader_id.term);
         let previous = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(previous);
-        let result = raft.append_entries(append).await.map_err(stopped)?;
+        let result = group.raft().append_entries(append).await.map_err(stopped)?;
         if result.is_conflict() && previous.is_none() {
             // Nothing comes before the beginning: nothing can conflict with it.
             return Err(Status::internal("a conflict before the first entry"));
@@ -156,18 +159,30 @@ impl raft_server::Raft for RaftService {
 /// stream ends, and the leader opens another.
 fn requests(
     service: RaftService,
+    group: Group,
     first: Frame,
     frames: Streaming<Frame>,
 ) -> impl Stream<Item = codec::AppendRequest> + Send + 'static {
-    let group = first.group;
+    let id = first.group;
+    let open = Open(group);
     stream::once(future::ready(Ok(first))).chain(frames).map_while_ok(move |frame: Frame| {
-        if frame.group != group || service.groups.peers().check(frame.link.as_ref()).is_err() {
+        if frame.group != id || service.groups.peers().check(frame.link.as_ref()).is_err() {
             return None;
         }
         codec::decode_append(frame.data)
-            .inspect_err(|error| tracing::warn!(group, %error, "append not understood"))
+            .inspect(|append| open.0.hear(append.vote.leader_id.term))
+            .inspect_err(|error| tracing::warn!(group = id, %error, "append not understood"))
             .ok()
     })
+}
+
+/// A stream of requests to a group, which hears of its end.
+struct Open(Group);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.signs().broke();
+    }
 }
 
 /// Ends a stream at the first error or refusal.

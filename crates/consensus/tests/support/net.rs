@@ -1,6 +1,7 @@
 //! A network in memory.
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use quorate_wire::{AddressError, ChannelOptions, Connect, Connection, endpoint};
@@ -55,5 +56,9 @@ impl Connect for Hub {
             async move { dialled }
         });
         Ok(endpoint(address, options)?.connect_with_connector_lazy(dial))
+    }
+
+    fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { self.dial(address).map(drop) })
     }
 }
