@@ -6,6 +6,7 @@ use crate::rng::Rng;
 use crate::trace;
 use crate::world::World;
 use quorate_client::Client;
+use quorate_machine::Shard;
 use quorate_node::Config;
 use quorate_storage::Storage;
 use quorate_types::{GroupId, NodeId, probe};
@@ -138,6 +139,18 @@ impl Story {
         }
     }
 
+    /// What two nodes send each other from now on waits until it is let go.
+    pub fn hold(&mut self, one: u64, other: u64) {
+        let name = |n: u64| crate::plan::host(NodeId::new(n));
+        self.world.sim.hold(name(one), name(other));
+    }
+
+    /// Lets go of what two nodes have sent each other, in its order.
+    pub fn let_go(&mut self, one: u64, other: u64) {
+        let name = |n: u64| crate::plan::host(NodeId::new(n));
+        self.world.sim.release(name(one), name(other));
+    }
+
     /// Asks a node to stop, which ends with a checkpoint; it is started again.
     pub fn restart(&mut self, node: u64) {
         self.world.cluster.nodes[at(node)].stop();
@@ -165,6 +178,14 @@ impl Story {
     #[must_use]
     pub fn groups(&self, node: u64) -> Vec<GroupId> {
         self.world.cluster.nodes[at(node)].groups().iter().map(quorate_consensus::Group::id).collect()
+    }
+
+    /// Whether a shard is closed, as a node has it.
+    #[must_use]
+    pub fn is_closed(&self, node: u64, shard: GroupId) -> bool {
+        let groups = self.world.cluster.nodes[at(node)].groups();
+        let group = groups.iter().find(|group| group.id() == shard);
+        group.is_some_and(|group| group.read(|m| m.shard().is_some_and(Shard::is_closed)))
     }
 
     /// The node that leads a group.

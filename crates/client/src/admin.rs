@@ -39,7 +39,8 @@ impl Client {
         called.await.result.map(|response| response.namespace.unwrap_or_default())
     }
 
-    /// Deletes an empty namespace.
+    /// Deletes an empty namespace. Without an answer it may be left closed: nothing can be created in it until it is
+    /// deleted or created again.
     ///
     /// # Errors
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, `NAMESPACE_NOT_EMPTY`, or no answer.

@@ -53,6 +53,8 @@ pub enum Answer {
         id: NamespaceId,
         /// Its groups, by shard.
         groups: Vec<GroupId>,
+        /// Its revision now: the one at which its shards are to be opened.
+        revision: u64,
     },
 }
 

@@ -98,6 +98,20 @@ pub enum Op {
         subscription: SubscriptionName,
     },
 
+    /// The shard's namespace is about to be deleted: an empty shard takes no topics and subscriptions any more. One
+    /// that is not empty stays open (`NAMESPACE_NOT_EMPTY`), and so does one that was opened at a later revision
+    /// (`NAMESPACE_CHANGED`).
+    CloseShard {
+        /// The revision of the namespace that is to be deleted.
+        revision: u64,
+    },
+    /// Somebody wants the shard's namespace: it takes topics and subscriptions, and no [`Op::CloseShard`] of an earlier
+    /// revision. Refused (`NAMESPACE_CHANGED`) when it was closed at this revision or a later one.
+    OpenShard {
+        /// The revision to which the namespace was raised.
+        revision: u64,
+    },
+
     // The way of a message.
     /// Appends messages to a topic and routes them. Answer: [`crate::Answer::Published`].
     Publish(Publish),
@@ -144,19 +158,22 @@ pub enum Op {
         /// What it says of itself.
         node: NodeRecord,
     },
-    /// Creates a namespace and places its shards on nodes.
+    /// Creates a namespace and places its shards on nodes. There already with as many shards: somebody wants it, its
+    /// revision is raised. Answer: [`crate::Answer::NamespaceCreated`].
     CreateNamespace {
         /// Its name.
         namespace: NamespaceName,
         /// How many groups; fixed for its life.
         shards: u32,
     },
-    /// Deletes a namespace. The proposer has made sure that it is empty.
+    /// Deletes a namespace whose shards are all closed at this revision: the proposer has seen to that.
     DeleteNamespace {
         /// Its name
         namespace: NamespaceName,
         /// and its id: a namespace created anew under the name is another one.
         id: NamespaceId,
+        /// Its revision when the proposer began: raised since then, somebody wants it.
+        revision: u64,
     },
 }
 

@@ -58,6 +58,8 @@ struct Model {
     holders: BTreeMap<ConsumerId, Holder>,
     answers: BTreeMap<SessionId, Vec<Reply>>,
     last_topic: u64,
+    /// The highest revision at which the shard was closed or opened, and whether it is closed.
+    closing: (u64, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,10 @@ enum Act {
     Detach(u64, u64),
     Settle(u64, Vec<Settlement>),
     Purge(usize),
+    Close(u64),
+    Open(u64),
+    /// Deletes everything, so that the shard can be closed.
+    Clear,
     Expire,
     Tick(u64),
 }
@@ -101,6 +107,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (who(), far(12)).prop_map(|(c, written)| Act::Detach(c, written)),
         12 => (who(), prop::collection::vec(settlement, 1..4)).prop_map(|(c, list)| Act::Settle(c, list)),
         1 => n().prop_map(Act::Purge),
+        2 => (0u64..6).prop_map(Act::Close),
+        1 => (0u64..6).prop_map(Act::Open),
+        1 => Just(Act::Clear),
         1 => Just(Act::Expire),
         2 => (0u64..6_000).prop_map(Act::Tick),
     ]
@@ -143,6 +152,12 @@ impl Pair {
                 self.model.answers.insert(self.session, Vec::new());
                 self.compare(&effects);
             }
+            Act::Clear => {
+                for i in 0..2 {
+                    self.act(&Act::DeleteSubscription(i));
+                    self.act(&Act::DeleteTopic(i));
+                }
+            }
             _ => {
                 let step = self.step(act);
                 self.send(&step);
@@ -180,7 +195,9 @@ impl Pair {
             Act::Detach(c, written) => Op::Detach { consumer: consumer(*c), written: *written },
             Act::Settle(c, list) => Op::Settle { consumer: consumer(*c), settlements: list.clone() },
             Act::Purge(s) => Op::Purge { subscription: sub(SUBSCRIPTIONS[s % 2]) },
-            Act::Expire | Act::Tick(_) => Op::Tick,
+            Act::Close(revision) => Op::CloseShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Expire | Act::Clear | Act::Tick(_) => Op::Tick,
         };
         self.driver.step(self.session, op)
     }
@@ -260,6 +277,7 @@ impl Pair {
             assert!(waits == 0 || held.len() as u64 >= holder.credit, "{id} has credit and gets nothing");
         }
         assert_eq!(state.consumers_of(NodeId::new(1)).len(), self.model.holders.len());
+        assert_eq!(state.is_closed(), self.model.closing.1);
         self.driver.check();
     }
 }
@@ -289,6 +307,7 @@ impl Model {
             Op::CreateTopic { topic, .. } => {
                 let name = known(&TOPICS, topic.as_str());
                 if !self.topics.contains_key(name) {
+                    self.check_open()?;
                     self.last_topic += 1;
                     self.topics.insert(name, (TopicId::new(self.last_topic), 0));
                 }
@@ -296,7 +315,11 @@ impl Model {
             }
             Op::DeleteTopic { topic } => self.delete_topic(known(&TOPICS, topic.as_str())),
             Op::CreateSubscription { subscription, .. } => {
-                self.queues.entry(known(&SUBSCRIPTIONS, subscription.as_str())).or_default();
+                let name = known(&SUBSCRIPTIONS, subscription.as_str());
+                if !self.queues.contains_key(name) {
+                    self.check_open()?;
+                    self.queues.insert(name, Queue::default());
+                }
                 Ok(Answer::Done)
             }
             Op::DeleteSubscription { subscription } => {
@@ -344,6 +367,8 @@ impl Model {
                 }
                 Ok(Answer::Purged { messages: purged })
             }
+            Op::CloseShard { revision } => self.close(*revision),
+            Op::OpenShard { revision } => self.open(*revision),
             other => panic!("not modelled: {other:?}"),
         }
     }
@@ -375,6 +400,29 @@ impl Model {
         }
         let count = u32::try_from(subjects.len()).unwrap();
         Ok(Answer::Published { first_offset, count, routed, log_id: quorate_types::LogId::default() })
+    }
+
+    fn check_open(&self) -> Result<(), Reason> {
+        if self.closing.1 { Err(Reason::NamespaceNotFound) } else { Ok(()) }
+    }
+
+    fn close(&mut self, revision: u64) -> Result<Answer, Reason> {
+        if revision < self.closing.0 {
+            return Err(Reason::NamespaceChanged);
+        }
+        if !self.topics.is_empty() || !self.queues.is_empty() {
+            return Err(Reason::NamespaceNotEmpty);
+        }
+        self.closing = (revision, true);
+        Ok(Answer::Done)
+    }
+
+    fn open(&mut self, revision: u64) -> Result<Answer, Reason> {
+        if self.closing.1 && revision <= self.closing.0 {
+            return Err(Reason::NamespaceChanged);
+        }
+        self.closing = (revision.max(self.closing.0), false);
+        Ok(Answer::Done)
     }
 
     fn delete_topic(&mut self, name: &'static str) -> Result<Answer, Reason> {

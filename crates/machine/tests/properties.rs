@@ -36,6 +36,8 @@ enum Act {
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
     Purge(usize),
+    Close(u64),
+    Open(u64),
     Publish(usize, Vec<(usize, u32)>),
     Attach(usize, u64, usize, u32),
     Detach(usize, u64),
@@ -69,6 +71,8 @@ fn act() -> impl Strategy<Value = Act> {
         5 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         1 => some().prop_map(Act::Purge),
+        1 => (0u64..6).prop_map(Act::Close),
+        1 => (0u64..6).prop_map(Act::Open),
         14 => (some(), prop::collection::vec((some(), 1u32..6), 1..4)).prop_map(|(t, runs)| Act::Publish(t, runs)),
         5 => (some(), 0u64..4, some(), 1u32..8).prop_map(|(c, n, s, credit)| Act::Attach(c, n, s, credit)),
         2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),
@@ -81,11 +85,19 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Everything is deleted, and the shard closed, if its revision allows it and nothing is left for ticks.
+fn clear() -> impl Strategy<Value = Vec<Act>> {
+    let all = (0..3).flat_map(|i| [Act::DeleteSubscription(i), Act::DeleteTopic(i)]);
+    let all: Vec<Act> = all.collect();
+    (0u64..6).prop_map(move |revision| all.iter().cloned().chain([Act::Close(revision)]).collect())
+}
+
 /// What happens, and how many transitions an entry may make: few of them leave much for ticks.
 type Story = (Vec<Vec<Act>>, u32);
 
 fn stories() -> impl Strategy<Value = Story> {
-    let entries = prop::collection::vec(prop::collection::vec(act(), 1..5), 1..60);
+    let entry = prop_oneof![30 => prop::collection::vec(act(), 1..5), 1 => clear()];
+    let entries = prop::collection::vec(entry, 1..60);
     (entries, prop_oneof![Just(10_000u32), 1u32..8])
 }
 
@@ -220,6 +232,8 @@ impl World {
             }
             Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },
+            Act::Close(revision) => Op::CloseShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision },
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))
@@ -393,6 +407,8 @@ fn wild() -> impl Strategy<Value = Batch> {
         (number(), number()).prop_map(|(n, b)| Op::Hello { node: NodeId::new(n), boot: BootId::new(b) }),
         Just(Op::Tick),
         Just(Op::FormCluster { nodes: Vec::new() }),
+        number().prop_map(|revision| Op::CloseShard { revision }),
+        number().prop_map(|revision| Op::OpenShard { revision }),
     ];
     let origin = prop_oneof![
         Just(Origin::Leader),

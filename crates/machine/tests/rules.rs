@@ -470,3 +470,20 @@ fn rule_3_leases_of_a_deleted_subscription_are_not_those_of_a_consumer_that_reus
     assert_eq!(driver.state().leases_of(consumer).len(), 3);
     driver.check();
 }
+
+#[test]
+fn a_shard_is_closed_only_when_what_was_deleted_in_it_is_taken_out() {
+    let mut driver = Driver::with_limits(common::SHARD, Limits { transitions_max: 3, ..Limits::default() });
+    let session = driver.hello(1, 1);
+    driver.topic(session, "t");
+    driver.bound(session, "s", "t", "#");
+    (0..20).for_each(|_| drop(driver.publish(session, "t", &[("a", 1)])));
+    driver.done(session, Op::DeleteTopic { topic: topic("t") });
+    driver.done(session, Op::DeleteSubscription { subscription: sub("s") });
+    let close = Op::CloseShard { revision: 1 };
+    assert_eq!(reason(&driver.run(session, close.clone()).0), Some(Reason::NotReady));
+    assert!(!driver.state().is_closed());
+    driver.pass(1);
+    driver.done(session, close);
+    assert!(driver.state().is_closed() && driver.reloaded().shard().unwrap().is_closed());
+}

@@ -51,7 +51,7 @@ macro_rules! reasons {
 reasons! {
     /// A name, filter, option or field that can never be accepted.
     InvalidArgument = "INVALID_ARGUMENT", Refused;
-    /// No such namespace.
+    /// No such namespace, or it is being deleted.
     NamespaceNotFound = "NAMESPACE_NOT_FOUND", Refused;
     /// No such topic in the namespace.
     TopicNotFound = "TOPIC_NOT_FOUND", Refused;
@@ -89,6 +89,8 @@ reasons! {
     WrongIncarnation = "WRONG_INCARNATION", Refused;
     /// An earlier operation of the session is missing: send it first.
     SequenceGap = "SEQUENCE_GAP", Retryable;
+    /// Somebody created the namespace while it was being deleted, or deleted it while it was being created.
+    NamespaceChanged = "NAMESPACE_CHANGED", Retryable;
     /// This node does not lead the group; the leader's address is given when it is known.
     NotLeader = "NOT_LEADER", Retryable;
     /// No majority answered within the deadline. Whether the operation was done is not known.

@@ -33,7 +33,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::WrongCluster
         | Reason::WrongIncarnation => Code::FailedPrecondition,
         Reason::OffsetOutOfRange => Code::OutOfRange,
-        Reason::SequenceGap => Code::Aborted,
+        Reason::SequenceGap | Reason::NamespaceChanged => Code::Aborted,
         Reason::LimitReached | Reason::Overloaded | Reason::DiskLow => Code::ResourceExhausted,
         Reason::NotLeader | Reason::NoQuorum | Reason::NotReady | Reason::Unavailable => Code::Unavailable,
         Reason::StorageFailed => Code::Internal,

@@ -2,6 +2,7 @@
 
 mod bugs;
 mod determinism;
+mod namespaces;
 mod regressions;
 mod scenarios;
 mod seeds;

@@ -14,6 +14,8 @@ const REPLICAS: usize = 3;
 const SHARDS_MAX: u32 = 64;
 /// Namespaces of a cluster, for the same reason.
 const NAMESPACES_MAX: usize = 1_000;
+/// A shard begins at revision 0, so that it can be opened and closed at this one.
+const FIRST_REVISION: u64 = 1;
 
 impl System {
     pub(crate) fn create_namespace(
@@ -22,9 +24,12 @@ impl System {
         shards: u32,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        if let Some(known) = self.names.get(name).and_then(|id| self.namespaces.get(id)) {
+        if let Some(known) = self.names.get(name).and_then(|id| self.namespaces.get_mut(id)) {
             if known.groups.len() == shards as usize {
-                return Ok(Answer::NamespaceCreated { id: known.id, groups: known.groups.clone() });
+                known.revision += 1;
+                ctx.touch(RowKey::Namespace(known.id));
+                let (id, groups, revision) = (known.id, known.groups.clone(), known.revision);
+                return Ok(Answer::NamespaceCreated { id, groups, revision });
             }
             let text = format!(
                 "namespace {name} is there with {} shards, which are fixed for its life: choose another name",
@@ -47,10 +52,11 @@ impl System {
         let id = NamespaceId::new(self.last_namespace);
         let groups: Vec<GroupId> = (0..shards).map(|_| self.place(id, ctx)).collect();
         self.names.insert(name.clone(), id);
-        self.namespaces.insert(id, NamespaceView { id, name: name.clone(), groups: groups.clone() });
+        let view = NamespaceView { id, name: name.clone(), groups: groups.clone(), revision: FIRST_REVISION };
+        self.namespaces.insert(id, view);
         ctx.touch(RowKey::Namespace(id));
         Self::changed(&mut ctx.effects);
-        Ok(Answer::NamespaceCreated { id, groups })
+        Ok(Answer::NamespaceCreated { id, groups, revision: FIRST_REVISION })
     }
 
     /// A new group on the nodes with the fewest replicas; among equals, those with the lowest ids.

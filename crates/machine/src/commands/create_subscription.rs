@@ -28,6 +28,7 @@ impl Shard {
             }
             None => {}
         }
+        self.check_open(format_args!("subscription {name}"))?;
         if self.subscription_names.len() >= ctx.limits.subscriptions_max as usize {
             return Err(limit("the number of subscriptions", ctx.limits.subscriptions_max));
         }

@@ -44,6 +44,7 @@ impl Shard {
         config: &TopicConfig,
         ctx: &mut Context<'_>,
     ) -> Result<TopicId, Refusal> {
+        self.check_open(format_args!("topic {name}"))?;
         if self.topic_names.len() >= ctx.limits.topics_max as usize {
             return Err(limit("the number of topics", ctx.limits.topics_max));
         }

@@ -1,4 +1,4 @@
-//! Deletes a namespace. The proposer has made sure that it is empty.
+//! Deletes a namespace whose shards are all closed.
 
 use crate::applied::{Answer, Reply};
 use crate::rows::RowKey;
@@ -7,10 +7,12 @@ use crate::system::System;
 use quorate_types::{NamespaceId, NamespaceName, Reason, Refusal};
 
 impl System {
+    /// The revision says whether its shards are still closed: only a creation opens them, and raises it before.
     pub(crate) fn delete_namespace(
         &mut self,
         name: &NamespaceName,
         id: NamespaceId,
+        revision: u64,
         ctx: &mut Context<'_>,
     ) -> Reply {
         if self.names.get(name) != Some(&id) {
@@ -21,6 +23,13 @@ impl System {
         if name.as_str() == NamespaceName::DEFAULT {
             let text = "namespace default is always there and cannot be deleted";
             return Err(Refusal::new(Reason::NamespaceNotEmpty, text));
+        }
+        let now = self.namespaces.get(&id).map_or(revision, |view| view.revision);
+        if now != revision {
+            let text = format!(
+                "namespace {name} was created again at revision {now}, after its deletion began at revision {revision}: delete it again if it is to go"
+            );
+            return Err(Refusal::new(Reason::NamespaceChanged, text));
         }
         self.names.remove(name);
         for group in self.namespaces.remove(&id).map(|view| view.groups).unwrap_or_default() {

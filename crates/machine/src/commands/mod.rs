@@ -3,6 +3,7 @@
 mod attach;
 mod bind;
 mod close_session;
+mod close_shard;
 mod configure_topic;
 mod create_namespace;
 mod create_subscription;
@@ -15,6 +16,7 @@ mod expire_node;
 mod form_cluster;
 mod hello;
 mod open_session;
+mod open_shard;
 mod publish;
 mod purge;
 mod register_node;

@@ -28,8 +28,8 @@ impl Machine {
             Op::CreateNamespace { namespace, shards } => {
                 self.system_only()?.create_namespace(namespace, *shards, ctx)
             }
-            Op::DeleteNamespace { namespace, id } => {
-                self.system_only()?.delete_namespace(namespace, *id, ctx)
+            Op::DeleteNamespace { namespace, id, revision } => {
+                self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
             Op::Attach { consumer, subscription, credit } => {
                 let node = self.owner(*consumer, origin)?;
@@ -61,7 +61,9 @@ impl Machine {
             | Op::CreateSubscription { .. }
             | Op::DeleteSubscription { .. }
             | Op::Bind { .. }
-            | Op::Unbind { .. } => self.metadata(op, ctx),
+            | Op::Unbind { .. }
+            | Op::CloseShard { .. }
+            | Op::OpenShard { .. } => self.metadata(op, ctx),
         }
     }
 
@@ -79,6 +81,8 @@ impl Machine {
                 shard.bind(topic, subscription, filter, *create_topic, ctx)
             }
             Op::Unbind { topic, subscription, filter } => shard.unbind(topic, subscription, filter, ctx),
+            Op::CloseShard { revision } => shard.close(*revision, ctx),
+            Op::OpenShard { revision } => shard.open(*revision, ctx),
             _ => {
                 Err(Refusal::new(Reason::InvalidArgument, "this operation is not one of a shard's metadata"))
             }

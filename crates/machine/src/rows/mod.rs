@@ -8,6 +8,7 @@
 pub(crate) mod answers;
 pub(crate) mod binding;
 pub(crate) mod block;
+pub(crate) mod closing;
 pub(crate) mod consumer;
 pub(crate) mod limits;
 pub(crate) mod meta;
@@ -88,6 +89,8 @@ pub(crate) enum RowKey {
     Namespace(NamespaceId),
     /// The placement of a group.
     Placement(GroupId),
+    /// Whether a shard is closed; none while nobody has opened or closed it.
+    Closing,
 }
 
 impl RowKey {
@@ -107,6 +110,7 @@ impl RowKey {
             Self::Node(n) => (10, [Some(n.get()), None, None]),
             Self::Namespace(n) => (11, [Some(n.get()), None, None]),
             Self::Placement(g) => (12, [Some(g.get()), None, None]),
+            Self::Closing => (13, [None; 3]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -132,6 +136,7 @@ impl RowKey {
             (10, [n]) => Self::Node(NodeId::new(*n)),
             (11, [n]) => Self::Namespace(NamespaceId::new(*n)),
             (12, [g]) => Self::Placement(GroupId::new(*g)),
+            (13, []) => Self::Closing,
             _ => return None,
         })
     }
@@ -159,6 +164,7 @@ mod tests {
             RowKey::Node(NodeId::new(1)),
             RowKey::Namespace(NamespaceId::new(1)),
             RowKey::Placement(GroupId::new(1)),
+            RowKey::Closing,
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

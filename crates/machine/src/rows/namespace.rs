@@ -22,6 +22,7 @@ mod tests {
             id: NamespaceId::new(2),
             name: NamespaceName::parse("shop").unwrap(),
             groups: vec![GroupId::new(3), GroupId::new(4)],
+            revision: 300,
         };
         assert_eq!(decode(&encode(&namespace)), Ok(namespace));
     }

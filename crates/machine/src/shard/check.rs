@@ -75,6 +75,14 @@ pub enum Violation {
         /// What the block says.
         said: u64,
     },
+    /// A closed shard holds something, which a delete of its namespace would take.
+    #[error("the shard is closed and has {topics} topics and {subscriptions} subscriptions")]
+    ClosedNotEmpty {
+        /// Those that are being deleted too.
+        topics: usize,
+        /// As above.
+        subscriptions: usize,
+    },
     /// The blocks per entry are miscounted: an entry would be dropped too early, or never.
     #[error("the blocks of entry {index} are miscounted")]
     Entry {
@@ -84,11 +92,17 @@ pub enum Violation {
 }
 
 impl Shard {
-    /// Rules that can be checked in passing: conservation of every subscription. Empty when all is well.
+    /// Rules that can be checked in passing: conservation of every subscription, and that what is closed is
+    /// empty. Empty when all is well.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
+        let (topics, subscriptions) = (self.topics.len(), self.subscriptions.len());
+        let closed = (self.is_closed() && topics + subscriptions > 0)
+            .then_some(Violation::ClosedNotEmpty { topics, subscriptions });
         let broken = self.subscriptions.values().filter(|s| !s.ledger.is_conserved());
-        broken.map(|s| Violation::Conservation { subscription: s.name.clone(), ledger: s.ledger }).collect()
+        let broken =
+            broken.map(|s| Violation::Conservation { subscription: s.name.clone(), ledger: s.ledger });
+        closed.into_iter().chain(broken).collect()
     }
 
     /// All rules, by going through all of the state: for tests and for a closer look.

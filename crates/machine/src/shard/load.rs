@@ -1,6 +1,6 @@
 //! A shard as rows, and back. The shapes of the rows are in [`crate::rows`].
 
-use super::{Consumer, Shard, Subscription};
+use super::{Closing, Consumer, Shard, Subscription};
 use crate::rows::{self, LoadError, RowKey, page::POSITIONS_PER_PAGE};
 use quorate_types::{SessionId, SubscriptionId, TopicId};
 use std::collections::BTreeSet;
@@ -19,6 +19,9 @@ impl Shard {
             RowKey::Subscription(id) => self.subscriptions.get(&id).map(rows::subscription::encode),
             RowKey::Page(id, page) => rows::page::encode(self.subscriptions.get(&id)?, page),
             RowKey::Consumer(id) => self.consumers.get(&id).map(rows::consumer::encode),
+            RowKey::Closing => {
+                Some(&self.closing).filter(|c| **c != Closing::default()).map(rows::closing::encode)
+            }
             _ => None,
         }
     }
@@ -38,6 +41,7 @@ impl Shard {
             keys.extend(positions.map(|p| subscription.page(*p)));
         }
         keys.extend(self.consumers.values().map(Consumer::row));
+        keys.extend((self.closing != Closing::default()).then_some(RowKey::Closing));
         keys
     }
 
@@ -76,6 +80,7 @@ impl Shard {
                 }
                 self.consumers.insert(id, consumer);
             }
+            RowKey::Closing => self.closing = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
         }
         Ok(())
@@ -136,6 +141,9 @@ impl Shard {
 
     /// Rebuilds what is derived from several kinds of rows, when all are there. `is_open`: whether a session is.
     pub(crate) fn loaded(&mut self, is_open: impl Fn(SessionId) -> bool) -> Result<(), LoadError> {
+        if self.is_closed() && !(self.topics.is_empty() && self.subscriptions.is_empty()) {
+            return Err(LoadError::contradiction(RowKey::Closing));
+        }
         self.link_bindings()?;
         for subscription in self.subscriptions.values_mut() {
             if !subscription.ledger.is_conserved() {

@@ -1,6 +1,7 @@
 //! Topics, subscriptions and consumers of one group.
 
 mod check;
+mod closing;
 mod consumer;
 mod context;
 mod due;
@@ -11,6 +12,7 @@ mod topic;
 mod view;
 
 pub use check::Violation;
+pub(crate) use closing::Closing;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use subscription::{Lease, Ready, Subscription};
@@ -38,6 +40,7 @@ pub struct Shard {
     pub(crate) last_subscription: u64,
     pub(crate) last_binding: u64,
     pub(crate) consumers: BTreeMap<ConsumerId, Consumer>,
+    pub(crate) closing: Closing,
     /// Entry → how many blocks of topics lie in it. Derived.
     pub(crate) entries: BTreeMap<u64, u32>,
     /// Deleted topics that are not swept yet. Derived.

@@ -16,6 +16,8 @@ pub struct NamespaceView {
     pub name: NamespaceName,
     /// Its groups, by shard.
     pub groups: Vec<GroupId>,
+    /// Raised by each creation that finds it there: whoever deletes it must have seen the last one.
+    pub revision: u64,
 }
 
 /// Where a group's replicas are.

@@ -12,7 +12,8 @@
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
 //! | `attach N S CREDIT`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
-//! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID` | group 0 |
+//! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
+//! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
 //! | `wait MS` | no entry: the next one is stamped so much later |
 //! | `tick` | one tick |
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
@@ -221,9 +222,12 @@ fn system(name: &str, args: &[&str]) -> Option<Op> {
         ("create-namespace", [n, shards]) => {
             Op::CreateNamespace { namespace: namespace(n), shards: small(shards) }
         }
-        ("delete-namespace", [n, id]) => {
-            Op::DeleteNamespace { namespace: namespace(n), id: NamespaceId::new(number(id)) }
+        ("delete-namespace", [n, id, revision]) => {
+            let id = NamespaceId::new(number(id));
+            Op::DeleteNamespace { namespace: namespace(n), id, revision: number(revision) }
         }
+        ("close-shard", [revision]) => Op::CloseShard { revision: number(revision) },
+        ("open-shard", [revision]) => Op::OpenShard { revision: number(revision) },
         _ => return None,
     })
 }

@@ -25,8 +25,8 @@ fn reply(reply: &Reply) -> String {
             join(results, ", ")
         }
         Ok(Answer::Purged { messages }) => format!("purged {messages}"),
-        Ok(Answer::NamespaceCreated { id, groups }) => {
-            format!("namespace {id}: groups {}", join(groups, " "))
+        Ok(Answer::NamespaceCreated { id, groups, revision }) => {
+            format!("namespace {id}: groups {} revision {revision}", join(groups, " "))
         }
         Err(refusal) => format!("refused {refusal}"),
     }
@@ -90,6 +90,7 @@ fn due(machine: &Machine) -> String {
 }
 
 fn shard(shard: &Shard, lines: &mut Vec<String>) {
+    lines.extend(shard.is_closed().then(|| "closed".to_owned()));
     for topic in shard.topics() {
         let (first, next, messages, unrouted) =
             (topic.first_offset, topic.next_offset, topic.messages, topic.unrouted);
@@ -141,10 +142,11 @@ fn system(system: &System, lines: &mut Vec<String>) {
     );
     for namespace in system.namespaces() {
         lines.push(format!(
-            "namespace {} {}: groups {}",
+            "namespace {} {}: groups {} revision {}",
             namespace.id,
             namespace.name,
-            join(namespace.groups, " ")
+            join(namespace.groups, " "),
+            namespace.revision
         ));
     }
     for placement in system.groups() {

@@ -6,7 +6,7 @@ use super::admin_view::{
 };
 use crate::gateway::Gateway;
 use quorate_consensus::Group;
-use quorate_machine::{Answer, Op, Shard};
+use quorate_machine::{Answer, NamespaceView, Op, Shard};
 use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SessionId, SubscriptionName, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, admin_server::Admin};
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 /// Shards of a new namespace. Their number is fixed for its life: until topics are spread over several, taking more would
-/// leave namespaces whose topics are not where they belong.
+/// leave namespaces whose topics are not where they belong. And a delete that the second shard refuses would have to open
+/// the first one again.
 const SHARDS_MAX: u32 = 1;
 
 /// The service; every change goes through the gateway to the leader concerned.
@@ -44,15 +45,25 @@ impl AdminService {
     async fn change(&self, namespace: &str, number: Option<v1::Number>, op: Op) -> Result<Answer, Status> {
         let done = async {
             let group = self.gateway.resolve(namespace).await?;
-            match number {
-                None => self.gateway.call(group, op, self.deadline()).await,
-                Some(v1::Number { session, sequence }) => {
-                    let number = (SessionId::new(session), sequence);
-                    self.gateway.call_numbered(group, op, number, self.deadline()).await
-                }
+            let done = self.change_in(group, number, op.clone()).await;
+            if done.as_ref().err().is_none_or(|refusal| refusal.reason != Reason::NamespaceNotFound) {
+                return done;
             }
+            // Its namespace was being deleted. Perhaps it is there anew, and the view here was old.
+            let now = self.gateway.resolve_current(namespace).await?;
+            if now == group { done } else { self.change_in(now, number, op).await }
         };
         done.await.map_err(|r| self.status(&r))
+    }
+
+    async fn change_in(&self, group: GroupId, number: Option<v1::Number>, op: Op) -> Result<Answer, Refusal> {
+        match number {
+            None => self.gateway.call(group, op, self.deadline()).await,
+            Some(v1::Number { session, sequence }) => {
+                let number = (SessionId::new(session), sequence);
+                self.gateway.call_numbered(group, op, number, self.deadline()).await
+            }
+        }
     }
 
     /// A look at the namespace's shard, as current as the leader. Views are what the answering replica has
@@ -82,38 +93,51 @@ impl AdminService {
             return Err(Refusal::new(Reason::InvalidArgument, text));
         }
         let op = Op::CreateNamespace { namespace: namespace.clone(), shards: shards.max(1) };
-        match self.gateway.call(GroupId::SYSTEM, op, self.deadline()).await? {
-            Answer::NamespaceCreated { id, groups } => {
-                // Answered when its shards serve: the next call through any node must find them.
-                for group in &groups {
-                    self.gateway.wait_serving(*group, self.deadline()).await?;
-                }
-                Ok(namespace_message(namespace.as_str(), id, &groups))
+        let deadline = self.deadline();
+        loop {
+            let answer = self.gateway.call(GroupId::SYSTEM, op.clone(), deadline).await?;
+            let Answer::NamespaceCreated { id, groups, revision } = answer else {
+                return Err(unexpected(&answer));
+            };
+            match self.open_shards(&groups, revision, deadline).await {
+                Ok(()) => return Ok(namespace_message(namespace.as_str(), id, &groups)),
+                // A delete that has seen this creation closed them. It is wanted all the same: the next one overtakes that.
+                Err(refusal) if refusal.reason == Reason::NamespaceChanged && Instant::now() < deadline => {}
+                Err(refusal) => return Err(refusal),
             }
-            other => Err(unexpected(&other)),
         }
     }
 
+    /// A delete may have closed them, perhaps one that was given up halfway. Afterwards they serve: the next call through any
+    /// node must find them.
+    async fn open_shards(&self, groups: &[GroupId], revision: u64, deadline: Instant) -> Result<(), Refusal> {
+        for group in groups {
+            self.gateway.wait_serving(*group, deadline).await?;
+            self.gateway.call(*group, Op::OpenShard { revision }, deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing can come into a namespace between the look at its shards and its end: they are closed first
+    /// ([`Op::CloseShard`]), and group 0 takes it away only if nobody has wanted it since. One that was given up halfway
+    /// leaves the namespace there, closed: deleted again it is gone, created again it is open.
     async fn delete_namespace_checked(&self, name: &str) -> Result<(), Refusal> {
         let namespace = wire::namespace(name)?;
-        let not_empty = |what: &str| {
-            let text = format!("namespace {namespace} {what}: delete its topics and subscriptions first");
-            Refusal::new(Reason::NamespaceNotEmpty, text)
-        };
         if namespace.as_str() == NamespaceName::DEFAULT {
             let text = "namespace default is always there and cannot be deleted";
             return Err(Refusal::new(Reason::NamespaceNotEmpty, text));
         }
-        let (id, groups) = self.gateway.namespace(namespace.as_str()).await?;
+        let deadline = self.deadline();
+        let NamespaceView { id, groups, revision, .. } = self.gateway.namespace(name).await?;
         for group in groups {
-            let shard = self.gateway.current(group, self.deadline()).await?;
-            let empty = shard
-                .read(|m| m.shard().is_none_or(|s| s.topics().is_empty() && s.subscriptions().is_empty()));
-            if !empty {
-                return Err(not_empty("is not empty"));
-            }
+            let closed = self.gateway.call(group, Op::CloseShard { revision }, deadline).await;
+            closed.map_err(|refusal| {
+                let text = format!("namespace {namespace} is not deleted: {}", refusal.message);
+                Refusal::new(refusal.reason, text)
+            })?;
         }
-        self.gateway.call(GroupId::SYSTEM, Op::DeleteNamespace { namespace, id }, self.deadline()).await?;
+        let op = Op::DeleteNamespace { namespace, id, revision };
+        self.gateway.call(GroupId::SYSTEM, op, deadline).await?;
         Ok(())
     }
 
