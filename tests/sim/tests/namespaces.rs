@@ -142,8 +142,11 @@ fn a_namespace_that_is_created_again_while_it_is_being_deleted_stays_with_what_w
 /// A delete whose node died when it had closed the shard. The namespace is there, and closed.
 fn left_halfway(story: &mut Story) -> Cast {
     let cast = Cast::of(story);
-    let _unanswered = half_delete(story, &cast);
+    let deleting = half_delete(story, &cast);
     story.kill(cast.deleter);
+    // Whoever asked asks the same node again, for a while.
+    let gave_up = story.finish(&deleting);
+    assert!(matches!(gave_up, Err(CallError::TimedOut { .. })), "{gave_up:?}");
     story.start(cast.deleter);
     // What a node begins with again says it too.
     story.restart(cast.shard);

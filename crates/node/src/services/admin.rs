@@ -51,7 +51,16 @@ impl AdminService {
             }
             // Its namespace was being deleted. Perhaps it is there anew, and the view here was old.
             let now = self.gateway.resolve_current(namespace).await?;
-            if now == group { done } else { self.change_in(now, number, op).await }
+            match number {
+                _ if now == group => done,
+                None => self.change_in(now, None, op).await,
+                // In the new shard the same id is somebody else's.
+                Some(v1::Number { session, .. }) => {
+                    let text =
+                        format!("session {session} ended with the namespace {namespace:?} that was deleted");
+                    Err(Refusal::new(Reason::SessionNotFound, text))
+                }
+            }
         };
         done.await.map_err(|r| self.status(&r))
     }
