@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 /// All of them.
 pub const POINTS: &[&str] = &[
     "asked for a pre-vote",
+    "attached consumer taken over",
     "cut-off node closed its consumers",
     "entry carried",
     "gap refused",

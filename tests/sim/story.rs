@@ -121,6 +121,12 @@ impl Story {
         }
     }
 
+    /// Simulated time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.world.now()
+    }
+
     fn step(&mut self) {
         let goes_on = self.world.step();
         let violation = self.world.shared.oracle.borrow_mut().take_violation();

@@ -29,7 +29,10 @@ pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
-pub use op::{NodeRecord, Op, Publish, PublishRun, Settlement, SubscriptionConfig, TopicConfig, Verdict};
+pub use op::{
+    ConsumerIdentity, NodeRecord, Op, Publish, PublishRun, Settlement, SubscriptionConfig, TopicConfig,
+    Verdict,
+};
 pub use rows::LoadError;
 pub use shard::{BindingView, BlockSlice, ConsumerView, Shard, SubscriptionView, TopicView, Violation};
 pub use system::{NamespaceView, Placement, System};

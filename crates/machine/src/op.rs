@@ -115,7 +115,9 @@ pub enum Op {
     // The way of a message.
     /// Appends messages to a topic and routes them. Answer: [`crate::Answer::Published`].
     Publish(Publish),
-    /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`.
+    /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`. A consumer of the
+    /// subscription that has the same identity is taken over: it is detached first, and what it holds returns to the
+    /// queue, as when its node had died.
     Attach {
         /// The new consumer.
         consumer: ConsumerId,
@@ -123,6 +125,8 @@ pub enum Op {
         subscription: SubscriptionName,
         /// How many messages it may hold unsettled.
         credit: u32,
+        /// Who it is, for one that attaches again when it has lost its connection.
+        identity: Option<ConsumerIdentity>,
     },
     /// Detaches a consumer; its leases return to the queue at their old positions.
     Detach {
@@ -222,6 +226,21 @@ impl Op {
             _ => 0,
         }
     }
+}
+
+/// Who a consumer is, whatever connection it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerIdentity {
+    /// Drawn at random once, and the same with each attach of the consumer. Another consumer has another one.
+    pub token: [u8; Self::TOKEN_BYTES],
+    /// Which of its attaches this is: each has a higher one than those before it. One that comes late, after the consumer
+    /// has gone on to another node, is known by it and refused.
+    pub epoch: u64,
+}
+
+impl ConsumerIdentity {
+    /// Enough random bits that no two consumers ever draw the same.
+    pub const TOKEN_BYTES: usize = 16;
 }
 
 /// Ends the leases of positions `first..=last` of the consumer's subscription.

@@ -9,8 +9,8 @@ mod common;
 use common::{Driver, Step, sub, topic};
 use proptest::prelude::*;
 use quorate_machine::{
-    Answer, Effect, Envelope, LeaseRun, Op, Origin, Reply, SettleResult, Settlement, SubscriptionConfig,
-    TopicConfig, Verdict,
+    Answer, ConsumerIdentity, Effect, Envelope, LeaseRun, Op, Origin, Reply, SettleResult, Settlement,
+    SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, Subject, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,7 @@ struct Holder {
     queue: &'static str,
     credit: u64,
     granted: u64,
+    identity: Option<ConsumerIdentity>,
 }
 
 #[derive(Default)]
@@ -71,7 +72,8 @@ enum Act {
     DeleteSubscription(usize),
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
-    Attach(u64, usize, u32),
+    /// Number, subscription, credit, identity (0: none) with its epoch.
+    Attach(u64, usize, u32, (u8, u64)),
     Credit(u64, u32),
     Detach(u64, u64),
     Settle(u64, Vec<Settlement>),
@@ -102,7 +104,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => n().prop_map(Act::DeleteSubscription),
         3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
-        5 => (who(), n(), credit()).prop_map(|(c, s, credit)| Act::Attach(c, s, credit)),
+        6 => (who(), n(), credit(), (0u8..3, 0u64..3))
+            .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),
         2 => (who(), credit()).prop_map(|(c, credit)| Act::Credit(c, credit)),
         3 => (who(), far(12)).prop_map(|(c, written)| Act::Detach(c, written)),
         12 => (who(), prop::collection::vec(settlement, 1..4)).prop_map(|(c, list)| Act::Settle(c, list)),
@@ -129,8 +132,8 @@ impl Pair {
         let (driver, session) = Driver::shard();
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
-        let start =
-            [Act::Topic(0), Act::Topic(1), Act::Subscription(0), Act::Bind(0, 0, 0), Act::Attach(1, 0, 4)];
+        let attach = Act::Attach(1, 0, 4, (1, 1));
+        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0), Act::Bind(0, 0, 0), attach];
         start.iter().for_each(|act| pair.act(act));
         pair
     }
@@ -186,10 +189,11 @@ impl Pair {
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
                 filter: Filter::parse(FILTERS[f % 3]).unwrap(),
             },
-            Act::Attach(c, s, credit) => Op::Attach {
+            Act::Attach(c, s, credit, (who, epoch)) => Op::Attach {
                 consumer: consumer(*c),
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
                 credit: *credit,
+                identity: common::identity(*who, *epoch),
             },
             Act::Credit(c, credit) => Op::SetCredit { consumer: consumer(*c), credit: *credit },
             Act::Detach(c, written) => Op::Detach { consumer: consumer(*c), written: *written },
@@ -338,8 +342,8 @@ impl Model {
                 let queue = self.queue(subscription.as_str())?;
                 if queue.bindings.remove(&binding?) { Ok(Answer::Done) } else { Err(Reason::BindingNotFound) }
             }
-            Op::Attach { consumer, subscription, credit } => {
-                self.attach(*consumer, subscription.as_str(), *credit)
+            Op::Attach { consumer, subscription, credit, identity } => {
+                self.attach(*consumer, subscription.as_str(), *credit, *identity)
             }
             Op::SetCredit { consumer, credit } => {
                 check_credit(*credit)?;
@@ -438,14 +442,29 @@ impl Model {
         Ok(Answer::Done)
     }
 
-    fn attach(&mut self, consumer: ConsumerId, name: &str, credit: u32) -> Result<Answer, Reason> {
+    fn attach(
+        &mut self,
+        consumer: ConsumerId,
+        name: &str,
+        credit: u32,
+        identity: Option<ConsumerIdentity>,
+    ) -> Result<Answer, Reason> {
         check_credit(credit)?;
         let queue = known(&SUBSCRIPTIONS, name);
         self.queue(queue)?;
         if self.holders.contains_key(&consumer) {
             return Err(Reason::InvalidArgument);
         }
-        self.holders.insert(consumer, Holder { queue, credit: u64::from(credit), granted: 0 });
+        if let Some(identity) = identity {
+            let same = |h: &Holder| h.queue == queue && h.identity.is_some_and(|i| i.token == identity.token);
+            let former: Vec<_> =
+                self.holders.iter().filter(|(_, h)| same(h)).map(|(id, h)| (*id, h.identity)).collect();
+            if former.iter().any(|(_, known)| known.is_some_and(|known| known.epoch > identity.epoch)) {
+                return Err(Reason::InvalidArgument);
+            }
+            former.into_iter().for_each(|(id, _)| self.detach(id, u64::MAX));
+        }
+        self.holders.insert(consumer, Holder { queue, credit: u64::from(credit), granted: 0, identity });
         Ok(Answer::Done)
     }
 

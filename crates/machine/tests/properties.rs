@@ -39,7 +39,8 @@ enum Act {
     Close(u64),
     Open(u64),
     Publish(usize, Vec<(usize, u32)>),
-    Attach(usize, u64, usize, u32),
+    /// Session, number, subscription, credit, identity (0: none) with its epoch.
+    Attach(usize, u64, usize, u32, (u8, u64)),
     Detach(usize, u64),
     SetCredit(usize, u32),
     /// Ends a lease that is held: which consumer, which part of its leases.
@@ -74,7 +75,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0u64..6).prop_map(Act::Close),
         1 => (0u64..6).prop_map(Act::Open),
         14 => (some(), prop::collection::vec((some(), 1u32..6), 1..4)).prop_map(|(t, runs)| Act::Publish(t, runs)),
-        5 => (some(), 0u64..4, some(), 1u32..8).prop_map(|(c, n, s, credit)| Act::Attach(c, n, s, credit)),
+        7 => (some(), 0u64..4, some(), 1u32..8, (0u8..3, 0u64..4))
+            .prop_map(|(c, n, s, credit, who)| Act::Attach(c, n, s, credit, who)),
         2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),
         1 => (some(), 1u32..9).prop_map(|(c, credit)| Act::SetCredit(c, credit)),
         12 => (some(), some(), 0u64..4, verdict()).prop_map(|(c, lease, skip, v)| Act::SettleHeld(c, lease, skip, v)),
@@ -134,7 +136,7 @@ impl World {
             Act::CreateTopic(0, None, None),
             Act::CreateSubscription(0, 10_000),
             Act::Bind(0, 0, 0),
-            Act::Attach(0, 1, 0, 5),
+            Act::Attach(0, 1, 0, 5, (1, 0)),
         ];
         start.into_iter().for_each(|act| world.entry(&[act]));
         world
@@ -206,10 +208,11 @@ impl World {
                     runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
                 return Some(self.driver.publish_step(session, TOPICS[pick % TOPICS.len()], &runs));
             }
-            Act::Attach(pick, number, subscription, credit) => {
+            Act::Attach(pick, number, subscription, credit, (who, epoch)) => {
                 let session = self.session(*pick)?;
                 let consumer = ConsumerId { session, number: *number };
-                let op = Op::Attach { consumer, subscription: s(subscription), credit: *credit };
+                let identity = common::identity(*who, *epoch);
+                let op = Op::Attach { consumer, subscription: s(subscription), credit: *credit, identity };
                 return Some(self.driver.step(session, op));
             }
             Act::Detach(..) | Act::SetCredit(..) | Act::SettleHeld(..) | Act::SettleAny(..) => {
@@ -396,10 +399,11 @@ fn wild() -> impl Strategy<Value = Batch> {
             .prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
         (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),
         (consumer(), any::<u32>()).prop_map(|(consumer, credit)| Op::SetCredit { consumer, credit }),
-        (consumer(), any::<u32>()).prop_map(|(consumer, credit)| Op::Attach {
+        (consumer(), any::<u32>(), 0u8..3, number()).prop_map(|(consumer, credit, who, epoch)| Op::Attach {
             consumer,
             subscription: sub("s0"),
-            credit
+            credit,
+            identity: common::identity(who, epoch),
         }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),

@@ -441,12 +441,10 @@ fn a_large_queue_is_one_run_and_work_on_it_is_bounded() {
 fn only_the_session_in_its_id_may_attach_a_consumer() {
     let (mut driver, session) = plain();
     let consumer = ConsumerId { session: SessionId::new(session.get() + 7), number: 1 };
-    let (reply, _) = driver.run(session, Op::Attach { consumer, subscription: sub("s"), credit: 1 });
+    let (reply, _) = driver.run(session, common::attach(consumer, "s", 1));
     assert!(reply.is_err());
-    let unnumbered = Envelope {
-        origin: Origin::Leader,
-        op: Op::Attach { consumer: ConsumerId { session, number: 1 }, subscription: sub("s"), credit: 1 },
-    };
+    let unnumbered =
+        Envelope { origin: Origin::Leader, op: common::attach(ConsumerId { session, number: 1 }, "s", 1) };
     let step = Step { envelope: unnumbered, fragment: bytes::Bytes::new() };
     assert!(driver.run_step(&step).0.is_err());
     driver.check();

@@ -70,6 +70,10 @@ pub(crate) struct Subscription {
     pub(crate) bindings: Vec<(u64, String)>,
     /// Since when it is certain to get what is published.
     pub(crate) bound: Option<Duration>,
+    /// After so long a lease ends by itself.
+    pub(crate) lease_timeout: Duration,
+    /// How many consumers ever attached to it, or tried to. One that attaches again by itself is the same one.
+    pub(crate) consumers: u64,
     /// Somebody has asked for its end.
     pub(crate) deleted: bool,
     /// Somebody has asked for a purge: what was published before may be gone, and is counted.

@@ -115,12 +115,20 @@ impl Oracle {
         self.check(checked);
     }
 
+    /// A consumer is about to attach for the first time.
+    pub(crate) fn consumes(&mut self, subscription: u64) {
+        if let Some(subscription) = self.history.subscriptions.get_mut(&subscription) {
+            subscription.consumers += 1;
+        }
+    }
+
     /// A message came to a consumer.
     pub(crate) fn arrived(&mut self, arrival: &Arrival) {
         // The lease was told before the message came.
         self.hear();
         let history = &mut self.history;
-        let checked = content::arrival(history, arrival)
+        let checked = order::arrival(history, arrival)
+            .and_then(|()| content::arrival(history, arrival))
             .and_then(|()| leases::arrival(history, arrival))
             .and_then(|()| acked::arrival(history, arrival));
         self.check(checked);

@@ -1,11 +1,32 @@
-//! The order of a publisher is kept, in its topic and in every subscription. That a consumer gets what it was granted in the
-//! order of the grants is checked with the leases.
+//! The order of a publisher is kept, in its topic, in every subscription, and on the way to a subscription's only consumer,
+//! whatever becomes of its nodes. That a consumer gets what it was granted in the order of the grants is checked with the
+//! leases.
 
 use super::Violation;
-use super::history::History;
+use super::history::{Arrival, History};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const NAME: &str = "order";
+/// A shorter lease may end while its message waits for a slow reader, which gets what was leased later first.
+const PATIENT: Duration = Duration::from_secs(60);
+
+/// What a subscription's only consumer gets for the first time lies behind all that it has got.
+pub(super) fn arrival(history: &History, arrival: &Arrival) -> Result<(), Violation> {
+    let Some(subscription) = history.subscriptions.get(&arrival.subscription) else { return Ok(()) };
+    let alone = subscription.consumers == 1 && subscription.lease_timeout >= PATIENT;
+    let first = !subscription.places.contains_key(&arrival.position);
+    match subscription.places.last_key_value() {
+        Some((newest, _)) if alone && first && *newest > arrival.position => {
+            let what = format!(
+                "the only consumer of subscription {} got position {} for the first time after {newest}",
+                arrival.subscription, arrival.position
+            );
+            Err(Violation::new(NAME, what))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// In every topic the messages of a publisher lie in the order in which it sent them, and in every subscription in the
 /// order of the topic.

@@ -1,9 +1,13 @@
 //! What has to be met at a certain moment.
 
 use crate::turn;
-use quorate_client::{Client, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions, v1};
+use quorate_client::{
+    Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions, v1,
+};
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Publishes so many messages, and answers the offset of the last.
@@ -41,6 +45,90 @@ fn an_offset_that_only_a_lagging_replica_does_not_know_is_waited_for() {
         assert_eq!(story.finish(&reading), [last]);
     };
     Story::tell(1, |_| {}, tale);
+}
+
+/// Publishes so many messages, some every few milliseconds, whoever dies meanwhile.
+async fn publish_steadily(client: Client, count: u64) -> Result<(), PublishError> {
+    let publisher = client.publisher(PublisherOptions::default());
+    for at in 0..count {
+        drop(publisher.send("t", Message::new(at.to_le_bytes().to_vec())).await?);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    publisher.flush().await;
+    Ok(())
+}
+
+/// What a slow consumer has seen: whose payload, which attempt, when.
+#[derive(Default)]
+struct Seen {
+    node: Cell<u64>,
+    first: RefCell<Vec<u64>>,
+    redelivered: Cell<u64>,
+}
+
+/// Takes one message after the other, with more in hand all the time, until it has had so many different ones.
+async fn consume_slowly(client: Client, seen: Rc<Seen>, count: usize) -> Result<(), ConsumeError> {
+    let mut consumer = client.consume("s", ConsumerOptions { credit: 100 }).await?;
+    let attachment = consumer.attachment();
+    while seen.first.borrow().len() < count {
+        let Some(delivery) = consumer.next().await.transpose()? else { return Ok(()) };
+        seen.node.set(attachment.borrow().node);
+        let payload = delivery.message.payload[..].try_into().unwrap();
+        let number = u64::from_le_bytes(payload);
+        if seen.first.borrow().contains(&number) {
+            seen.redelivered.set(seen.redelivered.get() + 1);
+        } else {
+            seen.first.borrow_mut().push(number);
+        }
+        drop(delivery.ack());
+        tokio::time::sleep(Duration::from_millis(8)).await;
+    }
+    Ok(())
+}
+
+/// A consumer whose node is taken away by `lose` gets all messages in order, and long before the node is taken for dead.
+fn tell_of_a_lost_node(seed: u64, lose: fn(&mut Story, u64)) {
+    const COUNT: u64 = 400;
+    let long = |config: &mut quorate_node::Config| config.session_timeout = Duration::from_secs(10);
+    Story::tell(seed, long, move |story| {
+        story
+            .work(async |client: Client| {
+                client.create_topic("t", v1::TopicConfig::default()).await?;
+                client.create_subscription("s", v1::SubscriptionConfig::default(), &[("t", "#")]).await
+            })
+            .unwrap();
+        let seen = Rc::new(Seen::default());
+        let noted = Rc::clone(&seen);
+        let consuming =
+            story.begin(None, move |client| consume_slowly(client, noted, usize::try_from(COUNT).unwrap()));
+        let publishing = story.begin(None, |client| publish_steadily(client, COUNT));
+        story.wait(|_| seen.first.borrow().len() >= 100);
+        let node = seen.node.get();
+        lose(story, node);
+        let lost = seen.first.borrow().len();
+        let before = story.now();
+        story.wait(|_| seen.first.borrow().len() > lost + 100);
+        let gap = story.now() - before;
+        assert_ne!(seen.node.get(), node);
+        story.finish(&publishing).unwrap();
+        story.finish(&consuming).unwrap();
+        assert_eq!(*seen.first.borrow(), (0..COUNT).collect::<Vec<_>>());
+        assert!(gap < Duration::from_secs(6), "{gap:?}");
+        println!("seed {seed}: {gap:?} for 100 messages, {} came again", seen.redelivered.get());
+    });
+}
+
+#[test]
+fn rule_5_a_consumer_whose_node_dies_gets_its_messages_in_order_and_soon() {
+    let _turn = turn();
+    // One of them was attached to the leader, others were not.
+    (1..=4).for_each(|seed| tell_of_a_lost_node(seed, Story::kill));
+}
+
+#[test]
+fn rule_5_a_consumer_whose_node_is_cut_off_gets_its_messages_in_order_and_soon() {
+    let _turn = turn();
+    (1..=2).for_each(|seed| tell_of_a_lost_node(seed, |story, node| story.cut_off(node, true)));
 }
 
 #[test]

@@ -56,7 +56,7 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let bound: Vec<&(u64, String)> =
         topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
     let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
-    let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000]).unwrap_or(2_500);
+    let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
     let config = v1::SubscriptionConfig { lease_timeout_ms };
     until_done(async || client.create_subscription(&name, config, &bindings).await).await;
     let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
@@ -64,6 +64,7 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let number = oracle.history.subscription(&name, numbered);
     if let Some(subscription) = oracle.history.subscriptions.get_mut(&number) {
         subscription.bound = Some(now());
+        subscription.lease_timeout = Duration::from_millis(lease_timeout_ms);
     }
     crate::trace::line(format_args!("{name} is bound to {bindings:?}"));
     shared.subscriptions.borrow_mut().push((number, name));

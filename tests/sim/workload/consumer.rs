@@ -23,6 +23,8 @@ struct Manners {
     reject_percent: u64,
     forget_percent: u64,
     leave_percent: u64,
+    /// It stays the same consumer for as long as its host lives, so that something can be said about order.
+    stays: bool,
 }
 
 impl Manners {
@@ -35,7 +37,13 @@ impl Manners {
             reject_percent: or_not(rng, 20, 5),
             forget_percent: or_not(rng, 30, 10),
             leave_percent: or_not(rng, 30, 2),
+            stays: false,
         }
+    }
+
+    /// With credit enough to get through with what it has left behind when it has learnt to behave.
+    fn stay(self) -> Self {
+        Self { stays: true, credit: self.credit.max(30), forget_percent: 0, leave_percent: 0, ..self }
     }
 
     const GOOD: Self = Self {
@@ -45,6 +53,7 @@ impl Manners {
         reject_percent: 0,
         forget_percent: 0,
         leave_percent: 0,
+        stays: false,
     };
 }
 
@@ -62,10 +71,11 @@ pub(super) async fn follow(shared: Rc<Shared>, host: u64) -> turmoil::Result {
             let spread = number % 2 == 0;
             let count = rng.between(1, shared.load.consumers_max);
             let mine = spread || (number / 2) % super::HOSTS.len() as u64 == host;
+            let alone = !spread && count == 1;
             for _ in (0..count).filter(|_| mine) {
                 let mut own = Rng::of(rng.next(), "consumer");
                 if let Some(client) = shared.client(&mut own, None) {
-                    let work = consume(Rc::clone(&shared), client, number, name.clone(), own);
+                    let work = consume(Rc::clone(&shared), client, (number, name.clone()), alone, own);
                     tokio::task::spawn_local(work);
                 }
             }
@@ -74,12 +84,20 @@ pub(super) async fn follow(shared: Rc<Shared>, host: u64) -> turmoil::Result {
     }
 }
 
-/// Attaches again and again.
-async fn consume(shared: Rc<Shared>, client: Client, number: u64, name: String, mut rng: Rng) {
+/// Attaches again and again. `alone`: it is the only consumer of the subscription.
+async fn consume(
+    shared: Rc<Shared>,
+    client: Client,
+    (number, name): (u64, String),
+    alone: bool,
+    mut rng: Rng,
+) {
     loop {
         let began = shared.phase.get();
         let manners = if began == Phase::Busy { Manners::draw(&mut rng) } else { Manners::GOOD };
+        let manners = if alone { manners.stay() } else { manners };
         let credit = u32::try_from(manners.credit).unwrap_or(1);
+        shared.oracle.borrow_mut().consumes(number);
         if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit }).await {
             attached(&shared, consumer, number, (began, manners), &mut rng).await;
         }
@@ -100,9 +118,11 @@ async fn attached(
     let mut settling: FuturesUnordered<_> = FuturesUnordered::new();
     loop {
         // Who has learnt to behave begins anew, so that what was forgotten comes again.
-        if began == Phase::Busy && shared.phase.get() != began {
+        let learnt = began == Phase::Busy && shared.phase.get() != began;
+        if learnt && !manners.stays {
             return consumer.close().await;
         }
+        let manners = if learnt { Manners::GOOD } else { manners };
         let delivery = tokio::select! {
             biased;
             Some(()) = settling.next(), if !settling.is_empty() => continue,

@@ -28,7 +28,7 @@ pub(crate) struct Consuming {
     /// Which subscription, as the ledger numbers them.
     pub(crate) number: usize,
     pub(crate) subscription: String,
-    /// Only with this does it attach, and never by itself again: it is the only one of its subscription.
+    /// Only with this does it attach for the first time: it is the only one of its subscription.
     pub(crate) exclusive: Option<Exclusive>,
 }
 
@@ -92,14 +92,9 @@ async fn take(
 ) {
     let state = consumer.attachment();
     let mut generation = state.borrow().generation;
-    let first_generation = generation;
     let mut attachment = history.attachment();
     while let Some(Ok(delivery)) = consumer.next().await {
         let now = state.borrow().generation;
-        if consuming.exclusive.is_some() && now != first_generation {
-            // Attached anew while the former attachment may still hold something: leave, and come back when it is gone.
-            return;
-        }
         if now != generation {
             (generation, attachment) = (now, history.attachment());
         }

@@ -1,7 +1,8 @@
 //! Makes sure that a subscription has no consumer before one attaches, so that it never has two.
 //!
-//! A consumer that lost its connection stays attached until the cluster noticed. What it holds goes to nobody meanwhile,
-//! and a second consumer would get later messages first: rightly so, but then nothing could be said about order.
+//! A consumer that ended while its node was dead stays attached until the cluster noticed. What it holds goes to nobody
+//! meanwhile, and another consumer would get later messages first: rightly so, but then nothing could be said about order.
+//! One that only lost its node attaches again as the same consumer, and must get everything in order.
 
 use crate::clients::starting_at;
 use crate::failure::Failure;

@@ -7,7 +7,8 @@ use crate::error::ConsumeError;
 use crate::message::Message;
 use crate::nodes::Route;
 use crate::options::ConsumerOptions;
-use quorate_types::{Kind, Millis, Reason, Refusal};
+use bytes::Bytes;
+use quorate_types::{Entropy, Kind, Millis, Reason, Refusal};
 use quorate_wire::v1::consume_request::Request;
 use quorate_wire::v1::consume_response::Response;
 use quorate_wire::v1::consumer_client::ConsumerClient;
@@ -34,6 +35,20 @@ pub(super) struct Parts {
     pub(super) subscription: String,
     pub(super) options: ConsumerOptions,
     pub(super) shared: Arc<Shared>,
+}
+
+/// Who this consumer is, through all its connections: the cluster takes the former one's messages back when it attaches again.
+struct Identity {
+    token: Bytes,
+    /// Of the newest attach. Each has its own, so that one that was given up and comes late is known as such.
+    epoch: u64,
+}
+
+impl Identity {
+    fn draw(entropy: &dyn Entropy) -> Self {
+        let halves = [entropy.next_u64(), entropy.next_u64()];
+        Self { token: halves.map(u64::to_le_bytes).concat().into(), epoch: 0 }
+    }
 }
 
 /// One attached stream.
@@ -71,8 +86,9 @@ pub(super) async fn attach_first(
 ) -> Result<watch::Receiver<Attachment>, ConsumeError> {
     let (attachment, attached) = watch::channel(Attachment::default());
     let (route, backoff) = (parts.client.nodes.route(), parts.client.backoff());
-    let mut driver =
-        Driver { parts, chunks, attachment, route, backoff, topic: Arc::from(""), outgoing: None };
+    let identity = Identity::draw(&*parts.client.options.entropy);
+    let topic = Arc::from("");
+    let mut driver = Driver { parts, chunks, attachment, identity, route, backoff, topic, outgoing: None };
     let (started, after) = (Instant::now(), driver.parts.client.options.call_timeout);
     let stream = loop {
         let failure = match driver.attach().await {
@@ -102,6 +118,7 @@ struct Driver {
     parts: Parts,
     chunks: mpsc::Sender<Chunk>,
     attachment: watch::Sender<Attachment>,
+    identity: Identity,
     route: Route,
     backoff: Backoff,
     /// The topic of the newest delivery: most have the same one, and share its text.
@@ -153,10 +170,13 @@ impl Driver {
         let limit = self.parts.client.options.attempt_timeout;
         let late = || Failure::unavailable(format!("{address} did not attach the consumer within {limit:?}"));
         let (requests, queue) = mpsc::channel(STREAM_QUEUE);
+        self.identity.epoch += 1;
         let attach = v1::Attach {
             namespace: self.parts.client.options.namespace.clone(),
             subscription: self.parts.subscription.clone(),
             credit: self.parts.options.credit,
+            identity: self.identity.token.clone(),
+            epoch: self.identity.epoch,
         };
         let _ = requests.try_send(v1::ConsumeRequest { request: Some(Request::Attach(attach)) });
         let mut client = ConsumerClient::new(channel)
@@ -185,7 +205,8 @@ impl Driver {
         self.attachment.send_replace(Attachment { generation, consumer, node, credit });
     }
 
-    /// Passes deliveries and settles until the stream breaks, or the consumer is closed and everything settled.
+    /// Passes deliveries and settles until the stream breaks, or the consumer is closed and everything settled. The stream is
+    /// dropped then, before the next attach: what a node that is cut off still writes to it is leased to nobody.
     async fn pump(&mut self, stream: Stream) -> Result<(), Failure> {
         let Stream { requests, mut responses } = stream;
         let (chunks, shared) = (self.chunks.clone(), Arc::clone(&self.parts.shared));

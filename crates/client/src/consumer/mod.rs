@@ -19,9 +19,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Deliveries of a subscription, as a stream.
 ///
-/// It stays attached by itself: when the connection breaks it attaches again through another node. What was held unsettled
-/// then is delivered again with the next attempt; settling the former delivery says [`SettleError::Detached`] or
-/// [`SettleError::Stale`].
+/// It stays attached by itself: when the connection breaks it attaches again through another node, as the same consumer. What
+/// was held unsettled then is delivered again at once, in order and with the next attempt; settling the former delivery says
+/// [`SettleError::Detached`] or [`SettleError::Stale`].
 ///
 /// Dropping it detaches; settles that were asked for before are still sent. [`Consumer::close`] waits for that.
 #[derive(Debug)]

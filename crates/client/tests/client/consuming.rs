@@ -55,6 +55,25 @@ async fn a_consumer_attaches_again_and_former_leases_are_not_settled() {
 }
 
 #[tokio::test]
+async fn a_consumer_is_the_same_one_through_all_its_attaches_and_another_one_is_not() {
+    let fake = Fake::default();
+    let client = client_of(&fake).await;
+    let consumer = client.consume("s", ConsumerOptions::default()).await.unwrap();
+    let mut attachment = consumer.attachment();
+    for generation in 2..4 {
+        fake.cut.notify_one();
+        timeout(SOON, attachment.wait_for(|a| a.generation == generation)).await.unwrap().unwrap();
+    }
+    let _other = client.consume("s", ConsumerOptions::default()).await.unwrap();
+    let attaches: Vec<(Bytes, u64)> =
+        fake.state().attaches.iter().map(|a| (a.identity.clone(), a.epoch)).collect();
+    let [first, again, once_more, other] = &attaches[..] else { panic!("{attaches:?}") };
+    assert_eq!((first.0.len(), &first.0, &first.0), (16, &again.0, &once_more.0));
+    assert!(first.1 < again.1 && again.1 < once_more.1, "{attaches:?}");
+    assert_ne!(first.0, other.0);
+}
+
+#[tokio::test]
 async fn closing_sends_the_last_settles_first() {
     let fake = Fake::default();
     fake.state().deliveries.push_back(deliveries(0, 1, 1));

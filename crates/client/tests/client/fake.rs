@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) settles: Vec<v1::Settle>,
     /// What each next attachment is sent.
     pub(crate) deliveries: VecDeque<v1::Deliveries>,
-    pub(crate) attached: usize,
+    pub(crate) attaches: Vec<v1::Attach>,
     pub(crate) refuse_attach: Option<Reason>,
     last_session: u64,
 }
@@ -202,12 +202,13 @@ async fn consume(
         let Some(Ok(request)) = request else { return };
         match request.request {
             Some(ConsumeKind::Attach(attach)) => {
+                let credit = attach.credit;
                 let deliveries = {
                     let mut state = fake.state();
-                    state.attached += 1;
+                    state.attaches.push(attach);
                     state.deliveries.pop_front()
                 };
-                let attached = v1::Attached { consumer: "1.1".into(), node: 1, credit: attach.credit };
+                let attached = v1::Attached { consumer: "1.1".into(), node: 1, credit };
                 send(Consumed::Attached(attached)).await;
                 if let Some(deliveries) = deliveries {
                     send(Consumed::Deliveries(deliveries)).await;

@@ -31,9 +31,9 @@ impl Machine {
             Op::DeleteNamespace { namespace, id, revision } => {
                 self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
-            Op::Attach { consumer, subscription, credit } => {
+            Op::Attach { consumer, subscription, credit, identity } => {
                 let node = self.owner(*consumer, origin)?;
-                self.shard_only()?.attach(*consumer, node, subscription, *credit, ctx)
+                self.shard_only()?.attach((*consumer, node), subscription, *credit, *identity, ctx)
             }
             Op::Detach { consumer, written } => {
                 self.owner(*consumer, origin)?;

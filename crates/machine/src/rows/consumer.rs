@@ -1,6 +1,7 @@
 //! One row per attached consumer. What it holds is in the pages of its subscription.
 
 use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::op::ConsumerIdentity;
 use crate::shard::Consumer;
 use quorate_types::{ConsumerId, NodeId, SubscriptionId};
 use serde::{Deserialize, Serialize};
@@ -11,16 +12,17 @@ struct ConsumerRow {
     subscription: SubscriptionId,
     credit: u32,
     granted: u64,
+    identity: Option<ConsumerIdentity>,
 }
 
 pub(crate) fn encode(consumer: &Consumer) -> Vec<u8> {
-    let Consumer { node, subscription, credit, granted, .. } = *consumer;
-    encode_row(&ConsumerRow { node, subscription, credit, granted })
+    let Consumer { node, subscription, credit, granted, identity, .. } = *consumer;
+    encode_row(&ConsumerRow { node, subscription, credit, granted, identity })
 }
 
 pub(crate) fn decode(id: ConsumerId, bytes: &[u8]) -> Result<Consumer, DecodeError> {
-    let ConsumerRow { node, subscription, credit, granted } = decode_row(bytes)?;
-    Ok(Consumer { granted, ..Consumer::new(id, node, subscription, credit) })
+    let ConsumerRow { node, subscription, credit, granted, identity } = decode_row(bytes)?;
+    Ok(Consumer { granted, ..Consumer::new(id, node, subscription, credit, identity) })
 }
 
 #[cfg(test)]
@@ -31,8 +33,10 @@ mod tests {
     #[test]
     fn round_trip() {
         let id = ConsumerId { session: SessionId::new(3), number: 4 };
-        let mut consumer = Consumer::new(id, NodeId::new(1), SubscriptionId::new(2), 1_000);
-        consumer.granted = 1 << 40;
-        assert_eq!(decode(id, &encode(&consumer)), Ok(consumer));
+        for identity in [None, Some(ConsumerIdentity { token: [7; 16], epoch: 1 << 50 })] {
+            let mut consumer = Consumer::new(id, NodeId::new(1), SubscriptionId::new(2), 1_000, identity);
+            consumer.granted = 1 << 40;
+            assert_eq!(decode(id, &encode(&consumer)), Ok(consumer));
+        }
     }
 }

@@ -57,6 +57,12 @@ pub enum Violation {
         /// Who.
         consumer: ConsumerId,
     },
+    /// Two consumers of a subscription are the same one, or one would not be found by its identity.
+    #[error("subscription {subscription}: the identities of its consumers are not those that it knows")]
+    Identity {
+        /// Where.
+        subscription: SubscriptionName,
+    },
     /// Ready messages and free credit at the same time.
     #[error("subscription {subscription}: messages wait though a consumer has credit")]
     Waiting {
@@ -112,6 +118,7 @@ impl Shard {
         for subscription in self.subscriptions.values() {
             check_places(subscription, &mut found);
             self.check_holders(subscription, &mut found);
+            self.check_identities(subscription, &mut found);
             let idle = subscription.doomed || subscription.purge_below > 0;
             let waiting = subscription.ready.values().any(|run| !self.doomed.contains(&run.topic));
             if waiting && !idle && self.doomed.is_empty() && !subscription.free.is_empty() {
@@ -135,6 +142,17 @@ impl Shard {
             if known.map(|c| c.outstanding) != Some(held) && !(subscription.doomed && known.is_none()) {
                 found.push(Violation::Holder { subscription: subscription.name.clone(), consumer, held });
             }
+        }
+    }
+
+    fn check_identities(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
+        let own = self.consumers.values().filter(|c| c.subscription == subscription.id);
+        let identified: Vec<_> = own.filter_map(|c| c.identity.map(|i| (i.token, c.id))).collect();
+        let known = |(token, id)| subscription.identities.get(token) == Some(id);
+        if identified.len() != subscription.identities.len()
+            || !identified.iter().all(|(t, id)| known((t, id)))
+        {
+            found.push(Violation::Identity { subscription: subscription.name.clone() });
         }
     }
 

@@ -1,5 +1,6 @@
 //! An attached consumer.
 
+use crate::op::ConsumerIdentity;
 use crate::rows::RowKey;
 use quorate_types::{ConsumerId, NodeId, SubscriptionId};
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ pub(crate) struct Consumer {
     pub(crate) subscription: SubscriptionId,
     /// How many messages it may hold.
     pub(crate) credit: u32,
+    pub(crate) identity: Option<ConsumerIdentity>,
     /// How many it was ever granted.
     pub(crate) granted: u64,
     /// How many it holds. Derived.
@@ -20,8 +22,15 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    pub(crate) fn new(id: ConsumerId, node: NodeId, subscription: SubscriptionId, credit: u32) -> Self {
-        Self { id, node, subscription, credit, granted: 0, outstanding: 0, leases: BTreeSet::new() }
+    pub(crate) fn new(
+        id: ConsumerId,
+        node: NodeId,
+        subscription: SubscriptionId,
+        credit: u32,
+        identity: Option<ConsumerIdentity>,
+    ) -> Self {
+        let (granted, outstanding, leases) = (0, 0, BTreeSet::new());
+        Self { id, node, subscription, credit, identity, granted, outstanding, leases }
     }
 
     /// How many more it may be granted.

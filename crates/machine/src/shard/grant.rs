@@ -81,6 +81,9 @@ impl Shard {
         let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) else { return };
         subscription.consumers.remove(&id);
         subscription.free.remove(&id);
+        if let Some(identity) = consumer.identity {
+            subscription.identities.remove(&identity.token);
+        }
         for position in consumer.leases {
             if let Some(lease) = subscription.remove_lease(position, ctx) {
                 if probe::planted("leases of a detached consumer are dropped") {

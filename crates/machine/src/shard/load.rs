@@ -160,6 +160,7 @@ impl Shard {
                 }
             }
         }
+        self.link_identities()?;
         for consumer in self.consumers.values() {
             if !is_open(consumer.id.session) {
                 self.leaving.insert(consumer.id.session);
@@ -184,6 +185,17 @@ impl Shard {
                     subscription.ok_or_else(|| LoadError::dangling(RowKey::Topic(topic.id)))?;
                 subscription.topics.insert(topic.id);
                 subscription.bindings += u32::try_from(filters.len()).unwrap_or(u32::MAX);
+            }
+        }
+        Ok(())
+    }
+
+    fn link_identities(&mut self) -> Result<(), LoadError> {
+        for consumer in self.consumers.values() {
+            let subscription = self.subscriptions.get_mut(&consumer.subscription);
+            let (Some(subscription), Some(identity)) = (subscription, consumer.identity) else { continue };
+            if subscription.identities.insert(identity.token, consumer.id).is_some() {
+                return Err(LoadError::contradiction(consumer.row()));
             }
         }
         Ok(())

@@ -109,18 +109,22 @@ impl Shard {
     pub(crate) fn forget_leaving(&mut self, subscription: SubscriptionId, ctx: &mut Context<'_>) {
         for session in self.leaving.clone() {
             let range = ConsumerId { session, number: 0 }..=ConsumerId { session, number: u64::MAX };
-            let leaving = self.consumers.range(range.clone());
+            let leaving = self.consumers.range(range);
             let gone = leaving.filter(|(_, c)| c.subscription == subscription).map(|(id, _)| *id);
             for id in gone.collect::<Vec<_>>() {
                 if let Some(consumer) = self.consumers.remove(&id) {
                     ctx.touch(consumer.row());
                 }
             }
-            // A session leaves for as long as it has consumers: that is what a snapshot says of it.
-            if self.consumers.range(range).next().is_none() {
-                self.leaving.remove(&session);
-                self.schedule(Due::Leave(session));
-            }
+            self.leave_when_empty(session);
+        }
+    }
+
+    /// A session leaves for as long as it has consumers: that is what a snapshot says of it.
+    pub(crate) fn leave_when_empty(&mut self, session: SessionId) {
+        let range = ConsumerId { session, number: 0 }..=ConsumerId { session, number: u64::MAX };
+        if self.consumers.range(range).next().is_none() && self.leaving.remove(&session) {
+            self.schedule(Due::Leave(session));
         }
     }
 

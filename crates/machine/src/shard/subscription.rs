@@ -6,13 +6,15 @@
 
 use super::context::Context;
 use crate::ledger::Ledger;
-use crate::op::SubscriptionConfig;
+use crate::op::{ConsumerIdentity, SubscriptionConfig};
 use crate::rows::RowKey;
 use crate::rows::page::POSITIONS_PER_PAGE;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+type Token = [u8; ConsumerIdentity::TOKEN_BYTES];
 
 /// Consecutive messages that wait for a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,8 @@ pub(crate) struct Subscription {
     pub(crate) deadlines: BTreeSet<(Millis, u64)>,
     /// Attached, and not leaving. Derived.
     pub(crate) consumers: BTreeSet<ConsumerId>,
+    /// Token of an identity → its consumer, as long as that is attached or leaving. Derived.
+    pub(crate) identities: BTreeMap<Token, ConsumerId>,
     /// Those of `consumers` with credit left. Derived.
     pub(crate) free: BTreeSet<ConsumerId>,
     /// Topics that are bound to it. Derived.
@@ -94,6 +98,7 @@ impl Subscription {
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             consumers: BTreeSet::new(),
+            identities: BTreeMap::new(),
             free: BTreeSet::new(),
             topics: BTreeSet::new(),
             bindings: 0,

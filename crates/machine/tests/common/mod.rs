@@ -5,8 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use quorate_machine::block::FragmentBuilder;
 use quorate_machine::{
-    Answer, Applied, Batch, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish, PublishRun, Reply,
-    SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
+    Answer, Applied, Batch, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish,
+    PublishRun, Reply, SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView, TopicConfig,
+    TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
@@ -187,7 +188,7 @@ impl Driver {
         credit: u32,
     ) -> (ConsumerId, Vec<Effect>) {
         let consumer = ConsumerId { session, number };
-        (consumer, self.done(session, Op::Attach { consumer, subscription: sub(subscription), credit }))
+        (consumer, self.done(session, attach(consumer, subscription, credit)))
     }
 
     /// Settles one range under the consumer's own session.
@@ -232,6 +233,16 @@ impl Driver {
     pub fn reloaded(&self) -> Machine {
         Machine::load(self.machine.group(), self.machine.image()).unwrap()
     }
+}
+
+/// Attaches a consumer without an identity.
+pub fn attach(consumer: ConsumerId, subscription: &str, credit: u32) -> Op {
+    Op::Attach { consumer, subscription: sub(subscription), credit, identity: None }
+}
+
+/// An identity of a few; 0 is none.
+pub fn identity(who: u8, epoch: u64) -> Option<ConsumerIdentity> {
+    (who > 0).then_some(ConsumerIdentity { token: [who; ConsumerIdentity::TOKEN_BYTES], epoch })
 }
 
 pub fn opened(reply: &Reply) -> SessionId {

@@ -10,7 +10,7 @@
 //! | `create-subscription S [lease=MS]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
-//! | `attach N S CREDIT`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
+//! | `attach N S CREDIT [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
 //! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
@@ -24,7 +24,8 @@ mod show;
 use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement, SubscriptionConfig, TopicConfig, Verdict,
+    ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement, SubscriptionConfig,
+    TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId,
@@ -192,9 +193,12 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
 fn delivery(name: &str, args: &[&str], session: SessionId) -> Option<Op> {
     let consumer = |n: &str| ConsumerId { session, number: number(n) };
     Some(match (name, args) {
-        ("attach", [n, s, credit]) => {
-            Op::Attach { consumer: consumer(n), subscription: sub(s), credit: small(credit) }
-        }
+        ("attach", [n, s, credit, options @ ..]) => Op::Attach {
+            consumer: consumer(n),
+            subscription: sub(s),
+            credit: small(credit),
+            identity: identity(options),
+        },
         ("credit", [n, credit]) => Op::SetCredit { consumer: consumer(n), credit: small(credit) },
         ("detach", [n, written]) => Op::Detach { consumer: consumer(n), written: number(written) },
         ("ack" | "nack" | "reject", [n, ranges @ ..]) => {
@@ -253,6 +257,11 @@ fn retention(options: &[&str]) -> TopicConfig {
         retention_age: option(options, "age").map(Duration::from_millis),
         retention_bytes: option(options, "bytes"),
     }
+}
+
+fn identity(options: &[&str]) -> Option<ConsumerIdentity> {
+    let who = u8::try_from(option(options, "who").unwrap_or(0)).unwrap();
+    common::identity(who, option(options, "epoch").unwrap_or(0))
 }
 
 fn option(options: &[&str], name: &str) -> Option<u64> {

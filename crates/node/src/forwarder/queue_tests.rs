@@ -181,7 +181,11 @@ fn an_attach_belongs_to_the_session_in_which_it_is_sent() {
     let mut queue = open();
     let subscription = quorate_types::SubscriptionName::parse("s").unwrap();
     let consumer = ConsumerId { session: SessionId::NONE, number: 4 };
-    let mut answer = push(&mut queue, Numbering::Gateway, Op::Attach { consumer, subscription, credit: 1 });
+    let mut answer = push(
+        &mut queue,
+        Numbering::Gateway,
+        Op::Attach { consumer, subscription, credit: 1, identity: None },
+    );
     let (id, envelope, _) = queue.send_next().unwrap();
     assert_eq!(consumer_of(&envelope.op), Some(ConsumerId { session: SESSION, number: 4 }));
     queue.answer(id, done());

@@ -6,7 +6,7 @@ use crate::delivery::Seat;
 use crate::forwarder::{Numbering, Operation, answer_by};
 use crate::gateway::{Gateway, Running};
 use bytes::Bytes;
-use quorate_machine::Op;
+use quorate_machine::{ConsumerIdentity, Op};
 use quorate_types::{ConsumerId, Reason, Refusal, SessionId};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, consume_request::Request, consume_response::Response};
@@ -50,6 +50,7 @@ async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Ref
     let deadline = gateway.deadline();
     let subscription = wire::subscription(&request.subscription)?;
     let credit = credit(request.credit, gateway)?;
+    let identity = identity(request)?;
     let group = gateway.resolve(&request.namespace).await?;
     let running = gateway.serving(group)?;
     wait_deliverable(gateway, &running, deadline).await?;
@@ -57,7 +58,7 @@ async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Ref
     // Before the group hears of it: the first leases may come before the answer.
     let seat = running.delivery.seat(number);
     let consumer = ConsumerId { session: SessionId::NONE, number };
-    let op = Op::Attach { consumer, subscription, credit };
+    let op = Op::Attach { consumer, subscription, credit, identity };
     let operation = Operation { numbering: Numbering::Gateway, op, fragment: Bytes::new() };
     let answer = match running.forwarder.submit(operation) {
         Ok(answer) => answer_by(answer, deadline, group).await,
@@ -100,6 +101,22 @@ pub(super) fn credit(given: u32, gateway: &Gateway) -> Result<u32, Refusal> {
     }
 }
 
+/// Who attaches; `None` when it does not say.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for one that is not as long as it must be: a short one may be drawn twice.
+fn identity(request: &v1::Attach) -> Result<Option<ConsumerIdentity>, Refusal> {
+    if request.identity.is_empty() {
+        return Ok(None);
+    }
+    let token = <[u8; ConsumerIdentity::TOKEN_BYTES]>::try_from(&request.identity[..]).map_err(|_| {
+        let (given, wanted) = (request.identity.len(), ConsumerIdentity::TOKEN_BYTES);
+        let text = format!("the identity has {given} bytes; it must have {wanted}, drawn at random, or none");
+        Refusal::new(Reason::InvalidArgument, text)
+    })?;
+    Ok(Some(ConsumerIdentity { token, epoch: request.epoch }))
+}
+
 /// A node that has just started, or come back, may deliver as soon as the leader has answered a heartbeat.
 async fn wait_deliverable(gateway: &Gateway, running: &Running, deadline: Instant) -> Result<(), Refusal> {
     let mut changed = gateway.liveness().changed();
@@ -126,4 +143,21 @@ async fn run(gateway: Gateway, attached: Attached, requests: Streaming<v1::Consu
     let end = connection.serve(requests).await;
     let written = connection.finish(end.map(|refusal: Refusal| -> Status { gateway.status(&refusal) }));
     running.delivery.ended(consumer, written);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_has_sixteen_bytes_or_is_not_given() {
+        let of = |bytes: &'static [u8]| {
+            identity(&v1::Attach { identity: Bytes::from_static(bytes), epoch: 3, ..v1::Attach::default() })
+        };
+        assert_eq!(of(b""), Ok(None));
+        let (token, epoch) = (*b"0123456789abcdef", 3);
+        assert_eq!(of(b"0123456789abcdef"), Ok(Some(ConsumerIdentity { token, epoch })));
+        assert_eq!(of(b"0123456789abcde").map_err(|r| r.reason), Err(Reason::InvalidArgument));
+        assert_eq!(of(b"0123456789abcdefg").map_err(|r| r.reason), Err(Reason::InvalidArgument));
+    }
 }
