@@ -87,7 +87,7 @@ async fn consume_slowly(client: Client, seen: Rc<Seen>, count: usize) -> Result<
 }
 
 /// A consumer whose node is taken away by `lose` gets all messages in order, and long before the node is taken for dead.
-fn tell_of_a_lost_node(seed: u64, lose: fn(&mut Story, u64)) {
+fn tell_of_a_lost_node(seed: u64, within: Duration, lose: fn(&mut Story, u64)) {
     const COUNT: u64 = 400;
     let long = |config: &mut quorate_node::Config| config.session_timeout = Duration::from_secs(10);
     Story::tell(seed, long, move |story| {
@@ -112,8 +112,10 @@ fn tell_of_a_lost_node(seed: u64, lose: fn(&mut Story, u64)) {
         assert_ne!(seen.node.get(), node);
         story.finish(&publishing).unwrap();
         story.finish(&consuming).unwrap();
-        assert_eq!(*seen.first.borrow(), (0..COUNT).collect::<Vec<_>>());
-        assert!(gap < Duration::from_secs(6), "{gap:?}");
+        let misplaced =
+            (0..COUNT).zip(&*seen.first.borrow()).find(|(at, number)| at != *number).map(|(at, _)| at);
+        assert_eq!(misplaced, None, "first deliveries are in order");
+        assert!(gap < within, "{gap:?}");
         println!("seed {seed}: {gap:?} for 100 messages, {} came again", seen.redelivered.get());
     });
 }
@@ -122,13 +124,16 @@ fn tell_of_a_lost_node(seed: u64, lose: fn(&mut Story, u64)) {
 fn rule_5_a_consumer_whose_node_dies_gets_its_messages_in_order_and_soon() {
     let _turn = turn();
     // One of them was attached to the leader, others were not.
-    (1..=4).for_each(|seed| tell_of_a_lost_node(seed, Story::kill));
+    let within = Duration::from_secs(4);
+    (1..=4).for_each(|seed| tell_of_a_lost_node(seed, within, Story::kill));
 }
 
 #[test]
 fn rule_5_a_consumer_whose_node_is_cut_off_gets_its_messages_in_order_and_soon() {
     let _turn = turn();
-    (1..=2).for_each(|seed| tell_of_a_lost_node(seed, |story, node| story.cut_off(node, true)));
+    // It may deliver for half a session timeout (5 s) more.
+    let within = Duration::from_secs(8);
+    (1..=2).for_each(|seed| tell_of_a_lost_node(seed, within, |story, node| story.cut_off(node, true)));
 }
 
 #[test]
