@@ -57,6 +57,8 @@ pub struct Load {
     pub consumers: u32,
     /// What each may hold unsettled.
     pub credit: u32,
+    /// The consumers come when everything is published: they meet a backlog.
+    pub late: bool,
 }
 
 impl Default for Load {
@@ -74,6 +76,7 @@ impl Default for Load {
             subscriptions: 0,
             consumers: 0,
             credit: 10_000,
+            late: false,
         }
     }
 }
@@ -94,7 +97,7 @@ impl Load {
 /// How far a load is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Since the producers started.
+    /// Since the producers started; with late consumers, since these came.
     pub elapsed: Duration,
     /// Messages confirmed.
     pub confirmed: u64,
@@ -130,9 +133,9 @@ pub async fn run<T: Target + 'static>(
     let started = Instant::now();
     let (done, finished) = watch::channel(false);
     let mut consumers = JoinSet::new();
-    for (i, subscription) in (0..).zip(layout.all().flat_map(|s| repeat_n(s, load.consumers as usize))) {
-        let consumer = target.consumer(&subscription, i, load.credit).await.map_err(BenchError::Consume)?;
-        consumers.spawn(consume::<T>(consumer, started, Arc::clone(&tally), finished.clone()));
+    let shared = (started, Arc::clone(&tally), finished);
+    if !load.late {
+        attach(target, &load, &shared, &mut consumers).await?;
     }
     let topics: Arc<[String]> = layout.topics.into();
     let mut producing = Vec::new();
@@ -147,6 +150,10 @@ pub async fn run<T: Target + 'static>(
         producers.spawn(one.run(Arc::clone(&tally)));
     }
     let produced = watching.until_produced(&mut producers, &mut consumers).await?;
+    if load.late {
+        watching.begun = Instant::now();
+        attach(target, &load, &shared, &mut consumers).await?;
+    }
     if load.consumers > 0 {
         watching.until_delivered(&mut consumers, load.subscriptions).await?;
     }
@@ -155,6 +162,23 @@ pub async fn run<T: Target + 'static>(
     let _ = done.send(true);
     let delivered = collect(consumers).await?;
     Ok(report(&load, &produced, delivered, took))
+}
+
+/// Connects all consumers and lets them consume.
+async fn attach<T: Target + 'static>(
+    target: &T,
+    load: &Load,
+    (started, tally, finished): &(Instant, Arc<Tally>, watch::Receiver<bool>),
+    to: &mut Consumers<T::Error>,
+) -> Result<(), BenchError<T::Error>> {
+    let subscriptions = load.layout();
+    let consumers = subscriptions.all().flat_map(|s| repeat_n(s, load.consumers as usize));
+    for (index, subscription) in (0..).zip(consumers) {
+        let consumer =
+            target.consumer(&subscription, index, load.credit).await.map_err(BenchError::Consume)?;
+        to.spawn(consume::<T>(consumer, *started, Arc::clone(tally), finished.clone()));
+    }
+    Ok(())
 }
 
 /// Looks at the tally until a stage is over, and at the tasks for the first failure.

@@ -1,11 +1,11 @@
 //! What was measured.
 
 use crate::latency::Latency;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The result of a load.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Publishers.
     pub producers: u32,
@@ -21,7 +21,7 @@ pub struct Report {
 }
 
 /// One end of the way.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// How many.
     pub messages: u64,
@@ -36,7 +36,7 @@ pub struct Stage {
 }
 
 /// Latencies in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// Half of all take no longer.
     pub p50: f64,

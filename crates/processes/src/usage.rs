@@ -17,6 +17,8 @@ pub struct Usage {
     pub memory_bytes: f64,
     /// Handed to the storage layer.
     pub written_bytes: f64,
+    /// Handed to the kernel by `write` and its kin, to files and sockets alike.
+    pub output_bytes: f64,
 }
 
 impl Add for Usage {
@@ -27,6 +29,7 @@ impl Add for Usage {
             cpu_seconds: self.cpu_seconds + other.cpu_seconds,
             memory_bytes: self.memory_bytes + other.memory_bytes,
             written_bytes: self.written_bytes + other.written_bytes,
+            output_bytes: self.output_bytes + other.output_bytes,
         }
     }
 }
@@ -40,6 +43,7 @@ impl Sub for Usage {
             cpu_seconds: self.cpu_seconds - earlier.cpu_seconds,
             memory_bytes: self.memory_bytes,
             written_bytes: self.written_bytes - earlier.written_bytes,
+            output_bytes: self.output_bytes - earlier.output_bytes,
         }
     }
 }
@@ -105,7 +109,8 @@ fn parse(stat: &str, status: &str, io: &str) -> Option<Usage> {
     // A process that is ending has no memory left.
     let memory_bytes = number(status, "VmRSS:").unwrap_or(0.0) * 1024.0;
     let written_bytes = number(io, "write_bytes:").unwrap_or(0.0);
-    Some(Usage { cpu_seconds, memory_bytes, written_bytes })
+    let output_bytes = number(io, "wchar:").unwrap_or(0.0);
+    Some(Usage { cpu_seconds, memory_bytes, written_bytes, output_bytes })
 }
 
 #[cfg(test)]
@@ -117,7 +122,8 @@ mod tests {
         let stat = "12 (a (b) c) S 1 12 12 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 9 0 1 2 3";
         let status = "Name:\tx\nVmRSS:\t    2000 kB\n";
         let io = "rchar: 1\nwchar: 9\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
-        let usage = Usage { cpu_seconds: 3.0, memory_bytes: 2_048_000.0, written_bytes: 4096.0 };
+        let usage =
+            Usage { cpu_seconds: 3.0, memory_bytes: 2_048_000.0, written_bytes: 4096.0, output_bytes: 9.0 };
         assert_eq!(parse(stat, status, io), Some(usage));
         assert_eq!(parse("nonsense", status, io), None);
     }

@@ -1,6 +1,6 @@
 //! Clusters of three, by broker: started, measured, stopped.
 
-use crate::peers::{NatsSync, PeerError, start_nats, start_rabbitmq};
+use crate::peers::{Installation, NatsSync, PeerError, start_nats, start_rabbitmq};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use quorate_processes::{Command, Ports, Process, Processes, Spec, Usage};
@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 /// Long enough for a loaded machine.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -64,11 +64,6 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The program `quorate`.
-    pub(crate) fn quorate(&self) -> &Path {
-        &self.quorate
-    }
-
     pub(crate) fn find(quorate: Option<PathBuf>, peers_root: Option<PathBuf>) -> Result<Self> {
         let compare = std::env::current_exe().context("where this program is")?;
         let quorate = quorate.unwrap_or_else(|| compare.with_file_name("quorate"));
@@ -78,8 +73,11 @@ impl Programs {
 
 /// A cluster that runs.
 pub(crate) struct Running {
-    processes: Vec<Process>,
-    quorate: Option<Processes>,
+    pub(crate) broker: Broker,
+    /// Peers: one per node, in the order of the addresses; then what they need besides. Empty for Quorate.
+    pub(crate) processes: Vec<Process>,
+    pub(crate) quorate: Option<Processes>,
+    pub(crate) rabbitmq: Option<Installation>,
     pub(crate) addresses: Vec<String>,
 }
 
@@ -95,9 +93,13 @@ impl Running {
             Broker::RabbitmqQuorum | Broker::RabbitmqStream => start_rabbitmq(peers, dir).await,
         };
         match started {
-            Ok(peers) => {
-                Ok(Some(Self { processes: peers.processes, quorate: None, addresses: peers.addresses }))
-            }
+            Ok(peers) => Ok(Some(Self {
+                broker,
+                processes: peers.processes,
+                quorate: None,
+                rabbitmq: peers.rabbitmq,
+                addresses: peers.addresses,
+            })),
             Err(error @ PeerError::NotInstalled { .. }) => {
                 eprintln!("SKIPPED: {}: {error}", broker.title());
                 Ok(None)
@@ -108,9 +110,13 @@ impl Running {
 
     /// What all its processes use.
     pub(crate) fn usage(&self) -> Result<Usage> {
+        Ok(self.usages()?.into_iter().fold(Usage::default(), |sum, one| sum + one))
+    }
+
+    /// What each of its processes uses.
+    pub(crate) fn usages(&self) -> Result<Vec<Usage>> {
         let nodes = self.quorate.iter().flat_map(|q| q.nodes()).map(|node| node.usage());
-        let all = nodes.chain(self.processes.iter().map(Process::usage));
-        all.into_iter().try_fold(Usage::default(), |sum, one| Ok(sum + one?))
+        Ok(nodes.chain(self.processes.iter().map(Process::usage)).collect::<Result<_, _>>()?)
     }
 
     /// Kills it: its data goes next.
@@ -140,7 +146,13 @@ async fn quorate(programs: &Programs, dir: &Path) -> Result<Running> {
     processes.start_all()?;
     processes.wait_ready(READY_PATIENCE, |_, _| {}).await?;
     let addresses = processes.addresses();
-    Ok(Running { processes: Vec::new(), quorate: Some(processes), addresses })
+    Ok(Running {
+        broker: Broker::Quorate,
+        processes: Vec::new(),
+        quorate: Some(processes),
+        rabbitmq: None,
+        addresses,
+    })
 }
 
 async fn floor(programs: &Programs, dir: &Path) -> Result<Running> {
@@ -172,7 +184,7 @@ async fn floor(programs: &Programs, dir: &Path) -> Result<Running> {
     if let Some(first) = addresses.first() {
         wait_listening(first).await?;
     }
-    Ok(Running { processes, quorate: None, addresses })
+    Ok(Running { broker: Broker::Floor, processes, quorate: None, rabbitmq: None, addresses })
 }
 
 /// Waits until a process of the floor has prepared its file: it listens next.

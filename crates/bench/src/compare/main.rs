@@ -2,8 +2,12 @@
 //!
 //! `cargo build --release && cargo run --release -p quorate-bench --features compare --bin compare -- --help`
 
+mod backlog;
 mod brokers;
+mod disk;
 mod failover;
+mod faults;
+mod long;
 mod measure;
 mod peers;
 mod plot;
@@ -11,8 +15,8 @@ mod report;
 mod results;
 mod workloads;
 
-use anyhow::{Context, Result};
-use brokers::Broker;
+use anyhow::{Context, Result, ensure};
+use brokers::{Broker, Programs};
 use clap::{Parser, Subcommand};
 use quorate_bench::FloorNode;
 use results::Results;
@@ -28,16 +32,19 @@ run mean anything. A broker that is not installed is left out; peers.sh installs
 Examples:
   compare --rounds 1 --brokers quorate,floor
   compare --rounds 3 --peers-root /opt/peers --out docs
-  compare --workloads w64,w4096 --seconds 10";
+  compare --workloads w64,w4096 --seconds 10
+  compare --rounds 1 --brokers quorate,floor --out docs backlog --bytes 5GB
+  compare --rounds 1 --brokers quorate backlog --messages 5000000
+  compare --brokers quorate,jetstream-always --peers-root /opt/peers --out docs failover";
 
 #[derive(Parser, Debug)]
 #[command(name = "compare", about = "Measures brokers by one load, in turns", after_help = EXAMPLES)]
 struct Args {
     /// How often everything is measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 3)]
     rounds: u32,
     /// What to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Broker::ALL)]
+    #[arg(long, global = true, value_enum, value_delimiter = ',', default_values_t = Broker::ALL)]
     brokers: Vec<Broker>,
     /// Only these workloads, by name.
     #[arg(long, value_delimiter = ',')]
@@ -46,16 +53,17 @@ struct Args {
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Where nats-server and rabbitmq-server are installed, if not in the system: see peers.sh.
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     peers_root: Option<PathBuf>,
     /// The program `quorate`; default: the one beside this program.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     quorate: Option<PathBuf>,
     /// Where the brokers keep their data; default: the system's temporary directory.
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
-    /// Writes benchmarks.md with its plots, and benchmarks.json with every measurement, here.
-    #[arg(long, value_name = "DIRECTORY")]
+    /// Writes benchmarks.md with its plots, and benchmarks.json with every measurement, here. What other runs have left there
+    /// and this one does not measure stays.
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
     #[command(subcommand)]
     role: Option<Role>,
@@ -63,7 +71,7 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Role {
-    /// How long confirms stay away when Quorate's leader dies or hangs, and whether anything is lost or comes twice.
+    /// How long confirms stay away when the leader dies or hangs, and whether anything is lost or comes twice; in one round.
     Failover {
         /// How often the leader is killed.
         #[arg(long, default_value_t = 20)]
@@ -74,6 +82,22 @@ enum Role {
         /// Messages a second meanwhile.
         #[arg(long, default_value_t = 1_000)]
         rate: u32,
+    },
+    /// What is published while no consumer is there, and drained by one that comes later: how fast, and what memory and disk
+    /// it takes.
+    Backlog {
+        /// How much is published: 5GB, 300MB.
+        #[arg(long, value_parser = backlog::bytes, default_value = "5GB")]
+        bytes: u64,
+        /// How many messages are published, instead of how many bytes.
+        #[arg(long, conflicts_with = "bytes")]
+        messages: Option<u64>,
+        /// Bytes of each.
+        #[arg(long, default_value_t = 256)]
+        message_bytes: usize,
+        /// Unconfirmed messages.
+        #[arg(long, default_value_t = 4_096)]
+        window: u32,
     },
     /// Is one process of the floor.
     #[command(hide = true)]
@@ -97,9 +121,11 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match role {
         Some(Role::Failover { kills, pauses, rate }) => {
-            let plan = failover::Failover { kills, pauses, per_second: rate };
-            let programs = brokers::Programs::find(args.quorate.clone(), args.peers_root.clone())?;
-            runtime.block_on(failover::run(plan, &programs, &args.place()))
+            runtime.block_on(failovers(&args, failover::Plan { kills, pauses, per_second: rate }))
+        }
+        Some(Role::Backlog { bytes, messages, message_bytes, window }) => {
+            let messages = messages.unwrap_or(bytes / message_bytes.max(1) as u64);
+            runtime.block_on(backlogs(&args, backlog::Plan { messages, message_bytes, window }))
         }
         _ => runtime.block_on(compare(&args)),
     }
@@ -109,13 +135,23 @@ impl Args {
     fn place(&self) -> PathBuf {
         self.dir.clone().unwrap_or_else(std::env::temp_dir)
     }
+
+    fn programs(&self) -> Result<Programs> {
+        Programs::find(self.quorate.clone(), self.peers_root.clone())
+    }
+
+    /// Prints what was measured, and writes it where that is wanted.
+    fn report(&self, results: Results) -> Result<()> {
+        println!("{}", report::tables(&results));
+        self.out.as_deref().map_or(Ok(()), |out| report::write(results, out))
+    }
 }
 
 async fn compare(args: &Args) -> Result<()> {
     let duration = Duration::from_secs(args.seconds);
     let workloads = workloads::chosen(&args.workloads, duration)?;
     let place = args.place();
-    let programs = brokers::Programs::find(args.quorate.clone(), args.peers_root.clone())?;
+    let programs = args.programs()?;
     let mut results = Results::default();
     for round in 1..=args.rounds {
         for broker in &args.brokers {
@@ -126,10 +162,43 @@ async fn compare(args: &Args) -> Result<()> {
             .await?;
         }
     }
-    println!("{}", report::tables(&results, &workloads));
-    if let Some(out) = &args.out {
-        let command: Vec<String> = std::env::args().skip(1).collect();
-        report::write(&results, &workloads, &command.join(" "), out)?;
+    args.report(results)
+}
+
+async fn backlogs(args: &Args, plan: backlog::Plan) -> Result<()> {
+    let (programs, place) = (args.programs()?, args.place());
+    let mut results = Results::default();
+    for round in 1..=args.rounds {
+        for broker in &args.brokers {
+            match backlog::measure(*broker, plan, &programs, &place).await {
+                Ok(Some(backlog)) => {
+                    eprintln!("{round}/{} {}", args.rounds, backlog.line());
+                    results.backlogs.push(backlog);
+                }
+                Ok(None) => {}
+                // What one broker cannot do must not cost the figures of the others.
+                Err(error) => eprintln!("FAILED: {}: {error:#}", broker.title()),
+            }
+        }
     }
+    args.report(results)
+}
+
+async fn failovers(args: &Args, plan: failover::Plan) -> Result<()> {
+    let (programs, place) = (args.programs()?, args.place());
+    let mut results = Results::default();
+    for broker in &args.brokers {
+        match failover::measure(*broker, plan, &programs, &place).await {
+            Ok(Some(outcome)) => {
+                eprintln!("{}", outcome.line());
+                results.failovers.push(outcome);
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("FAILED: {}: {error:#}", broker.title()),
+        }
+    }
+    let broken = results.failovers.iter().any(|o| o.broker == Broker::Quorate && !o.keeps_promise());
+    args.report(results)?;
+    ensure!(!broken, "Quorate's promise is broken");
     Ok(())
 }

@@ -3,8 +3,8 @@
 mod nats;
 mod rabbitmq;
 
-pub(crate) use nats::{NatsSync, start_nats};
-pub(crate) use rabbitmq::start_rabbitmq;
+pub(crate) use nats::{NatsSync, leader as nats_leader, start_nats};
+pub(crate) use rabbitmq::{Installation, start_rabbitmq};
 
 use quorate_processes::{Command, PortsError, Process, ProcessError};
 use std::io;
@@ -33,6 +33,8 @@ pub(crate) struct Peers {
     pub(crate) processes: Vec<Process>,
     /// Where clients connect: `127.0.0.1:4222`.
     pub(crate) addresses: Vec<String>,
+    /// RabbitMQ's tool, which knows what its clients are not told.
+    pub(crate) rabbitmq: Option<Installation>,
 }
 
 /// Why there is no such cluster.

@@ -1,12 +1,13 @@
 //! Tables for people, JSON for programs.
 
 use crate::brokers::Broker;
-use crate::plot;
-use crate::results::{Measurement, Results, Spread};
-use crate::workloads::Workload;
+use crate::results::{FILE, Measurement, Results, Spread};
+use crate::workloads::{self, Attach, Workload};
+use crate::{long, plot};
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 type Figure = fn(&Measurement) -> Option<f64>;
 
@@ -16,7 +17,7 @@ type Table = (&'static str, Figure, usize, Wanted);
 /// File, heading, which workloads it is for, and figure.
 type Plot = (&'static str, &'static str, Wanted, Figure);
 
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 15] = [
     ("Confirmed messages/s", |m| Some(m.report.publish.messages_per_second), 0, Workload::is_saturated),
     ("Payload confirmed, MB/s", |m| Some(m.report.publish.megabytes_per_second), 1, Workload::is_saturated),
     (
@@ -27,40 +28,77 @@ const TABLES: [Table; 9] = [
     ),
     ("Confirm p50, ms", |m| Some(m.report.publish.latency_ms.p50), 2, |_| true),
     ("Confirm p99, ms", |m| Some(m.report.publish.latency_ms.p99), 2, |_| true),
+    ("Confirm p99.9, ms", |m| Some(m.report.publish.latency_ms.p999), 2, |_| true),
     ("End to end p50, ms", |m| Some(m.report.deliver.as_ref()?.latency_ms.p50), 2, |w| w.load.consumers > 0),
     ("End to end p99, ms", |m| Some(m.report.deliver.as_ref()?.latency_ms.p99), 2, |w| w.load.consumers > 0),
+    (
+        "End to end p99.9, ms",
+        |m| Some(m.report.deliver.as_ref()?.latency_ms.p999),
+        2,
+        |w| w.load.consumers > 0,
+    ),
     ("CPU of all nodes, µs per message published", |m| Some(m.costs.node_cpu_us), 1, |_| true),
-    ("Written by all nodes, bytes per message published", |m| Some(m.costs.written_bytes), 0, |_| true),
+    ("CPU of the client, µs per message published", |m| Some(m.costs.client_cpu_us), 1, |_| true),
+    ("Written to the disk, bytes per message published", |m| m.costs.disk_bytes, 0, |_| true),
+    (
+        "Written by all nodes as the kernel counts it for processes, bytes per message published",
+        |m| Some(m.costs.written_bytes),
+        0,
+        |_| true,
+    ),
+    (
+        "Given to files and sockets by the leader, bytes per message published",
+        |m| m.costs.leader_bytes,
+        0,
+        |w| w.attach != Attach::Anywhere,
+    ),
+    ("Resident memory of all nodes at the end, MB", |m| Some(m.costs.memory_megabytes), 0, |_| true),
 ];
 
 /// All tables, as Markdown. Cells: median (least–most).
-pub(crate) fn tables(results: &Results, workloads: &[Workload]) -> String {
+pub(crate) fn tables(results: &Results) -> String {
+    let workloads = measured(results);
+    let brokers = results.brokers();
     let mut text = String::new();
     for (heading, figure, digits, wanted) in TABLES {
-        let rows: Vec<&Workload> = workloads.iter().filter(|w| wanted(w)).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let brokers = results.brokers();
-        let titles: Vec<_> = brokers.iter().map(|b| b.title()).collect();
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "### {heading}\n\n| | {} |", titles.join(" | "));
-        let _ = writeln!(text, "|---|{}", "---:|".repeat(brokers.len()));
-        for workload in rows {
-            let cell = |broker: &Broker| {
-                results
-                    .spread(*broker, workload.name, figure)
-                    .map_or_else(|| "–".to_owned(), |s| cell(s, digits))
-            };
-            let cells: Vec<String> = brokers.iter().map(cell).collect();
-            let _ = writeln!(text, "| {} | {} |", workload.title, cells.join(" | "));
-        }
-        text.push('\n');
+        let rows = workloads.iter().filter(|w| wanted(w)).map(|workload| {
+            let cell = |broker: &Broker| cell(results.spread(*broker, workload.name, figure), digits);
+            (workload.title.to_owned(), brokers.iter().map(cell).collect())
+        });
+        table(&mut text, heading, &brokers, rows.collect());
     }
-    text
+    text + &long::backlogs(results) + &long::failovers(results)
 }
 
-fn cell(spread: Spread, digits: usize) -> String {
+/// The workloads that somebody was measured by.
+fn measured(results: &Results) -> Vec<Workload> {
+    // How long one takes is not told.
+    let all = workloads::all(Duration::ZERO);
+    all.into_iter().filter(|w| results.measurements.iter().any(|m| m.workload == w.name)).collect()
+}
+
+/// A heading and a table with a column per broker; nothing without rows that say something.
+pub(crate) fn table(text: &mut String, heading: &str, brokers: &[Broker], rows: Vec<(String, Vec<String>)>) {
+    let mut rows = rows.into_iter().filter(|(_, cells)| cells.iter().any(|cell| cell != NOTHING)).peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let titles: Vec<_> = brokers.iter().map(|b| b.title()).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "### {heading}\n\n| | {} |", titles.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(brokers.len()));
+    for (title, cells) in rows {
+        let _ = writeln!(text, "| {title} | {} |", cells.join(" | "));
+    }
+    text.push('\n');
+}
+
+/// A cell without a figure.
+const NOTHING: &str = "–";
+
+/// A cell: median (least–most).
+pub(crate) fn cell(spread: Option<Spread>, digits: usize) -> String {
+    let Some(spread) = spread else { return NOTHING.to_owned() };
     let number = |figure: f64| thousands(&format!("{figure:.digits$}"));
     if spread.min < spread.max {
         format!("{} ({}–{})", number(spread.median), number(spread.min), number(spread.max))
@@ -82,17 +120,22 @@ fn thousands(number: &str) -> String {
     text + rest
 }
 
-/// Writes the page with its plots, and every measurement.
-///
-/// `command`: how this program was called, for the page to say.
-pub(crate) fn write(results: &Results, workloads: &[Workload], command: &str, out: &Path) -> Result<()> {
+/// Writes the page with its plots, and every measurement: these, and what is kept there of runs before.
+pub(crate) fn write(results: Results, out: &Path) -> Result<()> {
+    let results = &Results::kept(out)?.then(results);
+    let workloads = measured(results);
     let file = |name: &str, bytes: &[u8]| {
         let path = out.join(name);
         std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
     };
     std::fs::create_dir_all(out)?;
-    file("benchmarks.json", &serde_json::to_vec_pretty(results)?)?;
-    let mut page = include_str!("head.txt").replace("-- COMMAND", &format!("-- {command}"));
+    file(FILE, &serde_json::to_vec_pretty(results)?)?;
+    let (head, rest) = include_str!("head.txt").split_once(COMMAND).context("the head of the page")?;
+    let mut page = head.to_owned();
+    for command in results.commands() {
+        let _ = writeln!(page, "{CALL} {command}");
+    }
+    page += rest.trim_start_matches('\n');
     page += &machine();
     let plots: [Plot; 2] = [
         ("benchmarks-throughput.svg", "Confirmed messages/s", Workload::is_saturated, |m| {
@@ -112,8 +155,14 @@ pub(crate) fn write(results: &Results, workloads: &[Workload], command: &str, ou
             let _ = writeln!(page, "![{title}]({name})\n");
         }
     }
-    file("benchmarks.md", (page + &tables(results, workloads)).as_bytes())
+    file("benchmarks.md", (page + &tables(results)).as_bytes())
 }
+
+/// Stands in the head where the commands go.
+const COMMAND: &str = "COMMANDS";
+
+/// How the page calls this program.
+const CALL: &str = "cargo run --release -p quorate-bench --features compare --bin compare --";
 
 /// What it ran on, as far as the system tells.
 fn machine() -> String {

@@ -1,13 +1,21 @@
 //! What was measured, and medians of it.
 
+use crate::backlog::Backlog;
 use crate::brokers::Broker;
+use crate::failover::Outcome;
+use anyhow::{Context, Result};
 use quorate_bench::Report;
 use quorate_processes::Usage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
 
 /// One load against one broker, once.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measurement {
+    /// How this program was called.
+    #[serde(default)]
+    pub(crate) command: String,
     pub(crate) broker: Broker,
     pub(crate) workload: String,
     pub(crate) report: Report,
@@ -15,14 +23,20 @@ pub(crate) struct Measurement {
 }
 
 /// What it took.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Costs {
     /// CPU of all nodes together per message published.
     pub(crate) node_cpu_us: f64,
     /// CPU of the load generator per message published.
     pub(crate) client_cpu_us: f64,
-    /// What the nodes handed to the storage layer per message published.
+    /// What the nodes handed to the storage layer per message published, as the kernel counts it for processes.
     pub(crate) written_bytes: f64,
+    /// What the disk wrote per message published, whoever made it do so.
+    #[serde(default)]
+    pub(crate) disk_bytes: Option<f64>,
+    /// What the leader gave to files and sockets per message published, where it matters who leads.
+    #[serde(default)]
+    pub(crate) leader_bytes: Option<f64>,
     /// Resident memory of all nodes at the end.
     pub(crate) memory_megabytes: f64,
 }
@@ -35,8 +49,22 @@ impl Costs {
             node_cpu_us: nodes.cpu_seconds * 1e6 * per_message,
             client_cpu_us: client_cpu_seconds * 1e6 * per_message,
             written_bytes: nodes.written_bytes * per_message,
+            disk_bytes: None,
+            leader_bytes: None,
             memory_megabytes: nodes.memory_bytes / 1e6,
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "shown without a fraction")]
+    pub(crate) fn on_disk(&mut self, report: &Report, bytes: Option<u64>) -> &mut Self {
+        self.disk_bytes = bytes.map(|bytes| bytes as f64 / report.publish.messages.max(1) as f64);
+        self
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "shown without a fraction")]
+    pub(crate) fn by_leader(&mut self, report: &Report, bytes: Option<f64>) -> &mut Self {
+        self.leader_bytes = bytes.map(|bytes| bytes / report.publish.messages.max(1) as f64);
+        self
     }
 }
 
@@ -83,15 +111,60 @@ impl Spread {
     }
 }
 
-/// Everything of a run.
-#[derive(Debug, Default, Serialize)]
+/// The file of all results, beside the page.
+pub(crate) const FILE: &str = "benchmarks.json";
+
+/// Everything that was measured.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
+    #[serde(default)]
     pub(crate) measurements: Vec<Measurement>,
+    #[serde(default)]
+    pub(crate) backlogs: Vec<Backlog>,
+    #[serde(default)]
+    pub(crate) failovers: Vec<Outcome>,
 }
 
 impl Results {
     pub(crate) fn add(&mut self, measurement: Measurement) {
         self.measurements.push(measurement);
+    }
+
+    /// What runs before this one have left in a directory; nothing when there were none.
+    pub(crate) fn kept(directory: &Path) -> Result<Self> {
+        let path = directory.join(FILE);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+
+    /// These results and those of a later run, which takes the place of what it measured anew: of a workload or a backlog
+    /// for all brokers, because only figures of one run can be compared.
+    pub(crate) fn then(mut self, later: Self) -> Self {
+        self.measurements.retain(|old| later.measurements.iter().all(|new| new.workload != old.workload));
+        self.backlogs.retain(|old| later.backlogs.iter().all(|new| new.size() != old.size()));
+        self.failovers.retain(|old| later.failovers.iter().all(|new| new.broker != old.broker));
+        self.measurements.extend(later.measurements);
+        self.backlogs.extend(later.backlogs);
+        self.failovers.extend(later.failovers);
+        self
+    }
+
+    /// How this program was called for all that, each once.
+    pub(crate) fn commands(&self) -> Vec<&str> {
+        let mut commands = Vec::new();
+        let all = self.measurements.iter().map(|m| &m.command);
+        let all = all.chain(self.backlogs.iter().map(|b| &b.command));
+        for command in all.chain(self.failovers.iter().map(|f| &f.command)) {
+            if !commands.contains(&command.as_str()) {
+                commands.push(command);
+            }
+        }
+        commands
     }
 
     /// The spread of a figure over the rounds.
@@ -105,7 +178,7 @@ impl Results {
         Spread::of(ours.filter_map(figure).collect())
     }
 
-    /// The brokers that were measured, in a fixed order.
+    /// The brokers whose workloads were measured, in a fixed order.
     pub(crate) fn brokers(&self) -> Vec<Broker> {
         let there = |broker: &Broker| self.measurements.iter().any(|m| m.broker == *broker);
         Broker::ALL.into_iter().filter(there).collect()

@@ -14,6 +14,8 @@ use thiserror::Error;
 #[derive(Clone, Debug)]
 pub struct Quorate {
     clients: Vec<Client>,
+    /// For consumers, where they differ.
+    consumers: Vec<Client>,
 }
 
 /// What a Quorate client may fail with.
@@ -40,13 +42,23 @@ impl Quorate {
     /// Producer and consumer `i` use client `i` modulo their number: hand in one per node to use all nodes.
     #[must_use]
     pub fn new(clients: Vec<Client>) -> Self {
-        Self { clients }
+        Self { clients, consumers: Vec::new() }
+    }
+
+    /// Consumers use these clients instead, in turns: each of them knows one node only, if it matters which.
+    #[must_use]
+    pub fn consumers(self, consumers: Vec<Client>) -> Self {
+        Self { consumers, ..self }
     }
 
     fn client(&self, index: u32) -> Result<&Client, QuorateError> {
-        let index = (index as usize).checked_rem(self.clients.len());
-        index.and_then(|i| self.clients.get(i)).ok_or(QuorateError::NoNode)
+        turn(&self.clients, index)
     }
+}
+
+fn turn(clients: &[Client], index: u32) -> Result<&Client, QuorateError> {
+    let index = (index as usize).checked_rem(clients.len());
+    index.and_then(|i| clients.get(i)).ok_or(QuorateError::NoNode)
 }
 
 impl Target for Quorate {
@@ -77,8 +89,9 @@ impl Target for Quorate {
         index: u32,
         credit: u32,
     ) -> Result<QuorateConsumer, QuorateError> {
+        let clients = if self.consumers.is_empty() { &self.clients } else { &self.consumers };
         let options = ConsumerOptions { credit };
-        Ok(QuorateConsumer(self.client(index)?.consume(subscription, options).await?))
+        Ok(QuorateConsumer(turn(clients, index)?.consume(subscription, options).await?))
     }
 
     async fn remove(&self, layout: &Layout) -> Result<(), QuorateError> {

@@ -114,6 +114,7 @@ async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Repo
         topics: args.topics,
         pace: args.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
         subscriptions: if args.consumers > 0 { args.subscriptions } else { 0 },
+        late: false,
     };
     let length = match load.until {
         Until::Elapsed(duration) => u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),

@@ -1,6 +1,8 @@
 //! Three nats-servers with JetStream.
 
 use super::{NODES, PeerError, Peers, find, make_directory, process, write};
+use anyhow::{Context, Result};
+use async_nats::jetstream;
 use quorate_bench::{JetStream, Layout, Target};
 use quorate_processes::Ports;
 use std::path::Path;
@@ -9,6 +11,9 @@ use tokio::time::{Instant, timeout};
 
 /// A server without a leader does not answer: it is asked again.
 const ASK_FOR: Duration = Duration::from_secs(2);
+
+/// What servers are called, before their number.
+const NAME: &str = "nats";
 
 /// When a server syncs what it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +37,7 @@ pub(crate) async fn start_nats(
 ) -> Result<Peers, PeerError> {
     let program = find("nats-server", root)?;
     let ports = Ports::free(NODES)?;
-    let mut peers = Peers { processes: Vec::new(), addresses: Vec::new() };
+    let mut peers = Peers { processes: Vec::new(), addresses: Vec::new(), rabbitmq: None };
     for (node, &here) in (1..).zip(&ports) {
         let data = directory.join(format!("nats-{node}"));
         make_directory(&data)?;
@@ -54,6 +59,25 @@ pub(crate) async fn start_nats(
     Ok(peers)
 }
 
+/// The node that leads a topic's stream, counted from 0, once every replica is current.
+///
+/// # Errors
+/// When nobody says so.
+pub(crate) async fn leader(addresses: &[String], topic: &str) -> Result<usize> {
+    let urls: Vec<String> = addresses.iter().map(|address| format!("nats://{address}")).collect();
+    let asked = async {
+        let context = jetstream::new(async_nats::connect(urls).await?);
+        let stream = context.get_stream(topic).await?;
+        let cluster = stream.cached_info().cluster.as_ref().context("it is in no cluster")?;
+        anyhow::ensure!(cluster.replicas.iter().all(|r| r.current && !r.offline), "a replica is behind");
+        // As `configuration` names them.
+        let leader = cluster.leader.as_deref().and_then(|name| name.strip_prefix(NAME));
+        let number: usize = leader.context("nobody leads")?.parse()?;
+        Ok(number.saturating_sub(1))
+    };
+    timeout(ASK_FOR, asked).await.context("no answer of JetStream")?
+}
+
 fn configuration(node: u16, here: Ports, all: &[Ports], data: &Path, sync: NatsSync) -> String {
     let routes: Vec<String> = all.iter().map(|p| format!("\"nats://127.0.0.1:{}\"", p.peer)).collect();
     let sync = match sync {
@@ -61,7 +85,7 @@ fn configuration(node: u16, here: Ports, all: &[Ports], data: &Path, sync: NatsS
         NatsSync::Always => "sync_interval: always",
     };
     format!(
-        "server_name: nats{node}\n\
+        "server_name: {NAME}{node}\n\
          listen: \"127.0.0.1:{client}\"\n\
          jetstream {{ store_dir: {data:?}, {sync} }}\n\
          cluster {{ name: peers, listen: \"127.0.0.1:{peer}\", routes: [{routes}] }}\n",

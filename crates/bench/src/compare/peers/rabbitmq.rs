@@ -25,11 +25,17 @@ const COOKIE: &str = "quorate";
 /// To Erlang: no port but on loopback, and no epmd that goes into the background and stays.
 const ERLANG: &str = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}";
 
+/// The tool that asks nodes.
+const TOOL: &str = "rabbitmqctl";
+
 /// The cluster's programs and files.
-struct Installation<'a> {
-    root: Option<&'a Path>,
-    directory: &'a Path,
+#[derive(Debug)]
+pub(crate) struct Installation {
+    root: Option<PathBuf>,
+    directory: PathBuf,
     ports: Vec<Ports>,
+    /// `rabbitmqctl`.
+    control: PathBuf,
 }
 
 /// Starts a cluster and waits until its nodes have found each other and take clients.
@@ -42,10 +48,15 @@ struct Installation<'a> {
 pub(crate) async fn start_rabbitmq(root: Option<&Path>, directory: &Path) -> Result<Peers, PeerError> {
     let [server, control, epmd] =
         [find("rabbitmq-server", root)?, find("rabbitmqctl", root)?, find("epmd", root)?];
-    let rabbit = Installation { root, directory, ports: Ports::free(NODES)? };
+    let rabbit = Installation {
+        root: root.map(Path::to_owned),
+        directory: directory.to_owned(),
+        ports: Ports::free(NODES)?,
+        control,
+    };
     let begun = Instant::now();
     let daemon = rabbit.epmd(&epmd)?;
-    let mut alone = Peers { processes: vec![daemon], addresses: Vec::new() };
+    let mut alone = Peers { processes: vec![daemon], addresses: Vec::new(), rabbitmq: None };
     alone.start_all()?;
     alone.wait_listening(&[format!("127.0.0.1:{}", rabbit.epmd_port())], begun).await?;
     let addresses: Vec<String> = rabbit.ports.iter().map(|p| format!("127.0.0.1:{}", p.client)).collect();
@@ -54,33 +65,64 @@ pub(crate) async fn start_rabbitmq(root: Option<&Path>, directory: &Path) -> Res
         .map(|(node, &here)| rabbit.node(&server, node, here))
         .collect::<Result<Vec<_>, _>>()?;
     processes.append(&mut alone.processes);
-    let mut peers = Peers { processes, addresses };
+    let mut peers = Peers { processes, addresses, rabbitmq: None };
     peers.start_all()?;
     peers.wait_listening(&peers.addresses.clone(), begun).await?;
-    formed(rabbit.online(&control)).await?;
+    rabbit.formed().await?;
     peers.check()?;
+    peers.rabbitmq = Some(rabbit);
     Ok(peers)
 }
 
-/// Waits for the tool that waits for the nodes.
-async fn formed(mut tool: Process) -> Result<(), PeerError> {
-    tool.start()?;
-    if tool.wait(READY_PATIENCE).await.is_some_and(quorate_processes::Exit::is_clean) {
-        return Ok(());
+impl Installation {
+    /// Waits until all nodes are in one cluster.
+    ///
+    /// # Errors
+    /// [`PeerError::Process`] when they do not find each other.
+    pub(crate) async fn formed(&self) -> Result<(), PeerError> {
+        let (nodes, patience) = (self.ports.len().to_string(), READY_PATIENCE.as_secs().to_string());
+        self.tool(&["--timeout", &patience, "await_online_nodes", &nodes]).await.map(drop)
     }
-    let command = tool.command();
-    Err(PeerError::Process(ProcessError::NotReady {
-        name: command.name.clone(),
-        waited: READY_PATIENCE,
-        state: "the nodes have not found each other".to_owned(),
-        log: command.log.clone(),
-    }))
-}
 
-impl Installation<'_> {
+    /// The node that leads a queue, counted from 0.
+    ///
+    /// # Errors
+    /// [`PeerError::Process`] when nobody says so.
+    pub(crate) async fn leader(&self, queue: &str) -> Result<usize, PeerError> {
+        let said = self.tool(&["--quiet", "list_queues", "--no-table-headers", "name", "leader"]).await?;
+        let of = |line: &str| {
+            line.split_once('\t').filter(|(name, _)| *name == queue).map(|(_, at)| at.to_owned())
+        };
+        let leader = said.lines().find_map(of);
+        let at = (1..=self.ports.len()).position(|node| leader.as_deref() == Some(&node_name(node)));
+        at.ok_or_else(|| self.unready(format!("nobody leads {queue}: {said}")))
+    }
+
+    /// Runs RabbitMQ's tool; what it says.
+    async fn tool(&self, arguments: &[&str]) -> Result<String, PeerError> {
+        let log = self.log(TOOL);
+        // What it said before is of no use.
+        let _ = std::fs::remove_file(&log);
+        let mut tool = self.control(arguments);
+        tool.start()?;
+        let ended = tool.wait(READY_PATIENCE).await.is_some_and(quorate_processes::Exit::is_clean);
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        if ended { Ok(said) } else { Err(self.unready(said)) }
+    }
+
+    fn unready(&self, state: String) -> PeerError {
+        let (name, log) = (TOOL.to_owned(), self.log(TOOL));
+        PeerError::Process(ProcessError::NotReady { name, waited: READY_PATIENCE, state, log })
+    }
+
     /// A path in the cluster's directory as its processes see it.
     fn seen(&self, name: &str) -> String {
-        self.root.map_or(self.directory, |_| Path::new(MOUNT)).join(name).display().to_string()
+        self.root
+            .as_deref()
+            .map_or(self.directory.as_path(), |_| Path::new(MOUNT))
+            .join(name)
+            .display()
+            .to_string()
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -89,12 +131,12 @@ impl Installation<'_> {
 
     /// What runs a program, by itself or within the root.
     fn line(&self, program: &Path, arguments: &[&str]) -> Vec<String> {
-        let inside = match self.root {
+        let inside = match &self.root {
             Some(root) => Path::new("/").join(program.strip_prefix(root).unwrap_or(program)),
             None => program.to_owned(),
         };
         let mut line = Vec::new();
-        if let Some(root) = self.root {
+        if let Some(root) = &self.root {
             let (root, directory) = (root.display().to_string(), self.directory.display().to_string());
             let enter = ["unshare", "--mount", "sh", "-e", "-c", ENTER, "sh", &root, &directory, MOUNT];
             line.extend(enter.map(str::to_owned));
@@ -125,7 +167,7 @@ impl Installation<'_> {
     }
 
     fn epmd(&self, program: &Path) -> Result<Process, PeerError> {
-        make_directory(self.directory)?;
+        make_directory(&self.directory)?;
         let cookie = self.directory.join(".erlang.cookie");
         write(&cookie, COOKIE)?;
         // Erlang refuses one that others may read.
@@ -181,23 +223,17 @@ impl Installation<'_> {
         text
     }
 
-    /// RabbitMQ's tool, which waits until all nodes are in one cluster.
-    fn online(&self, program: &Path) -> Process {
-        let (node, nodes) = (node_name(1), self.ports.len().to_string());
-        let patience = READY_PATIENCE.as_secs().to_string();
-        let arguments = ["--node", &node, "--timeout", &patience, "await_online_nodes", &nodes];
+    /// RabbitMQ's tool, which asks the first node.
+    fn control(&self, arguments: &[&str]) -> Process {
+        let node = node_name(1);
+        let arguments = [&["--node", &node], arguments].concat();
         let port = self.ports.last().map_or(0, |ports| ports.http).to_string();
         let mut environment = self.environment();
         environment.push(("RABBITMQ_CTL_ERL_ARGS".to_owned(), ERLANG.to_owned()));
         for bound in ["RABBITMQ_CTL_DIST_PORT_MIN", "RABBITMQ_CTL_DIST_PORT_MAX"] {
             environment.push((bound.to_owned(), port.clone()));
         }
-        process(
-            "rabbitmqctl".to_owned(),
-            self.line(program, &arguments),
-            environment,
-            self.log("rabbitmqctl"),
-        )
+        process(TOOL.to_owned(), self.line(&self.control, &arguments), environment, self.log(TOOL))
     }
 }
 
