@@ -64,7 +64,7 @@ mod tests {
         std::fs::create_dir(&below).unwrap();
         let file = below.join("file");
         std::fs::write(&file, vec![1; 100_000]).unwrap();
-        std::fs::File::open(&file).unwrap().sync_all().unwrap();
+        File::open(&file).unwrap().sync_all().unwrap();
         assert!((100_000..300_000).contains(&used(dir.path())), "{}", used(dir.path()));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(used(dir.path()), 0);

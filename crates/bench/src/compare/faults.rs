@@ -31,17 +31,23 @@ impl Running {
         if let Some(quorate) = &mut self.quorate {
             quorate.wait_ready(READY_PATIENCE, |_, _| {}).await?;
         }
-        if let Some(rabbitmq) = &self.rabbitmq {
-            rabbitmq.formed().await?;
-        }
         let begun = Instant::now();
         loop {
-            match self.leader(topic, queue).await {
+            match self.formed(topic, queue).await {
                 Ok(leader) => return Ok(leader),
                 Err(why) => ensure!(begun.elapsed() < READY_PATIENCE, "nobody leads: {why:#}"),
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// As [`Running::whole`], if it is so now.
+    async fn formed(&self, topic: &str, queue: &str) -> Result<usize> {
+        if let Some(rabbitmq) = &self.rabbitmq {
+            // Its tool waits for nodes, but not for the one that it asks.
+            rabbitmq.formed().await?;
+        }
+        self.leader(topic, queue).await
     }
 
     /// The node that leads what stores a topic, counted from 0.

@@ -59,8 +59,8 @@ struct Sent {
 /// What came of it.
 enum Ended {
     Confirmed(Instant),
-    Refused,
-    Silent,
+    /// Refused, or nothing came.
+    Failed,
 }
 
 struct Connection<T: Target> {
@@ -83,10 +83,11 @@ impl<T: Target + 'static> Publishing<T> {
                 biased;
                 Some(ended) = flying.join_next() => match ended? {
                     (sent, Ended::Confirmed(at)) => self.tell(sent, at),
-                    (sent, Ended::Refused) => self.send(&mut connection, &mut flying, sent).await?,
-                    (sent, Ended::Silent) => {
+                    (sent, Ended::Failed) => {
+                        // The first that fails on a connection speaks for all.
                         if sent.connection == connection.number {
-                            connection = self.connect(connection.node + 1, connection.number + 1).await?;
+                            let next = connection.node + 1;
+                            self.reconnect(&mut connection, next).await?;
                         }
                         self.send(&mut connection, &mut flying, sent).await?;
                     }
@@ -94,13 +95,7 @@ impl<T: Target + 'static> Publishing<T> {
                 Ok(()) = self.at.changed() => {
                     let node = *self.at.borrow_and_update();
                     if node != connection.node {
-                        let new = self.connect(node, connection.number + 1).await?;
-                        let old = std::mem::replace(&mut connection, new);
-                        // What is on its way there is to be confirmed there.
-                        tokio::spawn(async move {
-                            sleep(LINGER).await;
-                            drop(old);
-                        });
+                        self.reconnect(&mut connection, node).await?;
                     }
                 }
                 at = due.recv(), if open => match at {
@@ -132,6 +127,18 @@ impl<T: Target + 'static> Publishing<T> {
         bail!("no node takes a publisher")
     }
 
+    /// Goes to another node.
+    async fn reconnect(&self, connection: &mut Connection<T>, node: usize) -> Result<()> {
+        let new = self.connect(node, connection.number + 1).await?;
+        let old = std::mem::replace(connection, new);
+        // What is on its way there may still be confirmed there.
+        tokio::spawn(async move {
+            sleep(LINGER).await;
+            drop(old);
+        });
+        Ok(())
+    }
+
     /// Sends a message, over another connection if this one fails.
     async fn send(
         &self,
@@ -151,16 +158,16 @@ impl<T: Target + 'static> Publishing<T> {
                         Ok(Ok(())) => Ended::Confirmed(Instant::now()),
                         Ok(Err(_)) => {
                             sleep(AGAIN_AFTER).await;
-                            Ended::Refused
+                            Ended::Failed
                         }
-                        Err(_) => Ended::Silent,
+                        Err(_) => Ended::Failed,
                     };
                     (sent, ended)
                 });
                 return Ok(());
             }
             (begun.elapsed() < PATIENCE).then_some(()).context("no node takes a message")?;
-            *connection = self.connect(connection.node + 1, connection.number + 1).await?;
+            self.reconnect(connection, connection.node + 1).await?;
         }
     }
 
