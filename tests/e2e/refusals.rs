@@ -8,7 +8,9 @@ use quorate_client::v1::consume_response::Response;
 use quorate_client::v1::consumer_client::ConsumerClient;
 use quorate_client::v1::publish_response::Outcome;
 use quorate_client::v1::publisher_client::PublisherClient;
-use quorate_client::v1::{Attach, ConsumeRequest, PublishRequest, SettleResult, Settlement, Verdict};
+use quorate_client::v1::{
+    Attach, ConsumeRequest, OpenSessionRequest, PublishRequest, SettleResult, Settlement, Verdict,
+};
 use quorate_client::{
     CallError, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions,
     Reason, Refusal,
@@ -16,6 +18,9 @@ use quorate_client::{
 
 /// One byte more than a message may have by default, headers and all.
 const TOO_LARGE: usize = (1 << 20) + 1;
+
+/// Where a session's number ends and that of its group begins.
+const SESSION_BITS: u32 = 40;
 
 /// What an operation was refused with.
 trait Refused {
@@ -145,15 +150,18 @@ async fn settling_what_is_not_leased_is_stale_and_changes_nothing() -> Result<()
 async fn rule_8_a_client_cannot_use_up_the_numbers_of_a_nodes_session() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     cluster.topic("orders").await?;
+    let mut publisher = PublisherClient::connect(format!("http://{}", cluster.nodes[0].address())).await?;
     // The first session of a group is the node's own: whatever a client calls by that number is not its.
+    let opened = publisher.open_session(OpenSessionRequest::default()).await?.into_inner().session;
+    let session = opened >> SESSION_BITS << SESSION_BITS | 1;
+    ensure!(session != opened, "the first session is the node's own");
     let request = |sequence| PublishRequest {
-        session: 1,
+        session,
         sequence,
         topic: "orders".to_owned(),
         messages: vec![Default::default()],
         ..Default::default()
     };
-    let mut publisher = PublisherClient::connect(format!("http://{}", cluster.nodes[0].address())).await?;
     let mut answers = publisher.publish_stream(stream::iter((1..=20).map(request))).await?.into_inner();
     while let Some(answer) = answers.message().await? {
         let Some(Outcome::Error(error)) = answer.outcome else {
@@ -169,6 +177,32 @@ async fn rule_8_a_client_cannot_use_up_the_numbers_of_a_nodes_session() -> Resul
     for offset in 0..3 {
         let Some(Outcome::Receipt(receipt)) = publish().await?.outcome else { bail!("no receipt") };
         assert_eq!(receipt.first_offset, offset);
+    }
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_8_a_session_ends_with_its_namespace_and_is_not_somebody_elses_in_the_next() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    let mut publisher = PublisherClient::connect(format!("http://{}", cluster.nodes[0].address())).await?;
+    let client = cluster.client(0)?;
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        client.create_namespace("shop", 1).await?;
+        let open = OpenSessionRequest { namespace: "shop".to_owned(), ..Default::default() };
+        sessions.push(publisher.open_session(open).await?.into_inner().session);
+        client.delete_namespace("shop").await?;
+    }
+    client.create_namespace("shop", 1).await?;
+    for session in sessions {
+        let request =
+            PublishRequest { namespace: "shop".to_owned(), session, sequence: 1, ..Default::default() };
+        let mut answers = publisher.publish_stream(stream::iter([request])).await?.into_inner();
+        let answer = answers.message().await?.context("no answer")?;
+        let Some(Outcome::Error(error)) = answer.outcome else {
+            bail!("a former session goes on: {answer:?}")
+        };
+        ensure!(error.reason == "SESSION_NOT_FOUND", "{error:?}");
     }
     cluster.finish().await
 }

@@ -4,10 +4,11 @@ use super::admin_view::{
     config_of_subscription, config_of_topic, namespace_message, page, subscription_bindings,
     subscription_message, topic_bindings, topic_message,
 };
+use super::session;
 use crate::gateway::Gateway;
 use quorate_consensus::Group;
 use quorate_machine::{Answer, NamespaceView, Op, Shard};
-use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SessionId, SubscriptionName, TopicName};
+use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SubscriptionName, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, admin_server::Admin};
 use std::time::Duration;
@@ -51,16 +52,7 @@ impl AdminService {
             }
             // Its namespace was being deleted. Perhaps it is there anew, and the view here was old.
             let now = self.gateway.resolve_current(namespace).await?;
-            match number {
-                _ if now == group => done,
-                None => self.change_in(now, None, op).await,
-                // In the new shard the same id is somebody else's.
-                Some(v1::Number { session, .. }) => {
-                    let text =
-                        format!("session {session} ended with the namespace {namespace:?} that was deleted");
-                    Err(Refusal::new(Reason::SessionNotFound, text))
-                }
-            }
+            if now == group { done } else { self.change_in(now, number, op).await }
         };
         done.await.map_err(|r| self.status(&r))
     }
@@ -69,7 +61,7 @@ impl AdminService {
         match number {
             None => self.gateway.call(group, op, self.deadline()).await,
             Some(v1::Number { session, sequence }) => {
-                let number = (SessionId::new(session), sequence);
+                let number = (session::of_client(group, session)?, sequence);
                 self.gateway.call_numbered(group, op, number, self.deadline()).await
             }
         }

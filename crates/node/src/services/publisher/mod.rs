@@ -6,10 +6,11 @@ mod stream;
 
 use crate::forwarder::{Answer as ForwarderAnswer, Numbering, Operation};
 use crate::gateway::Gateway;
+use crate::services::session;
 use futures::stream::BoxStream;
 use prepare::Prepared;
 use quorate_machine::{Answer, Op};
-use quorate_types::{GroupId, Reason, Refusal, SessionId};
+use quorate_types::{GroupId, Reason, Refusal};
 use quorate_wire::v1::{self, publisher_server::Publisher};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -46,7 +47,11 @@ impl PublisherService {
         match self.gateway.call(group, op, self.gateway.deadline()).await? {
             Answer::SessionOpened { session } => {
                 let leader = self.gateway.leader_for_clients(group).unwrap_or_default();
-                Ok(v1::OpenSessionResponse { session: session.get(), timeout_ms, leader })
+                Ok(v1::OpenSessionResponse {
+                    session: session::for_client(group, session),
+                    timeout_ms,
+                    leader,
+                })
             }
             other => Err(unexpected(&other)),
         }
@@ -54,7 +59,7 @@ impl PublisherService {
 
     async fn close(&self, request: v1::CloseSessionRequest) -> Result<v1::CloseSessionResponse, Refusal> {
         let group = self.gateway.resolve(&request.namespace).await?;
-        let op = Op::CloseSession { session: SessionId::new(request.session) };
+        let op = Op::CloseSession { session: session::of_client(group, request.session)? };
         self.gateway.call(group, op, self.gateway.deadline()).await?;
         Ok(v1::CloseSessionResponse {})
     }

@@ -4,6 +4,7 @@ use super::answers::{Awaited, InFlight, answers};
 use super::prepare::{self, Prepared};
 use crate::forwarder::{Numbering, Operation};
 use crate::gateway::{Gateway, Running};
+use crate::services::session;
 use bytes::Bytes;
 use futures::Stream;
 use quorate_types::{Reason, Refusal, SessionId};
@@ -134,7 +135,7 @@ impl Taker {
         }
         let running = self.running(&request.namespace).await?;
         self.gateway.check_disk(running.forwarder.group())?;
-        let session = SessionId::new(request.session);
+        let session = session::of_client(running.forwarder.group(), request.session)?;
         self.check_session(session, &running)?;
         let numbering = match session {
             SessionId::NONE => Numbering::Gateway,
