@@ -70,7 +70,7 @@ fn rule_5_leases_that_an_expired_node_has_not_returned_yet_return_when_their_con
     let limits = Limits { transitions_max: 3, ..Limits::default() };
     let (mut driver, [one, two]) = two_nodes(limits);
     scattered(&mut driver, one, 40);
-    driver.lead(Op::ExpireNode { session: one });
+    assert_eq!(driver.lead(Op::ExpireNode { session: one }).0, Ok(Answer::Done));
     assert!(driver.subscription("s").ledger.leased > 0, "too many for one entry");
     let effects = driver.done(two, attach(two, 1, 1, 2));
     let consumer = ConsumerId { session: two, number: 1 };

@@ -1,4 +1,5 @@
 //! What has to be met at a certain moment.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::turn;
 use quorate_client::{
