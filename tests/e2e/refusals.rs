@@ -155,7 +155,7 @@ async fn rule_8_a_client_cannot_use_up_the_numbers_of_a_nodes_session() -> Resul
     let opened = publisher.open_session(OpenSessionRequest::default()).await?.into_inner().session;
     let session = opened >> SESSION_BITS << SESSION_BITS | 1;
     ensure!(session != opened, "the first session is the node's own");
-    let request = |sequence| PublishRequest {
+    let request = move |sequence| PublishRequest {
         session,
         sequence,
         topic: "orders".to_owned(),
@@ -186,15 +186,23 @@ async fn rule_8_a_session_ends_with_its_namespace_and_is_not_somebody_elses_in_t
     let cluster = Cluster::start(1).await?;
     let mut publisher = PublisherClient::connect(format!("http://{}", cluster.nodes[0].address())).await?;
     let client = cluster.client(0)?;
-    let mut sessions = Vec::new();
-    for _ in 0..2 {
+    let mut open = async || {
         client.create_namespace("shop", 1).await?;
-        let open = OpenSessionRequest { namespace: "shop".to_owned(), ..Default::default() };
-        sessions.push(publisher.open_session(open).await?.into_inner().session);
+        let request = OpenSessionRequest { namespace: "shop".to_owned(), ..Default::default() };
+        anyhow::Ok(publisher.open_session(request).await?.into_inner().session)
+    };
+    let mut former = Vec::new();
+    for _ in 0..2 {
+        former.push(open().await?);
         client.delete_namespace("shop").await?;
     }
-    client.create_namespace("shop", 1).await?;
-    for session in sessions {
+    let other = open().await?;
+    let within_its_group = |session: u64| session & ((1 << SESSION_BITS) - 1);
+    for session in former {
+        ensure!(
+            within_its_group(session) == within_its_group(other),
+            "the test must be about the same number"
+        );
         let request =
             PublishRequest { namespace: "shop".to_owned(), session, sequence: 1, ..Default::default() };
         let mut answers = publisher.publish_stream(stream::iter([request])).await?.into_inner();
