@@ -5,7 +5,11 @@ use crate::peers::nats_leader;
 use anyhow::{Context, Result, bail, ensure};
 use quorate_client::{Client, ClientOptions};
 use quorate_processes::Process;
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+/// An Erlang machine that starts again beside two busy ones takes a minute; its queues, another.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(240);
 
 /// The shard of the namespace `default`.
 const GROUP: u64 = 1;
@@ -35,7 +39,7 @@ impl Running {
         loop {
             match self.formed(topic, queue).await {
                 Ok(leader) => return Ok(leader),
-                Err(why) => ensure!(begun.elapsed() < READY_PATIENCE, "nobody leads: {why:#}"),
+                Err(why) => ensure!(begun.elapsed() < WHOLE_PATIENCE, "not whole: {why:#}"),
             }
             sleep(LOOK_EVERY).await;
         }

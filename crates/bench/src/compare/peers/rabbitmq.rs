@@ -84,17 +84,16 @@ impl Installation {
         self.tool(&["--timeout", &patience, "await_online_nodes", &nodes]).await.map(drop)
     }
 
-    /// The node that leads a queue, counted from 0.
+    /// The node that leads a quorum queue, counted from 0.
     ///
     /// # Errors
     /// [`PeerError::Process`] when nobody says so.
     pub(crate) async fn leader(&self, queue: &str) -> Result<usize, PeerError> {
-        let said = self.tool(&["--quiet", "list_queues", "--no-table-headers", "name", "leader"]).await?;
-        let of = |line: &str| {
-            line.split_once('\t').filter(|(name, _)| *name == queue).map(|(_, at)| at.to_owned())
-        };
-        let leader = said.lines().find_map(of);
-        let at = (1..=self.ports.len()).position(|node| leader.as_deref() == Some(&node_name(node)));
+        // `list_queues` does not: it waits in vain for a node that has just come back. A queue's Raft group is called by its
+        // virtual host, which is `/`, and its name.
+        let ask = format!("ra_leaderboard:lookup_leader('%2F_{queue}').");
+        let said = self.tool(&["eval", &ask]).await?;
+        let at = (1..=self.ports.len()).position(|node| said.contains(&node_name(node)));
         at.ok_or_else(|| self.unready(format!("nobody leads {queue}: {said}")))
     }
 
