@@ -1,6 +1,6 @@
 //! Consumers that go on whatever happens, and keep book of what they get.
 
-use super::REST;
+use super::{PATIENCE, REST};
 use anyhow::{Context, Result};
 use quorate_bench::{Consumer, Target};
 use quorate_client::{Client, ConsumerOptions};
@@ -11,7 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// When nothing more comes for so long although something should, it is lost.
-const LOST_AFTER: Duration = Duration::from_secs(30);
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// Longer than a leader hangs and than any election: what is quiet for so long is left for the next node.
+const NEXT_WHEN_QUIET: Duration = Duration::from_secs(15);
 
 /// Between two nodes that are tried.
 const NEXT_AFTER: Duration = Duration::from_millis(100);
@@ -86,7 +89,7 @@ pub(super) async fn acked(
     Ok(seen)
 }
 
-/// Consumes from any broker, from the next node whenever nothing comes.
+/// Consumes from any broker, from the next node when this one fails or nothing comes for long.
 pub(super) async fn any<T: Target + 'static>(
     target: Arc<T>,
     subscription: String,
@@ -97,14 +100,26 @@ pub(super) async fn any<T: Target + 'static>(
         if seen.is_all(*expected.borrow(), last) {
             break;
         }
-        let Ok(Ok(mut consumer)) = timeout(REST, target.consumer(&subscription, node, CREDIT)).await else {
+        // Not given up early: a consumer that the broker makes after its client has left holds messages.
+        let Ok(Ok(mut consumer)) = timeout(PATIENCE, target.consumer(&subscription, node, CREDIT)).await
+        else {
             sleep(NEXT_AFTER).await;
             continue;
         };
-        while let Ok(Some(Ok(delivery))) = timeout(REST, consumer.next()).await {
-            last = Instant::now();
-            seen.note(&delivery.payload, delivery.redelivered)?;
+        let mut quiet = Instant::now();
+        while quiet.elapsed() < NEXT_WHEN_QUIET {
+            match timeout(REST, consumer.next()).await {
+                Ok(Some(Ok(delivery))) => {
+                    seen.note(&delivery.payload, delivery.redelivered)?;
+                    (last, quiet) = (Instant::now(), Instant::now());
+                }
+                Ok(_) => break,
+                Err(_) if seen.is_all(*expected.borrow(), last) => break,
+                Err(_) => {}
+            }
         }
+        // A node that hangs does not answer.
+        let _ = timeout(REST, consumer.close()).await;
     }
     Ok(seen)
 }
