@@ -1,0 +1,59 @@
+//! What happens in a story.
+
+use proptest::prelude::*;
+use quorate_machine::{Settlement, Verdict};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Publish(usize, Vec<(usize, u32)>),
+    Topic(usize),
+    DeleteTopic(usize),
+    Subscription(usize),
+    DeleteSubscription(usize),
+    Bind(usize, usize, usize),
+    Unbind(usize, usize, usize),
+    /// Number, subscription, credit, identity (0: none) with its epoch.
+    Attach(u64, usize, u32, (u8, u64)),
+    Credit(u64, u32),
+    Detach(u64, u64),
+    Settle(u64, Vec<Settlement>),
+    Purge(usize),
+    Close(u64),
+    Open(u64),
+    /// Deletes everything, so that the shard can be closed.
+    Clear,
+    Expire,
+    Tick(u64),
+}
+
+pub(crate) fn act() -> impl Strategy<Value = Act> {
+    let n = || 0usize..6;
+    let who = || 0u64..3;
+    let far = |max: u64| prop_oneof![9 => 0..max, 1 => Just(u64::MAX)];
+    let verdict = prop_oneof![3 => Just(Verdict::Ack), 3 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)];
+    let attempt = prop_oneof![8 => Just(1u32), 4 => Just(2), 1 => Just(3), 1 => Just(0), 1 => Just(u32::MAX)];
+    let settlement = (0u64..30, far(12), attempt, verdict).prop_map(|(first, more, attempt, verdict)| {
+        Settlement { first, last: first.saturating_add(more), attempt, verdict }
+    });
+    let credit = || prop_oneof![8 => 1u32..7, 1 => Just(10_000), 1 => Just(0), 1 => Just(u32::MAX)];
+    prop_oneof![
+        10 => (n(), prop::collection::vec((n(), 1u32..4), 1..4)).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        2 => n().prop_map(Act::Topic),
+        1 => n().prop_map(Act::DeleteTopic),
+        2 => n().prop_map(Act::Subscription),
+        1 => n().prop_map(Act::DeleteSubscription),
+        3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
+        1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
+        6 => (who(), n(), credit(), (0u8..3, 0u64..3))
+            .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),
+        2 => (who(), credit()).prop_map(|(c, credit)| Act::Credit(c, credit)),
+        3 => (who(), far(12)).prop_map(|(c, written)| Act::Detach(c, written)),
+        12 => (who(), prop::collection::vec(settlement, 1..4)).prop_map(|(c, list)| Act::Settle(c, list)),
+        1 => n().prop_map(Act::Purge),
+        2 => (0u64..6).prop_map(Act::Close),
+        1 => (0u64..6).prop_map(Act::Open),
+        1 => Just(Act::Clear),
+        1 => Just(Act::Expire),
+        2 => (0u64..6_000).prop_map(Act::Tick),
+    ]
+}

@@ -1,0 +1,192 @@
+//! The machine and the model: both do the same, and what can be seen of them is compared.
+
+use crate::act::Act;
+use crate::common::{self, Driver, Step, sub, topic};
+use crate::shard::{Message, Model, Place};
+use quorate_machine::{Answer, Effect, LeaseRun, Op, Origin, SubscriptionConfig, TopicConfig};
+use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) const TOPICS: [&str; 2] = ["t", "u"];
+pub(crate) const SUBSCRIPTIONS: [&str; 2] = ["s", "z"];
+pub(crate) const FILTERS: [&str; 3] = ["#", "a.*", "b"];
+pub(crate) const SUBJECTS: [&str; 3] = ["a.x", "b", "c"];
+pub(crate) const LEASE_MS: u64 = 5_000;
+
+/// The machine and the model, side by side.
+pub(crate) struct Pair {
+    pub(crate) driver: Driver,
+    pub(crate) model: Model,
+    pub(crate) session: SessionId,
+    pub(crate) boot: u64,
+    pub(crate) sent: Vec<Step>,
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        let (driver, session) = Driver::shard();
+        let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
+        pair.model.answers.insert(session, Vec::new());
+        let attach = Act::Attach(1, 0, 4, (1, 1));
+        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0), Act::Bind(0, 0, 0), attach];
+        start.iter().for_each(|act| pair.act(act));
+        pair
+    }
+
+    pub(crate) fn act(&mut self, act: &Act) {
+        match act {
+            Act::Tick(ms) => {
+                self.driver.time += ms;
+                let effects = self.driver.lead(Op::Tick).1;
+                self.model.end_leases(self.driver.time);
+                self.compare(&effects);
+            }
+            Act::Expire => {
+                self.boot += 1;
+                let hello = Op::Hello { node: NodeId::new(1), boot: BootId::new(self.boot) };
+                let (reply, effects) = self.driver.lead(hello);
+                self.model.end_session(self.session);
+                self.session = common::opened(&reply);
+                self.model.answers.insert(self.session, Vec::new());
+                self.compare(&effects);
+            }
+            Act::Clear => {
+                for i in 0..2 {
+                    self.act(&Act::DeleteSubscription(i));
+                    self.act(&Act::DeleteTopic(i));
+                }
+            }
+            _ => {
+                let step = self.step(act);
+                self.send(&step);
+                self.sent.push(step);
+            }
+        }
+    }
+
+    pub(crate) fn step(&mut self, act: &Act) -> Step {
+        let consumer = |number: u64| ConsumerId { session: self.session, number };
+        let op = match act {
+            Act::Publish(t, runs) => {
+                let runs: Vec<(&str, u32)> = runs.iter().map(|(s, n)| (SUBJECTS[s % 3], *n)).collect();
+                return self.driver.publish_step(self.session, TOPICS[t % 2], &runs);
+            }
+            Act::Topic(t) => Op::CreateTopic { topic: topic(TOPICS[t % 2]), config: TopicConfig::default() },
+            Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
+            Act::Subscription(s) => {
+                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
+                Op::CreateSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]), config }
+            }
+            Act::DeleteSubscription(s) => Op::DeleteSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]) },
+            Act::Bind(t, s, f) => common::bind(TOPICS[t % 2], SUBSCRIPTIONS[s % 2], FILTERS[f % 3]),
+            Act::Unbind(t, s, f) => Op::Unbind {
+                topic: topic(TOPICS[t % 2]),
+                subscription: sub(SUBSCRIPTIONS[s % 2]),
+                filter: Filter::parse(FILTERS[f % 3]).unwrap(),
+            },
+            Act::Attach(c, s, credit, (who, epoch)) => Op::Attach {
+                consumer: consumer(*c),
+                subscription: sub(SUBSCRIPTIONS[s % 2]),
+                credit: *credit,
+                identity: common::identity(*who, *epoch),
+            },
+            Act::Credit(c, credit) => Op::SetCredit { consumer: consumer(*c), credit: *credit },
+            Act::Detach(c, written) => Op::Detach { consumer: consumer(*c), written: *written },
+            Act::Settle(c, list) => Op::Settle { consumer: consumer(*c), settlements: list.clone() },
+            Act::Purge(s) => Op::Purge { subscription: sub(SUBSCRIPTIONS[s % 2]) },
+            Act::Close(revision) => Op::CloseShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Expire | Act::Clear | Act::Tick(_) => Op::Tick,
+        };
+        self.driver.step(self.session, op)
+    }
+
+    /// One entry with one numbered operation: the model must answer alike.
+    pub(crate) fn send(&mut self, step: &Step) {
+        let (reply, effects) = self.driver.run_step(step);
+        let log_id = self.driver.machine.applied().unwrap();
+        let Origin::Session { session, sequence } = step.envelope.origin else { panic!("not numbered") };
+        let nth = usize::try_from(sequence - 1).unwrap();
+        let expected = match self.model.answers.get(&session).map(|a| (a.len() as u64, a.get(nth))) {
+            None => Err(Reason::SessionNotFound),
+            Some((_, Some(first))) => {
+                assert_eq!(&reply, first, "a repeat gets the first answer");
+                return self.compare(&effects);
+            }
+            Some((last, None)) if sequence > last + 1 => Err(Reason::SequenceGap),
+            Some(_) => {
+                let expected = self.model.perform(&step.envelope.op);
+                self.model.answers.entry(session).or_default().push(reply.clone());
+                expected
+            }
+        };
+        let with_log_id = |answer| match answer {
+            Answer::Published { first_offset, count, routed, .. } => {
+                Answer::Published { first_offset, count, routed, log_id }
+            }
+            other => other,
+        };
+        assert_eq!(
+            reply.map_err(|refusal| refusal.reason),
+            expected.map(with_log_id),
+            "{:?}",
+            step.envelope.op
+        );
+        self.compare(&effects);
+    }
+
+    /// Takes the grants over, then compares everything that can be seen.
+    fn compare(&mut self, effects: &[Effect]) {
+        let now = self.driver.time;
+        let mut granted: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for effect in effects {
+            let Effect::Deliver(deliver) = effect else { continue };
+            for run in &deliver.runs {
+                let (queue, last) = self.model.grant(deliver.consumer, run, now + LEASE_MS);
+                let highest = granted.entry(queue).or_default();
+                *highest = last.max(*highest);
+            }
+        }
+        let state = self.driver.state();
+        for (name, queue) in &self.model.queues {
+            let ready = |m: &Message| matches!(m.place, Place::Ready { .. });
+            let first = queue.messages.iter().position(ready).map_or(u64::MAX, |p| p as u64);
+            assert!(granted.get(name).is_none_or(|last| *last < first), "granted out of order");
+            let count =
+                |f: &dyn Fn(&Place) -> bool| queue.messages.iter().filter(|m| f(&m.place)).count() as u64;
+            let ledger = self.driver.subscription(name).ledger;
+            let (found, expected) = (
+                [ledger.routed, ledger.ready, ledger.leased, ledger.acked, ledger.dropped, ledger.purged],
+                [
+                    queue.messages.len() as u64,
+                    count(&|p| matches!(p, Place::Ready { .. })),
+                    count(&|p| matches!(p, Place::Leased { .. })),
+                    count(&|p| matches!(p, Place::Acked)),
+                    count(&|p| matches!(p, Place::Dropped)),
+                    count(&|p| matches!(p, Place::Purged)),
+                ],
+            );
+            assert_eq!(found, expected, "ledger of {name}");
+        }
+        for (id, holder) in &self.model.holders {
+            let held = self.model.held(*id, holder);
+            assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");
+            let waits = self.model.queues[holder.queue].messages.iter();
+            let waits = waits.filter(|m| matches!(m.place, Place::Ready { .. })).count();
+            assert!(waits == 0 || held.len() as u64 >= holder.credit, "{id} has credit and gets nothing");
+        }
+        assert_eq!(state.consumers_of(NodeId::new(1)).len(), self.model.holders.len());
+        assert_eq!(state.is_closed(), self.model.closing.1);
+        self.driver.check();
+    }
+}
+
+/// Runs as (position, topic, offset, attempt, granted before), one by one.
+fn single(runs: &[LeaseRun]) -> Vec<(u64, TopicId, u64, u32, u64)> {
+    let each = |r: &LeaseRun| {
+        let r = *r;
+        (0..r.count).map(move |i| (r.position + i, r.topic, r.offset + i, r.attempt, r.granted_before + i))
+    };
+    runs.iter().flat_map(each).collect()
+}

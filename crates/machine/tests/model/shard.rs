@@ -1,0 +1,305 @@
+//! The model: what becomes of each message, one by one.
+
+use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
+use quorate_machine::{Answer, ConsumerIdentity, LeaseRun, Op, Reply, SettleResult, Settlement, Verdict};
+use quorate_types::{ConsumerId, Filter, Reason, SessionId, Subject, TopicId};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Ready { attempts: u32 },
+    Leased { consumer: ConsumerId, attempt: u32, nth: u64, until: u64 },
+    Acked,
+    Dropped,
+    Purged,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) topic: TopicId,
+    pub(crate) offset: u64,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) bindings: BTreeSet<(&'static str, &'static str)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) queue: &'static str,
+    pub(crate) credit: u64,
+    pub(crate) granted: u64,
+    pub(crate) identity: Option<ConsumerIdentity>,
+}
+
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) topics: BTreeMap<&'static str, (TopicId, u64)>,
+    pub(crate) queues: BTreeMap<&'static str, Queue>,
+    pub(crate) holders: BTreeMap<ConsumerId, Holder>,
+    pub(crate) answers: BTreeMap<SessionId, Vec<Reply>>,
+    pub(crate) last_topic: u64,
+    /// The highest revision at which the shard was closed or opened, and whether it is closed.
+    pub(crate) closing: (u64, bool),
+}
+
+pub(crate) fn known(names: &[&'static str], name: &str) -> &'static str {
+    names.iter().find(|n| **n == name).copied().unwrap()
+}
+
+impl Model {
+    pub(crate) fn perform(&mut self, op: &Op) -> Result<Answer, Reason> {
+        match op {
+            Op::Publish(publish) => {
+                let name = known(&TOPICS, publish.topic.as_str());
+                let runs: Vec<&Subject> =
+                    publish.runs.iter().flat_map(|r| (0..r.count).map(move |_| &r.subject)).collect();
+                self.publish(name, &runs)
+            }
+            Op::CreateTopic { topic, .. } => {
+                let name = known(&TOPICS, topic.as_str());
+                if !self.topics.contains_key(name) {
+                    self.check_open()?;
+                    self.last_topic += 1;
+                    self.topics.insert(name, (TopicId::new(self.last_topic), 0));
+                }
+                Ok(Answer::Done)
+            }
+            Op::DeleteTopic { topic } => self.delete_topic(known(&TOPICS, topic.as_str())),
+            Op::CreateSubscription { subscription, .. } => {
+                let name = known(&SUBSCRIPTIONS, subscription.as_str());
+                if !self.queues.contains_key(name) {
+                    self.check_open()?;
+                    self.queues.insert(name, Queue::default());
+                }
+                Ok(Answer::Done)
+            }
+            Op::DeleteSubscription { subscription } => {
+                let name = known(&SUBSCRIPTIONS, subscription.as_str());
+                self.holders.retain(|_, h| h.queue != name);
+                self.queues.remove(name).map(|_| Answer::Done).ok_or(Reason::SubscriptionNotFound)
+            }
+            Op::Bind { topic, subscription, filter, .. } => {
+                let binding = self.binding(topic.as_str(), filter);
+                let queue = self.queue(subscription.as_str())?;
+                queue.bindings.insert(binding?);
+                Ok(Answer::Done)
+            }
+            Op::Unbind { topic, subscription, filter } => {
+                let binding = self.binding(topic.as_str(), filter);
+                let queue = self.queue(subscription.as_str())?;
+                if queue.bindings.remove(&binding?) { Ok(Answer::Done) } else { Err(Reason::BindingNotFound) }
+            }
+            Op::Attach { consumer, subscription, credit, identity } => {
+                self.attach(*consumer, subscription.as_str(), *credit, *identity)
+            }
+            Op::SetCredit { consumer, credit } => {
+                check_credit(*credit)?;
+                let holder = self.holders.get_mut(consumer).ok_or(Reason::ConsumerNotFound)?;
+                holder.credit = u64::from(*credit);
+                Ok(Answer::Done)
+            }
+            Op::Detach { consumer, written } => {
+                self.detach(*consumer, *written);
+                Ok(Answer::Done)
+            }
+            Op::Settle { consumer, settlements } => {
+                let queue = self.holders.get(consumer).ok_or(Reason::ConsumerNotFound)?.queue;
+                let messages = &mut self.queues.get_mut(queue).unwrap().messages;
+                let results = settlements.iter().map(|s| settle(messages, *consumer, s)).collect();
+                Ok(Answer::Settled { results })
+            }
+            Op::Purge { subscription } => {
+                let mut purged = 0;
+                for message in &mut self.queue(subscription.as_str())?.messages {
+                    if matches!(message.place, Place::Ready { .. }) {
+                        message.place = Place::Purged;
+                        purged += 1;
+                    }
+                }
+                Ok(Answer::Purged { messages: purged })
+            }
+            Op::CloseShard { revision } => self.close(*revision),
+            Op::OpenShard { revision } => self.open(*revision),
+            other => panic!("not modelled: {other:?}"),
+        }
+    }
+
+    fn queue(&mut self, name: &str) -> Result<&mut Queue, Reason> {
+        self.queues.get_mut(name).ok_or(Reason::SubscriptionNotFound)
+    }
+
+    fn binding(&self, topic: &str, filter: &Filter) -> Result<(&'static str, &'static str), Reason> {
+        let topic = known(&TOPICS, topic);
+        let filter = known(&FILTERS, filter.as_str());
+        self.topics.get(topic).map(|_| (topic, filter)).ok_or(Reason::TopicNotFound)
+    }
+
+    fn publish(&mut self, name: &'static str, subjects: &[&Subject]) -> Result<Answer, Reason> {
+        let (topic, next) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
+        let (topic, first_offset) = (*topic, *next);
+        *next += subjects.len() as u64;
+        let mut routed = 0;
+        for queue in self.queues.values_mut() {
+            let before = queue.messages.len();
+            for (offset, subject) in (first_offset..).zip(subjects) {
+                let matches = |f: &str| Filter::parse(f).unwrap().matches(subject);
+                if queue.bindings.iter().any(|(t, f)| *t == name && matches(f)) {
+                    queue.messages.push(Message { topic, offset, place: Place::Ready { attempts: 0 } });
+                }
+            }
+            routed += u32::from(queue.messages.len() > before);
+        }
+        let count = u32::try_from(subjects.len()).unwrap();
+        Ok(Answer::Published { first_offset, count, routed, log_id: quorate_types::LogId::default() })
+    }
+
+    fn check_open(&self) -> Result<(), Reason> {
+        if self.closing.1 { Err(Reason::NamespaceNotFound) } else { Ok(()) }
+    }
+
+    fn close(&mut self, revision: u64) -> Result<Answer, Reason> {
+        if revision < self.closing.0 {
+            return Err(Reason::NamespaceChanged);
+        }
+        if !self.topics.is_empty() || !self.queues.is_empty() {
+            return Err(Reason::NamespaceNotEmpty);
+        }
+        self.closing = (revision, true);
+        Ok(Answer::Done)
+    }
+
+    fn open(&mut self, revision: u64) -> Result<Answer, Reason> {
+        if self.closing.1 && revision <= self.closing.0 {
+            return Err(Reason::NamespaceChanged);
+        }
+        self.closing = (revision.max(self.closing.0), false);
+        Ok(Answer::Done)
+    }
+
+    fn delete_topic(&mut self, name: &'static str) -> Result<Answer, Reason> {
+        let (topic, _) = self.topics.remove(name).ok_or(Reason::TopicNotFound)?;
+        for queue in self.queues.values_mut() {
+            queue.bindings.retain(|(t, _)| *t != name);
+            for message in queue.messages.iter_mut().filter(|m| m.topic == topic) {
+                if matches!(message.place, Place::Ready { .. } | Place::Leased { .. }) {
+                    message.place = Place::Purged;
+                }
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    fn attach(
+        &mut self,
+        consumer: ConsumerId,
+        name: &str,
+        credit: u32,
+        identity: Option<ConsumerIdentity>,
+    ) -> Result<Answer, Reason> {
+        check_credit(credit)?;
+        let queue = known(&SUBSCRIPTIONS, name);
+        self.queue(queue)?;
+        if self.holders.contains_key(&consumer) {
+            return Err(Reason::InvalidArgument);
+        }
+        if let Some(identity) = identity {
+            let same = |h: &Holder| h.queue == queue && h.identity.is_some_and(|i| i.token == identity.token);
+            let former: Vec<_> =
+                self.holders.iter().filter(|(_, h)| same(h)).map(|(id, h)| (*id, h.identity)).collect();
+            if former.iter().any(|(_, known)| known.is_some_and(|known| known.epoch > identity.epoch)) {
+                return Err(Reason::InvalidArgument);
+            }
+            former.into_iter().for_each(|(id, _)| self.detach(id, u64::MAX));
+        }
+        self.holders.insert(consumer, Holder { queue, credit: u64::from(credit), granted: 0, identity });
+        Ok(Answer::Done)
+    }
+
+    fn detach(&mut self, consumer: ConsumerId, written: u64) {
+        let Some(holder) = self.holders.remove(&consumer) else { return };
+        for message in &mut self.queues.get_mut(holder.queue).unwrap().messages {
+            if let Place::Leased { consumer: by, attempt, nth, .. } = message.place
+                && by == consumer
+            {
+                message.place = Place::Ready { attempts: if nth < written { attempt } else { attempt - 1 } };
+            }
+        }
+    }
+
+    pub(crate) fn end_session(&mut self, session: SessionId) {
+        self.answers.remove(&session);
+        let of_session: Vec<ConsumerId> =
+            self.holders.keys().filter(|c| c.session == session).copied().collect();
+        of_session.into_iter().for_each(|c| self.detach(c, u64::MAX));
+    }
+
+    pub(crate) fn end_leases(&mut self, now: u64) {
+        for message in self.queues.values_mut().flat_map(|q| &mut q.messages) {
+            if let Place::Leased { attempt, until, .. } = message.place
+                && until <= now
+            {
+                message.place = Place::Ready { attempts: attempt };
+            }
+        }
+    }
+
+    /// Takes a granted run over; says where and up to which position.
+    pub(crate) fn grant(&mut self, consumer: ConsumerId, run: &LeaseRun, until: u64) -> (&'static str, u64) {
+        let holder = self.holders.get_mut(&consumer).unwrap_or_else(|| panic!("{consumer} is not attached"));
+        let messages = &mut self.queues.get_mut(holder.queue).unwrap().messages;
+        assert_eq!(run.granted_before, holder.granted);
+        holder.granted += run.count;
+        for i in 0..run.count {
+            let message = &mut messages[usize::try_from(run.position + i).unwrap()];
+            assert_eq!((message.topic, message.offset), (run.topic, run.offset + i));
+            assert_eq!(
+                message.place,
+                Place::Ready { attempts: run.attempt - 1 },
+                "position {}",
+                run.position + i
+            );
+            let nth = run.granted_before + i;
+            message.place = Place::Leased { consumer, attempt: run.attempt, nth, until };
+        }
+        let held = messages
+            .iter()
+            .filter(|m| matches!(m.place, Place::Leased { consumer: by, .. } if by == consumer));
+        assert!(held.count() as u64 <= holder.credit, "{consumer} got more than its credit");
+        (holder.queue, run.position + run.count - 1)
+    }
+
+    pub(crate) fn held(&self, id: ConsumerId, holder: &Holder) -> Vec<(u64, TopicId, u64, u32, u64)> {
+        let messages = (0u64..).zip(&self.queues[holder.queue].messages);
+        let held = messages.filter_map(|(position, m)| match m.place {
+            Place::Leased { consumer, attempt, nth, .. } if consumer == id => {
+                Some((position, m.topic, m.offset, attempt, nth))
+            }
+            _ => None,
+        });
+        held.collect()
+    }
+}
+
+fn check_credit(credit: u32) -> Result<(), Reason> {
+    if (1..=10_000).contains(&credit) { Ok(()) } else { Err(Reason::InvalidArgument) }
+}
+
+fn settle(messages: &mut [Message], id: ConsumerId, s: &Settlement) -> SettleResult {
+    let mut settled = 0;
+    for (position, message) in (0u64..).zip(messages) {
+        let held = matches!(message.place, Place::Leased { consumer, attempt, .. } if consumer == id && attempt == s.attempt);
+        if held && (s.first..=s.last).contains(&position) {
+            settled += 1;
+            message.place = match s.verdict {
+                Verdict::Ack => Place::Acked,
+                Verdict::Reject => Place::Dropped,
+                Verdict::Nack => Place::Ready { attempts: s.attempt },
+            };
+        }
+    }
+    SettleResult { settled, stale: (s.last - s.first).saturating_add(1) - settled }
+}

@@ -1,0 +1,86 @@
+//! What happens in a story.
+
+use proptest::prelude::*;
+use quorate_machine::Verdict;
+
+/// One thing that somebody does; numbers are taken modulo what is there.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Hello(u64),
+    ExpireNode(usize),
+    OpenClient(u64),
+    CloseClient(usize),
+    CreateTopic(usize, Option<u64>, Option<u64>),
+    ConfigureTopic(usize, Option<u64>, Option<u64>),
+    DeleteTopic(usize),
+    CreateSubscription(usize, u64),
+    DeleteSubscription(usize),
+    Bind(usize, usize, usize),
+    Unbind(usize, usize, usize),
+    Purge(usize),
+    Close(u64),
+    Open(u64),
+    Publish(usize, Vec<(usize, u32)>),
+    /// Session, number, subscription, credit, identity (0: none) with its epoch.
+    Attach(usize, u64, usize, u32, (u8, u64)),
+    Detach(usize, u64),
+    SetCredit(usize, u32),
+    /// Ends a lease that is held: which consumer, which part of its leases.
+    SettleHeld(usize, usize, u64, Verdict),
+    /// Ends whatever lies there, or nothing.
+    SettleAny(usize, u64, u64, u32, Verdict),
+    /// Sends an operation of the past again.
+    Repeat(usize),
+    Pass(u64),
+}
+
+pub(crate) fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![4 => Just(Verdict::Ack), 2 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)]
+}
+
+pub(crate) fn act() -> impl Strategy<Value = Act> {
+    let some = || 0..usize::MAX;
+    let retention = || (prop::option::of(1u64..20_000), prop::option::of(1u64..400));
+    prop_oneof![
+        2 => (1u64..4).prop_map(Act::Hello),
+        1 => some().prop_map(Act::ExpireNode),
+        1 => (1_000u64..30_000).prop_map(Act::OpenClient),
+        1 => some().prop_map(Act::CloseClient),
+        3 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::CreateTopic(t, age, bytes)),
+        1 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::ConfigureTopic(t, age, bytes)),
+        1 => some().prop_map(Act::DeleteTopic),
+        3 => (some(), 1_000u64..20_000).prop_map(|(s, lease)| Act::CreateSubscription(s, lease)),
+        1 => some().prop_map(Act::DeleteSubscription),
+        5 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
+        1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
+        1 => some().prop_map(Act::Purge),
+        1 => (0u64..6).prop_map(Act::Close),
+        1 => (0u64..6).prop_map(Act::Open),
+        14 => (some(), prop::collection::vec((some(), 1u32..6), 1..4)).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        7 => (some(), 0u64..4, some(), 1u32..8, (0u8..3, 0u64..4))
+            .prop_map(|(c, n, s, credit, who)| Act::Attach(c, n, s, credit, who)),
+        2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),
+        1 => (some(), 1u32..9).prop_map(|(c, credit)| Act::SetCredit(c, credit)),
+        12 => (some(), some(), 0u64..4, verdict()).prop_map(|(c, lease, skip, v)| Act::SettleHeld(c, lease, skip, v)),
+        2 => (some(), 0u64..40, 0u64..40, 1u32..4, verdict())
+            .prop_map(|(c, first, last, attempt, v)| Act::SettleAny(c, first, last, attempt, v)),
+        2 => some().prop_map(Act::Repeat),
+        2 => (0u64..15_000).prop_map(Act::Pass),
+    ]
+}
+
+/// Everything is deleted, and the shard closed, if its revision allows it and nothing is left for ticks.
+pub(crate) fn clear() -> impl Strategy<Value = Vec<Act>> {
+    let all = (0..3).flat_map(|i| [Act::DeleteSubscription(i), Act::DeleteTopic(i)]);
+    let all: Vec<Act> = all.collect();
+    (0u64..6).prop_map(move |revision| all.iter().cloned().chain([Act::Close(revision)]).collect())
+}
+
+/// What happens, and how many transitions an entry may make: few of them leave much for ticks.
+pub(crate) type Story = (Vec<Vec<Act>>, u32);
+
+pub(crate) fn stories() -> impl Strategy<Value = Story> {
+    let entry = prop_oneof![30 => prop::collection::vec(act(), 1..5), 1 => clear()];
+    let entries = prop::collection::vec(entry, 1..60);
+    (entries, prop_oneof![Just(10_000u32), 1u32..8])
+}

@@ -1,0 +1,64 @@
+//! Batches that no node would make.
+
+use crate::act::verdict;
+use crate::common::{self, sub, topic};
+use crate::world::{SUBJECTS, TOPICS};
+use proptest::prelude::*;
+use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Settlement};
+use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject};
+use std::time::Duration;
+
+/// Publishes and settles whose numbers are anything at all.
+pub(crate) fn wild() -> impl Strategy<Value = Batch> {
+    let number = || prop_oneof![Just(0u64), Just(1), 0u64..10, Just(u64::MAX - 1), Just(u64::MAX)];
+    let consumer = move || {
+        (number(), number()).prop_map(|(s, number)| ConsumerId { session: SessionId::new(s), number })
+    };
+    let settlement = (number(), number(), any::<u32>(), verdict())
+        .prop_map(|(first, last, attempt, verdict)| Settlement { first, last, attempt, verdict });
+    let run = (0..SUBJECTS.len(), any::<u32>())
+        .prop_map(|(s, count)| PublishRun { subject: Subject::parse(SUBJECTS[s]).unwrap(), count });
+    let publish = (prop::collection::vec(run, 0..4), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
+        |(runs, fragment_bytes, message_bytes_max, create_topic)| {
+            Op::Publish(Publish {
+                topic: topic(TOPICS[0]),
+                runs,
+                fragment_bytes,
+                message_bytes_max,
+                create_topic,
+            })
+        },
+    );
+    let op = prop_oneof![
+        publish,
+        (consumer(), prop::collection::vec(settlement, 0..4))
+            .prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
+        (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),
+        (consumer(), any::<u32>()).prop_map(|(consumer, credit)| Op::SetCredit { consumer, credit }),
+        (consumer(), any::<u32>(), 0u8..3, number()).prop_map(|(consumer, credit, who, epoch)| Op::Attach {
+            consumer,
+            subscription: sub("s0"),
+            credit,
+            identity: common::identity(who, epoch),
+        }),
+        number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
+        number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
+        number().prop_map(|ms| Op::OpenSession { timeout: Duration::from_millis(ms) }),
+        (number(), number()).prop_map(|(n, b)| Op::Hello { node: NodeId::new(n), boot: BootId::new(b) }),
+        Just(Op::Tick),
+        Just(Op::FormCluster { nodes: Vec::new() }),
+        number().prop_map(|revision| Op::CloseShard { revision }),
+        number().prop_map(|revision| Op::OpenShard { revision }),
+    ];
+    let origin = prop_oneof![
+        Just(Origin::Leader),
+        (number(), number())
+            .prop_map(|(s, sequence)| Origin::Session { session: SessionId::new(s), sequence }),
+    ];
+    let envelope = (origin, op).prop_map(|(origin, op)| Envelope { origin, op });
+    (number(), prop::collection::vec(envelope, 0..5), 0usize..40).prop_map(|(stamp, ops, bytes)| Batch {
+        stamp: Millis::new(stamp),
+        ops,
+        block: vec![0; bytes].into(),
+    })
+}

@@ -1,0 +1,263 @@
+//! The machine in a story, with its driver and the checks of every entry.
+
+use crate::act::{Act, Story};
+use crate::common::{self, Driver, SHARD, Step, sub, topic};
+use bytes::Bytes;
+use quorate_machine::{
+    Answer, Applied, Effect, Envelope, Machine, Op, Origin, Settlement, SubscriptionConfig, TopicConfig,
+    Verdict,
+};
+use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
+pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
+pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
+pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
+
+/// Few enough answers that some repeats come too late.
+pub(crate) fn limits(transitions_max: u32) -> Limits {
+    Limits { transitions_max, answers_max: 20, ..Limits::default() }
+}
+
+pub(crate) fn fresh(story: &Story) -> Machine {
+    Machine::with_limits(SHARD, limits(story.1))
+}
+
+/// Turns acts into operations by looking at the machine, as a node would.
+pub(crate) struct World {
+    pub(crate) driver: Driver,
+    boots: BTreeMap<u64, u64>,
+    sent: Vec<Step>,
+    /// (subscription, position) pairs with a committed ack.
+    acked: BTreeSet<(SubscriptionId, u64)>,
+    pub(crate) applied: Vec<Applied>,
+}
+
+impl World {
+    pub(crate) fn new(transitions_max: u32) -> Self {
+        let mut world = Self {
+            driver: Driver::with_limits(SHARD, limits(transitions_max)),
+            boots: BTreeMap::new(),
+            sent: Vec::new(),
+            acked: BTreeSet::new(),
+            applied: Vec::new(),
+        };
+        let start = [
+            Act::Hello(1),
+            Act::CreateTopic(0, None, None),
+            Act::CreateSubscription(0, 10_000),
+            Act::Bind(0, 0, 0),
+            Act::Attach(0, 1, 0, 5, (1, 0)),
+        ];
+        start.into_iter().for_each(|act| world.entry(&[act]));
+        world
+    }
+
+    pub(crate) fn entry(&mut self, acts: &[Act]) {
+        let steps: Vec<Step> = acts.iter().filter_map(|act| self.step(act)).collect();
+        let acked = self.acks(&steps);
+        let before = self.owners();
+        let applied = self.driver.apply(&steps);
+        self.note(&steps, &applied, acked, &before);
+        self.driver.check();
+        self.applied.push(applied);
+        self.sent.extend(steps);
+    }
+
+    fn session(&self, pick: usize) -> Option<SessionId> {
+        let sessions = self.driver.machine.node_sessions();
+        (!sessions.is_empty()).then(|| sessions[pick % sessions.len()].session)
+    }
+
+    fn consumers(&self) -> Vec<ConsumerId> {
+        let nodes = (1..4).map(NodeId::new);
+        nodes.flat_map(|n| self.driver.state().consumers_of(n)).map(|c| c.consumer).collect()
+    }
+
+    fn owners(&self) -> BTreeMap<ConsumerId, SubscriptionId> {
+        let nodes = (1..4).map(NodeId::new);
+        let views = nodes.flat_map(|n| self.driver.state().consumers_of(n));
+        views.map(|c| (c.consumer, c.subscription)).collect()
+    }
+
+    fn consumer(&self, pick: usize) -> Option<ConsumerId> {
+        let all = self.consumers();
+        (!all.is_empty()).then(|| all[pick % all.len()])
+    }
+
+    fn step(&mut self, act: &Act) -> Option<Step> {
+        let lead =
+            |op| Some(Step { envelope: Envelope { origin: Origin::Leader, op }, fragment: Bytes::new() });
+        let config = |age: &Option<u64>, bytes: &Option<u64>| TopicConfig {
+            retention_age: age.map(Duration::from_millis),
+            retention_bytes: *bytes,
+        };
+        let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
+        let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
+        let f = |pick: &usize| Filter::parse(FILTERS[pick % FILTERS.len()]).unwrap();
+        let op = match act {
+            Act::Hello(node) => {
+                let boot = self.boots.entry(*node).or_default();
+                *boot += 1;
+                return lead(Op::Hello { node: NodeId::new(*node), boot: BootId::new(*boot) });
+            }
+            Act::ExpireNode(pick) => return lead(Op::ExpireNode { session: self.session(*pick)? }),
+            Act::OpenClient(ms) => return lead(Op::OpenSession { timeout: Duration::from_millis(*ms) }),
+            Act::CloseClient(pick) => {
+                return lead(Op::CloseSession { session: SessionId::new(*pick as u64 % 8) });
+            }
+            Act::Pass(ms) => {
+                self.driver.time += ms;
+                return lead(Op::Tick);
+            }
+            Act::Repeat(pick) => {
+                return (!self.sent.is_empty()).then(|| self.sent[pick % self.sent.len()].clone());
+            }
+            Act::Publish(pick, runs) => {
+                let session = self.session(*pick)?;
+                let runs: Vec<(&str, u32)> =
+                    runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
+                return Some(self.driver.publish_step(session, TOPICS[pick % TOPICS.len()], &runs));
+            }
+            Act::Attach(pick, number, subscription, credit, (who, epoch)) => {
+                let session = self.session(*pick)?;
+                let consumer = ConsumerId { session, number: *number };
+                let identity = common::identity(*who, *epoch);
+                let op = Op::Attach { consumer, subscription: s(subscription), credit: *credit, identity };
+                return Some(self.driver.step(session, op));
+            }
+            Act::Detach(..) | Act::SetCredit(..) | Act::SettleHeld(..) | Act::SettleAny(..) => {
+                return self.consumer_step(act);
+            }
+            Act::CreateTopic(pick, age, bytes) => {
+                Op::CreateTopic { topic: t(pick), config: config(age, bytes) }
+            }
+            Act::ConfigureTopic(pick, age, bytes) => {
+                Op::ConfigureTopic { topic: t(pick), config: config(age, bytes) }
+            }
+            Act::DeleteTopic(pick) => Op::DeleteTopic { topic: t(pick) },
+            Act::CreateSubscription(pick, ms) => {
+                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(*ms) };
+                Op::CreateSubscription { subscription: s(pick), config }
+            }
+            Act::DeleteSubscription(pick) => Op::DeleteSubscription { subscription: s(pick) },
+            Act::Bind(a, b, c) => {
+                Op::Bind { topic: t(a), subscription: s(b), filter: f(c), create_topic: c % 5 == 0 }
+            }
+            Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
+            Act::Purge(pick) => Op::Purge { subscription: s(pick) },
+            Act::Close(revision) => Op::CloseShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision },
+        };
+        let session = self.session(0)?;
+        Some(self.driver.step(session, op))
+    }
+
+    fn consumer_step(&mut self, act: &Act) -> Option<Step> {
+        let (Act::Detach(pick, _)
+        | Act::SetCredit(pick, _)
+        | Act::SettleHeld(pick, ..)
+        | Act::SettleAny(pick, ..)) = act
+        else {
+            return None;
+        };
+        let consumer = self.consumer(*pick)?;
+        let settle = |settlement| Op::Settle { consumer, settlements: vec![settlement] };
+        let op = match *act {
+            Act::Detach(_, written) => Op::Detach { consumer, written },
+            Act::SetCredit(_, credit) => Op::SetCredit { consumer, credit },
+            Act::SettleAny(_, first, last, attempt, verdict) => {
+                settle(Settlement { first, last, attempt, verdict })
+            }
+            Act::SettleHeld(_, lease, skip, verdict) => {
+                let leases = self.driver.state().leases_of(consumer);
+                let lease = leases.get(lease.checked_rem(leases.len())?)?;
+                let (first, last) = (lease.position + skip % lease.count, lease.position + lease.count - 1);
+                settle(Settlement { first, last, attempt: lease.attempt, verdict })
+            }
+            _ => return None,
+        };
+        Some(self.driver.step(consumer.session, op))
+    }
+
+    /// What each settle of an entry would ack, by the leases before it.
+    fn acks(&self, steps: &[Step]) -> Vec<Vec<(SubscriptionId, u64)>> {
+        let owners = self.owners();
+        let of = |step: &Step| {
+            let Op::Settle { consumer, settlements } = &step.envelope.op else { return Vec::new() };
+            let Some(subscription) = owners.get(consumer) else { return Vec::new() };
+            let leases = self.driver.state().leases_of(*consumer);
+            let acks = settlements.iter().filter(|s| s.verdict == Verdict::Ack);
+            let hit = |s: &Settlement| {
+                let (first, last, attempt) = (s.first, s.last, s.attempt);
+                leases
+                    .iter()
+                    .filter(move |l| l.attempt == attempt)
+                    .flat_map(|l| l.position..l.position + l.count)
+                    .filter(move |p| (first..=last).contains(p))
+                    .map(|p| (*subscription, p))
+                    .collect::<Vec<_>>()
+            };
+            acks.flat_map(hit).collect()
+        };
+        steps.iter().map(of).collect()
+    }
+
+    fn note(
+        &mut self,
+        steps: &[Step],
+        applied: &Applied,
+        acked: Vec<Vec<(SubscriptionId, u64)>>,
+        before: &BTreeMap<ConsumerId, SubscriptionId>,
+    ) {
+        // Only entries in which nothing else could take the lease away first. The answer to a repeat is an old one.
+        if let ([step], [acked], [Ok(Answer::Settled { results })]) =
+            (steps, &acked[..], &applied.replies[..])
+            && self.sent.iter().all(|sent| sent.envelope != step.envelope)
+            && results.iter().map(|r| r.settled).sum::<u64>() == acked.len() as u64
+        {
+            self.acked.extend(acked);
+        }
+        // A number that was detached and attached anew gets what its new life is granted.
+        let mut owners = before.clone();
+        owners.extend(self.owners());
+        for effect in &applied.effects {
+            let Effect::Deliver(deliver) = effect else { continue };
+            let Some(subscription) = owners.get(&deliver.consumer) else { continue };
+            for run in &deliver.runs {
+                for position in run.position..run.position + run.count {
+                    assert!(
+                        !self.acked.contains(&(*subscription, position)),
+                        "an acked message is delivered"
+                    );
+                }
+            }
+        }
+        self.leases();
+    }
+
+    /// Leases of all consumers: none twice, none over the credit, each message readable where it lies.
+    fn leases(&self) {
+        let state = self.driver.state();
+        let mut seen: BTreeSet<(SubscriptionId, u64)> = BTreeSet::new();
+        for node in (1..4).map(NodeId::new) {
+            for view in state.consumers_of(node) {
+                let leases = state.leases_of(view.consumer);
+                assert_eq!(leases.iter().map(|l| l.count).sum::<u64>(), view.outstanding);
+                for lease in leases {
+                    for position in lease.position..lease.position + lease.count {
+                        assert!(seen.insert((view.subscription, position)), "leased twice");
+                    }
+                    let kept: u64 = state
+                        .locate(lease.topic, lease.offset, lease.count)
+                        .iter()
+                        .map(|s| u64::from(s.count))
+                        .sum();
+                    assert_eq!(kept, lease.count, "a leased message has no block");
+                }
+            }
+        }
+    }
+}
