@@ -324,13 +324,13 @@ impl GroupStorage {
         }
     }
 
-    /// Index and CRC-32C of every block that is here, those received and not yet installed included: what a
-    /// sender of a snapshot need not send.
+    /// Index and CRC-32C of every block that is here, those received and not yet installed included. Of the log, those up to
+    /// entry `upto` (`u64::MAX`: all).
     #[must_use]
-    pub fn held_blocks(&self) -> Vec<(u64, u32)> {
+    pub fn held_blocks(&self, upto: u64) -> Vec<(u64, u32)> {
         let held = |group: &Group| {
             let mut held: BTreeMap<u64, u32> =
-                group.live_blocks().map(|(index, slot)| (index, slot.crc)).collect();
+                group.blocks_between(None, upto).map(|(index, slot)| (index, slot.crc)).collect();
             held.extend(group.received().map(|(index, slot)| (index, slot.crc)));
             held.into_iter().collect()
         };

@@ -46,7 +46,7 @@ async fn an_unsettled_block_pins_itself_and_not_the_log() {
             assert_eq!(group.entry(101).await.unwrap(), None);
             storage = machine.restart(storage, &small()).await;
             let group = storage.group(GROUP);
-            let held: Vec<u64> = group.held_blocks().into_iter().map(|(index, _)| index).collect();
+            let held: Vec<u64> = group.held_blocks(u64::MAX).into_iter().map(|(index, _)| index).collect();
             assert_eq!(held, (0..(round + 1) * 2000).step_by(100).collect::<Vec<_>>());
             for index in held {
                 assert_eq!(group.entry(index).await.unwrap(), Some(body(1, index, 400)), "{index}");
@@ -256,7 +256,7 @@ async fn blocks_of_a_transfer_that_was_given_up_go_when_the_log_has_passed_them(
         group.put_block(id(1, 90), body(1, 90, 400)).await.unwrap();
         checkpoint(&group, 79, (0..80).collect()).await;
         group.purge(id(1, 79)).await.unwrap();
-        assert_eq!(group.held_blocks().into_iter().map(|(index, _)| index).collect::<Vec<_>>(), [90]);
+        assert_eq!(group.held_blocks(u64::MAX).into_iter().map(|(index, _)| index).collect::<Vec<_>>(), [90]);
         eventually("only the last is needed", || storage.stats().live_bytes == 448).await;
         eventually("their segments are given back", || storage.stats().segments <= 4).await;
         storage = machine.restart(storage, &small()).await;

@@ -35,6 +35,7 @@ const SEEDS: &[(u64, &str)] = &[
         3247,
         "replication to a follower stopped for ever: a stream that had ended took what was meant for the next one",
     ),
+    (1571, "a snapshot's install cut the log that held one of its blocks, and the node stopped"),
     (298, "a follower said that less was committed than it had applied"),
 ];
 

@@ -127,7 +127,8 @@ fn complete(replica: &Replica, end: &SnapshotEnd, rows: u64, blocks: u64) -> Res
     if end.blocks != blocks {
         return Err(ReceiveError::Incomplete("blocks are missing"));
     }
-    let held: BTreeSet<u64> = replica.storage().held_blocks().into_iter().map(|(index, _)| index).collect();
+    let held: BTreeSet<u64> =
+        replica.storage().held_blocks(u64::MAX).into_iter().map(|(index, _)| index).collect();
     if end.live.iter().any(|index| !held.contains(index)) {
         return Err(ReceiveError::Incomplete("a block that was held is gone"));
     }
@@ -146,7 +147,7 @@ async fn install(
 }
 
 async fn tell_held(replica: &Replica, replies: &Replies) -> Result<(), ReceiveError> {
-    let held = replica.storage().held_blocks();
+    let held = replica.firm_blocks();
     let mut pages = held.chunks(HELD_PAGE).peekable();
     loop {
         let page = pages.next().unwrap_or_default();

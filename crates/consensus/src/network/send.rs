@@ -102,7 +102,7 @@ async fn send_blocks(
     held: &BTreeMap<u64, u32>,
 ) -> Result<u64, SendError> {
     let storage: &GroupStorage = replica.storage();
-    let ours: BTreeMap<u64, u32> = storage.held_blocks().into_iter().collect();
+    let ours: BTreeMap<u64, u32> = storage.held_blocks(u64::MAX).into_iter().collect();
     let mut sent = 0;
     for &index in &image.live {
         let crc = ours.get(&index);

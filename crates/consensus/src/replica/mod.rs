@@ -144,6 +144,13 @@ impl Replica {
         (state.machine.applied(), state.membership.clone())
     }
 
+    /// Index and checksum of the blocks that a sender of a snapshot need not send: of entries that were applied, and those that
+    /// were received. The log beyond may still be cut, by the very install of that snapshot.
+    pub(crate) fn firm_blocks(&self) -> Vec<(u64, u32)> {
+        let applied = self.lock().applied_index();
+        self.storage.held_blocks(applied)
+    }
+
     /// openraft has started: snapshots are for followers from here on.
     pub(crate) fn started(&self) {
         let mut state = self.lock();
@@ -231,6 +238,6 @@ fn orphans(storage: &GroupStorage, machine: &Machine) -> Vec<u64> {
     let Some(applied) = machine.applied() else { return Vec::new() };
     let mut live = machine.live_blocks();
     live.sort_unstable();
-    let held = storage.held_blocks().into_iter().map(|(index, _)| index);
+    let held = storage.held_blocks(u64::MAX).into_iter().map(|(index, _)| index);
     held.filter(|index| *index <= applied.index && live.binary_search(index).is_err()).collect()
 }

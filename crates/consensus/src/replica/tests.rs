@@ -73,6 +73,13 @@ impl Bench {
 
     /// Appends an entry of one operation, durably, and applies it.
     async fn apply(&mut self, op: Envelope, block: Bytes) -> Reply {
+        let (id, payload) = self.append(op, block).await;
+        let mut applied = self.replica.apply(Entry { log_id: raft_log_id(id), payload }).unwrap();
+        self.replica.tell(applied.at, applied.effects, applied.caught_up);
+        applied.replies.0.remove(0)
+    }
+
+    async fn append(&mut self, op: Envelope, block: Bytes) -> (LogId, Payload) {
         let id = LogId { term: 1, index: self.next };
         self.next += 1;
         let carries = !block.is_empty();
@@ -85,9 +92,7 @@ impl Bench {
             self.replica.storage().append(vec![record], Box::new(|result| done.send(result).unwrap()));
         append.unwrap();
         written.await.unwrap().unwrap();
-        let mut applied = self.replica.apply(Entry { log_id: raft_log_id(id), payload }).unwrap();
-        self.replica.tell(applied.at, applied.effects, applied.caught_up);
-        applied.replies.0.remove(0)
+        (id, payload)
     }
 
     async fn ask(&mut self, op: Op) -> Reply {
@@ -98,6 +103,13 @@ impl Bench {
 
     /// Publishes one message that stays unsettled: the index of its entry.
     async fn publish(&mut self, body: &[u8]) -> u64 {
+        let (op, block) = self.publication(body);
+        let reply = self.apply(op, block).await;
+        assert!(matches!(reply, Ok(Answer::Published { routed: 1, .. })), "{reply:?}");
+        self.next - 1
+    }
+
+    fn publication(&mut self, body: &[u8]) -> (Envelope, Bytes) {
         let mut fragment = FragmentBuilder::new();
         fragment.push(body);
         let block = fragment.finish();
@@ -110,9 +122,7 @@ impl Bench {
         };
         self.sequence += 1;
         let origin = Origin::Session { session: self.session, sequence: self.sequence };
-        let reply = self.apply(Envelope { origin, op: Op::Publish(publish) }, block).await;
-        assert!(matches!(reply, Ok(Answer::Published { routed: 1, .. })), "{reply:?}");
-        self.next - 1
+        (Envelope { origin, op: Op::Publish(publish) }, block)
     }
 
     /// Checkpoints, and gives up the log, so that only live blocks remain of it.
@@ -256,4 +266,17 @@ async fn a_log_that_is_cut_below_what_is_applied_ends_the_replay() {
     assert!(events.0.lock().unwrap().is_empty());
     replica.truncated_after(Some(applied));
     assert_eq!(*events.0.lock().unwrap(), [GroupEvent::CaughtUp { group: GROUP }]);
+}
+
+#[tokio::test]
+async fn a_block_that_the_log_may_lose_is_not_named_to_the_sender_of_a_snapshot() {
+    let mut bench = Bench::new().await;
+    let applied = bench.publish(b"applied").await;
+    let (op, block) = bench.publication(b"of a leader that may not have been followed");
+    let (open, _) = bench.append(op, block).await;
+    let indexes = |blocks: Vec<(u64, u32)>| blocks.into_iter().map(|(index, _)| index).collect::<Vec<_>>();
+    assert_eq!(indexes(bench.replica.storage().held_blocks(u64::MAX)), [applied, open.index]);
+    assert_eq!(indexes(bench.replica.firm_blocks()), [applied]);
+    bench.replica.storage().put_block(open, Bytes::from_static(b"received")).await.unwrap();
+    assert_eq!(indexes(bench.replica.firm_blocks()), [applied, open.index]);
 }

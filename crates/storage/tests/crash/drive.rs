@@ -195,7 +195,7 @@ impl Driver {
             (last, kept, new)
         });
         // As a sender does it: whatever the receiver does not say that it holds is sent, again if need be.
-        let held: BTreeMap<u64, u32> = self.group.held_blocks().into_iter().collect();
+        let held: BTreeMap<u64, u32> = self.group.held_blocks(u64::MAX).into_iter().collect();
         for index in &kept {
             let (term, len) = self.model(|model| model.alive[index]);
             if held.get(index) != Some(&crc32c::crc32c(&body(term, *index, len))) {
