@@ -119,10 +119,10 @@ section! {
         /// A leader without other traffic shows itself so often.
         #[arg(long, value_name = "MS", env = "QUORATE_HEARTBEAT_INTERVAL_MS")]
         heartbeat_interval_ms: u64,
-        /// A follower that hears no leader for a random time from this…
+        /// A replica that knows of no leader asks for a pre-vote after so long.
         #[arg(long, value_name = "MS", env = "QUORATE_ELECTION_TIMEOUT_MIN_MS")]
         election_timeout_min_ms: u64,
-        /// …to this begins an election.
+        /// The lease of a leader: it is waited for so long since it was heard of, unless its process has ended.
         #[arg(long, value_name = "MS", env = "QUORATE_ELECTION_TIMEOUT_MAX_MS")]
         election_timeout_max_ms: u64,
         /// Changed state is written to the store so often.
