@@ -241,11 +241,6 @@ impl Group {
         old.map(|(index, slot)| (*index, slot)).chain(recent).filter(|(_, slot)| slot.block)
     }
 
-    /// Index and slot of every live block of the log, in order.
-    pub(crate) fn live_blocks(&self) -> impl Iterator<Item = (u64, &Slot)> {
-        self.blocks_between(None, u64::MAX)
-    }
-
     pub(crate) fn received(&self) -> impl Iterator<Item = (u64, &Slot)> {
         self.received.iter().map(|(index, slot)| (*index, slot))
     }
