@@ -12,7 +12,7 @@
 use crate::group::Group;
 use crate::network::Peers;
 use crate::status::Leadership;
-use crate::type_config::{Vote, raft_log_id};
+use crate::type_config::{TypeConfig, Vote, raft_log_id};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::Fatal;
 use openraft::raft::TransferLeaderRequest;
@@ -90,8 +90,8 @@ struct Timers {
 /// The group's Raft has ended.
 struct Ended;
 
-impl From<Fatal<crate::type_config::TypeConfig>> for Ended {
-    fn from(_: Fatal<crate::type_config::TypeConfig>) -> Self {
+impl From<Fatal<TypeConfig>> for Ended {
+    fn from(_: Fatal<TypeConfig>) -> Self {
         Self
     }
 }
