@@ -1,7 +1,7 @@
 //! Stories: what happens is said step by step, where a drawn run would have to be lucky to meet the moment.
 
 use crate::determinism;
-use crate::plan::{NODES, Plan};
+use crate::plan::{NODES, Plan, host};
 use crate::rng::Rng;
 use crate::trace;
 use crate::world::World;
@@ -135,7 +135,6 @@ impl Story {
 
     /// Takes a node's links to the other nodes away, or gives them back.
     pub fn cut_off(&mut self, node: u64, off: bool) {
-        let name = |n: u64| crate::plan::host(NodeId::new(n));
         for other in (1..=NODES).filter(|other| *other != node) {
             if off {
                 self.world.sim.partition(name(node), name(other));
@@ -147,13 +146,11 @@ impl Story {
 
     /// What two nodes send each other from now on waits until it is let go.
     pub fn hold(&mut self, one: u64, other: u64) {
-        let name = |n: u64| crate::plan::host(NodeId::new(n));
         self.world.sim.hold(name(one), name(other));
     }
 
     /// Lets go of what two nodes have sent each other, in its order.
     pub fn let_go(&mut self, one: u64, other: u64) {
-        let name = |n: u64| crate::plan::host(NodeId::new(n));
         self.world.sim.release(name(one), name(other));
     }
 
@@ -221,6 +218,11 @@ impl Story {
         });
         self.finish(&looked)
     }
+}
+
+/// A node's host in the simulated network.
+fn name(node: u64) -> String {
+    host(NodeId::new(node))
 }
 
 fn at(node: u64) -> usize {

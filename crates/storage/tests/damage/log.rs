@@ -101,7 +101,7 @@ async fn what_a_recycled_segment_held_before_is_never_valid() {
 }
 
 #[tokio::test]
-async fn a_record_that_rotted_is_noticed_when_it_is_read_and_stops_the_node() {
+async fn rule_12_a_record_that_rotted_is_noticed_when_it_is_read_and_stops_the_node() {
     let (disk, store) = (SimDisk::new(3), SimStore::new(3));
     let options = StorageOptions { window_bytes: 0, ..small() };
     let storage = Storage::open(disk.mount(), store.mount(), options).await.unwrap();

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_failed_sync_stops_everything_and_is_not_retried() {
+async fn rule_12_a_failed_sync_stops_everything_and_is_not_retried() {
     let (disk, store) = (SimDisk::new(3), SimStore::new(3));
     let storage = open(&disk, &store).await.unwrap();
     let group = storage.group(GROUP);
