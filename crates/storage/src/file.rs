@@ -43,7 +43,7 @@ pub async fn replace_checked(disk: &dyn Disk, path: &str, content: &[u8]) -> Res
     let new = format!("{path}.tmp");
     let file = disk.open(&new, true).await.map_err(io("creating", &new))?;
     file.truncate(0).await.map_err(io("emptying", &new))?;
-    file.write_at(0, sealed, false).await.map_err(io("writing", &new))?;
+    file.write_at(0, sealed).await.map_err(io("writing", &new))?;
     file.sync().await.map_err(io("syncing", &new))?;
     disk.rename(&new, path).await.map_err(io("renaming", &new))?;
     let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);

@@ -34,4 +34,10 @@ impl StorageOptions {
     pub(crate) fn zero_step_bytes(&self) -> u64 {
         (self.zero_ahead_bytes / 4).clamp(4096, 1 << 20)
     }
+
+    /// From here on a write needs no zeros ahead of it: what growing the file costs is little beside it, and every byte would be
+    /// written twice.
+    pub(crate) fn large_write_bytes(&self) -> u64 {
+        self.zero_ahead_bytes / 16
+    }
 }

@@ -81,7 +81,7 @@ impl Frames {
     async fn flush(&mut self) -> Result<(), StorageError> {
         let bytes = self.buffer.split().freeze();
         let len = bytes.len() as u64;
-        self.file.write_at(self.offset, bytes, false).await.map_err(io("writing", &self.path))?;
+        self.file.write_at(self.offset, bytes).await.map_err(io("writing", &self.path))?;
         self.offset += len;
         Ok(())
     }

@@ -10,8 +10,11 @@
 
 mod support;
 
+use bytes::Bytes;
 use quorate_storage::{Checkpoint, GroupStorage, SimDisk, SimStore, Storage, StorageOptions};
 use quorate_types::GroupId;
+use std::collections::BTreeMap;
+use std::time::Duration;
 use support::{GROUP, Machine, all, append, appending, block, body, entry, eventually, id, small};
 
 async fn checkpoint(group: &GroupStorage, applied: u64, dropped: Vec<u64>) {
@@ -76,6 +79,69 @@ async fn disk_space_comes_back_when_everything_is_dropped() {
     .await;
 }
 
+/// The indices of all full segments, by name.
+async fn indices(machine: &Machine) -> BTreeMap<String, Bytes> {
+    let (disk, _) = machine.mount();
+    let mut found = BTreeMap::new();
+    for name in disk.list("log").await.unwrap().into_iter().filter(|name| name.ends_with(".idx")) {
+        let file = disk.open(&format!("log/{name}"), false).await.unwrap();
+        let len = usize::try_from(file.size().await.unwrap()).unwrap();
+        found.insert(name, file.read_at(0, len).await.unwrap());
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_index_that_the_writer_listed_is_the_one_that_reading_the_segment_gives() {
+    let machine = Machine::simulated(6);
+    let storage = machine.start(&small()).await;
+    let (group, other) = (storage.group(GROUP), storage.group(GroupId::new(8)));
+    for index in 0..200 {
+        append(&group, vec![block(1, index, 400)]).await.unwrap();
+        append(&other, vec![entry(1, index, 90)]).await.unwrap();
+        if index % 50 == 49 {
+            other.purge(id(1, index - 20)).await.unwrap();
+        }
+    }
+    storage.close().await;
+    let listed = indices(&machine).await;
+    assert!(listed.len() > 4, "{}", listed.len());
+    let (disk, _) = machine.mount();
+    for name in listed.keys() {
+        disk.remove(&format!("log/{name}")).await.unwrap();
+    }
+    disk.sync_dir("log").await.unwrap();
+    let storage = machine.start(&small()).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while indices(&machine).await.len() < listed.len() {
+        assert!(tokio::time::Instant::now() < deadline, "the segments are indexed anew");
+    }
+    storage.close().await;
+    assert_eq!(indices(&machine).await, listed);
+}
+
+#[tokio::test]
+async fn segments_that_were_filled_by_large_writes_are_used_again() {
+    let machine = Machine::simulated(7);
+    let options = small();
+    let storage = machine.start(&options).await;
+    let Machine::Simulated(disk, _) = &machine else { unreachable!() };
+    let mut most = 0;
+    for first in (0..2_000).step_by(20) {
+        let group = storage.group(GROUP);
+        // Larger than what zeros are written ahead of.
+        append(&group, (first..first + 20).map(|index| block(1, index, 900)).collect()).await.unwrap();
+        checkpoint(&group, first + 19, (first..first + 20).collect()).await;
+        group.purge(id(1, first + 19)).await.unwrap();
+        eventually("segments are given back", || storage.stats().segments <= 2).await;
+        most = most.max(disk.used_bytes());
+    }
+    assert!(most < 6 * options.segment_bytes, "{most}");
+    let (mounted, _) = machine.mount();
+    let names = mounted.list("log").await.unwrap();
+    assert!(names.iter().any(|name| name.starts_with("spare")), "{names:?}");
+}
+
 #[tokio::test]
 async fn the_log_of_an_idle_group_does_not_hold_segments() {
     let machine = Machine::simulated(5);
@@ -124,7 +190,7 @@ async fn an_idle_storage_is_small_and_starts_at_once() {
     let began = tokio::time::Instant::now();
     let storage = machine.start(&StorageOptions::default()).await;
     storage.group(GROUP).save_vote(vec![1]).await.unwrap();
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(storage.stats().log_bytes < 10_000);
     assert_eq!(storage.stats().segments, 1);
 }

@@ -6,6 +6,7 @@ mod filter;
 mod id;
 mod limits;
 mod name;
+mod parts;
 pub mod probe;
 mod refusal;
 mod time;
@@ -17,5 +18,6 @@ pub use id::{
 };
 pub use limits::Limits;
 pub use name::{NameError, NamespaceName, SubscriptionName, TopicName};
+pub use parts::Parts;
 pub use refusal::{Kind, Reason, Refusal};
 pub use time::{Clock, Entropy, Millis};

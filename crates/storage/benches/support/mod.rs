@@ -91,7 +91,7 @@ impl DiskFile for MemoryFile {
         done(Ok(Bytes::copy_from_slice(bytes.get(from..to).unwrap_or_default())))
     }
 
-    fn write_at(&self, offset: u64, bytes: Bytes, _durable: bool) -> DiskFuture<()> {
+    fn write_at(&self, offset: u64, bytes: Bytes) -> DiskFuture<()> {
         let mut file = lock(&self.bytes);
         let (from, to) = (at(offset), at(offset) + bytes.len());
         if file.len() < to {
@@ -101,6 +101,10 @@ impl DiskFile for MemoryFile {
             place.copy_from_slice(&bytes);
         }
         done(Ok(()))
+    }
+
+    fn commit_at(&self, offset: u64, parts: Vec<Bytes>) -> DiskFuture<()> {
+        self.write_at(offset, parts.concat().into())
     }
 
     fn sync(&self) -> DiskFuture<()> {

@@ -22,7 +22,7 @@ pub type DiskFuture<T> = BoxFuture<'static, io::Result<T>>;
 
 /// One data directory. Paths are relative to it and use `/`.
 ///
-/// Nothing is durable until it is synced: a file's bytes by [`DiskFile::sync`] (or a durable write), its name by
+/// Nothing is durable until it is synced: a file's bytes by [`DiskFile::sync`] (or by a commit), its name by
 /// [`Disk::sync_dir`] of the directory that holds it.
 pub trait Disk: Send + Sync + 'static {
     /// Names of the files and directories in `dir`, sorted. `""` is the data directory.
@@ -58,15 +58,19 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Up to `len` bytes from `offset`; fewer only where the file ends.
     fn read_at(&self, offset: u64, len: usize) -> DiskFuture<Bytes>;
 
-    /// Writes all of `bytes` at `offset`, extending the file when needed. With `durable` the write and the
-    /// `fdatasync` are one operation, so that a group commit crosses threads once.
-    fn write_at(&self, offset: u64, bytes: Bytes, durable: bool) -> DiskFuture<()>;
+    /// Writes all of `bytes` at `offset`, extending the file when needed.
+    fn write_at(&self, offset: u64, bytes: Bytes) -> DiskFuture<()>;
+
+    /// Writes `parts`, one behind the other, at `offset`, and syncs: one operation, so that a group commit crosses threads
+    /// once, and parts, so that what is large already lies in memory somewhere is not copied to lie beside the rest.
+    /// When the future ends nobody holds the parts any more.
+    fn commit_at(&self, offset: u64, parts: Vec<Bytes>) -> DiskFuture<()>;
 
     /// `fdatasync`.
     ///
     /// # Errors
     /// Never `StorageFull`, which says of a write that it did not happen: a sync that finds no room (on a thin volume, NFS,
-    /// btrfs) has lost what was written before. The same goes for the sync of a durable write.
+    /// btrfs) has lost what was written before. The same goes for the sync of a commit.
     fn sync(&self) -> DiskFuture<()>;
 
     /// Cuts or extends (with zeros) the file to `len` bytes.

@@ -4,7 +4,7 @@ use super::lane::Lane;
 use super::{Disk, DiskFile, DiskFuture, sync_error};
 use bytes::Bytes;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use thiserror::Error;
 const LOCK: &str = "LOCK";
 /// Reads, background writes and directory work. Two, so that a long zero-fill does not hold up a read.
 const GENERAL_THREADS: usize = 2;
+/// Parts of one system call: Linux takes no more (`UIO_MAXIOV`), and macOS as many.
+const IOV_MAX: usize = 1_024;
 
 /// Why a data directory could not be taken.
 #[derive(Debug, Error)]
@@ -173,12 +175,16 @@ impl DiskFile for OsFile {
         })
     }
 
-    fn write_at(&self, offset: u64, bytes: Bytes, durable: bool) -> DiskFuture<()> {
+    fn write_at(&self, offset: u64, bytes: Bytes) -> DiskFuture<()> {
         let file = Arc::clone(&self.file);
-        let lane = if durable { &self.inner.commits } else { &self.inner.general };
-        lane.call(move || {
-            file.write_all_at(&bytes, offset)?;
-            if durable { file.sync_data().map_err(sync_error) } else { Ok(()) }
+        self.inner.general.call(move || file.write_all_at(&bytes, offset))
+    }
+
+    fn commit_at(&self, offset: u64, parts: Vec<Bytes>) -> DiskFuture<()> {
+        let file = Arc::clone(&self.file);
+        self.inner.commits.call(move || {
+            write_gathered(&file, offset, &parts)?;
+            file.sync_data().map_err(sync_error)
         })
     }
 
@@ -191,4 +197,24 @@ impl DiskFile for OsFile {
         let file = Arc::clone(&self.file);
         self.inner.general.call(move || file.set_len(len))
     }
+}
+
+/// Writes the parts one behind the other.
+fn write_gathered(file: &File, mut offset: u64, parts: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut left = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let some = left.get(..left.len().min(IOV_MAX)).unwrap_or_default();
+        match rustix::io::pwritev(file, some, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

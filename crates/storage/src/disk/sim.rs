@@ -328,18 +328,23 @@ impl DiskFile for SimFile {
         })
     }
 
-    fn write_at(&self, offset: u64, bytes: Bytes, durable: bool) -> DiskFuture<()> {
+    fn write_at(&self, offset: u64, bytes: Bytes) -> DiskFuture<()> {
+        let inode = self.inode;
+        self.mount.call(move |state| state.write(inode, offset, &bytes))
+    }
+
+    fn commit_at(&self, offset: u64, parts: Vec<Bytes>) -> DiskFuture<()> {
         let (inode, mount, told) = (self.inode, self.mount.clone(), Arc::clone(&self.told));
+        let bytes = parts.concat();
+        drop(parts);
         let write = self.mount.call(move |state| state.write(inode, offset, &bytes));
         // Two operations, so that the power can go between them.
         Box::pin(async move {
-            if durable {
-                let mut stalled = mount.shared.commits_stalled.subscribe();
-                // The sender lives in `shared`, so the wait cannot fail.
-                let _ = stalled.wait_for(|stalled| !stalled).await;
-            }
+            let mut stalled = mount.shared.commits_stalled.subscribe();
+            // The sender lives in `shared`, so the wait cannot fail.
+            let _ = stalled.wait_for(|stalled| !stalled).await;
             write.await?;
-            if durable { mount.call(move |state| state.sync(inode, &told)).await } else { Ok(()) }
+            mount.call(move |state| state.sync(inode, &told)).await
         })
     }
 

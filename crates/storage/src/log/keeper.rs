@@ -95,7 +95,7 @@ impl Keeper {
         let (number, active) = state.segments.last_key_value()?;
         let (segment, end) = (*number, active.end);
         let prepared = &mut state.prepared;
-        if prepared.claimed {
+        if prepared.claimed || prepared.large {
             return rest;
         }
         let from = prepared.upto.max(prepared.writing_to).next_multiple_of(512);
@@ -137,7 +137,7 @@ impl Keeper {
         self.zeroing = Some((segment, Arc::clone(&file)));
         let zeros = Bytes::from(vec![0; usize::try_from(len).unwrap_or(0)]);
         // Not as one durable write: those have a thread of their own, which is the writer's.
-        match file.write_at(from, zeros, false).await {
+        match file.write_at(from, zeros).await {
             // Zeros are a convenience: a full disk is only reached when records do not fit.
             Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 self.log.lock().prepared.writing_to = self.log.options.segment_bytes;
@@ -150,7 +150,11 @@ impl Keeper {
 
     async fn index(&self, file: &Arc<dyn DiskFile>, segment: u64, end: u64) -> Result<(), StorageError> {
         let path = segment_path(segment);
-        let found = scan(file, &path, segment).await?;
+        let listed = self.log.lock().segments.get_mut(&segment).and_then(|segment| segment.listed.take());
+        let found = match listed {
+            Some(listed) => listed,
+            None => scan(file, &path, segment).await?,
+        };
         if found.end != end {
             return Err(StorageError::Corrupt { path, offset: found.end, reason: Malformed::Checksum });
         }
@@ -172,9 +176,7 @@ impl Keeper {
         self.zeroing.take_if(|(zeroed, _)| *zeroed == number);
         let (disk, path) = (&self.log.disk, segment_path(number));
         remove_if_there(&**disk, &index_path(number)).await?;
-        // Only a file that was written from end to end is worth keeping.
-        let len = segment.file.size().await.map_err(io("measuring", &path))?;
-        if spare && len >= self.log.options.segment_bytes {
+        if spare && self.fill(&segment.file, &path).await? {
             let to = spare_path(number);
             disk.rename(&path, &to).await.map_err(io("renaming", &path))?;
             disk.sync_dir(DIR).await.map_err(io("syncing", DIR))?;
@@ -186,6 +188,24 @@ impl Keeper {
         probe::sometimes("segment retired");
         self.log.counters.retired.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes an emptied file one that was written from end to end: only that is worth keeping. Says whether it is one: a full disk
+    /// has better uses for its room.
+    async fn fill(&self, file: &Arc<dyn DiskFile>, path: &str) -> Result<bool, StorageError> {
+        let len = file.size().await.map_err(io("measuring", path))?;
+        let missing =
+            usize::try_from(self.log.options.segment_bytes.saturating_sub(len)).unwrap_or(usize::MAX);
+        if missing == 0 {
+            return Ok(true);
+        }
+        match file.write_at(len, Bytes::from(vec![0; missing])).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(false),
+            Err(error) => return Err(io("writing", path)(error)),
+        }
+        file.sync().await.map_err(io("syncing", path))?;
+        Ok(true)
     }
 
     /// Re-appends what is still needed of a segment.

@@ -1,8 +1,8 @@
 //! One record of the log: a header of 48 bytes, the body, zeros up to a multiple of eight.
 
 use crate::envelope::{Encoder, Malformed, unseal};
-use bytes::{BufMut, BytesMut};
-use quorate_types::{GroupId, LogId};
+use bytes::{BufMut, Bytes};
+use quorate_types::{GroupId, LogId, Parts};
 
 /// Bytes in front of a body.
 pub(crate) const HEADER_LEN: usize = 48;
@@ -157,13 +157,16 @@ pub(crate) fn record_size(len: u32) -> u64 {
     (HEADER_LEN as u64 + u64::from(len)).next_multiple_of(ALIGN)
 }
 
-/// Appends the record to `buffer`, whose first byte will lie at `start` of `segment`.
-pub(crate) fn put(buffer: &mut BytesMut, segment: u64, start: u64, header: &Header, body: &[u8]) {
-    let offset = start + buffer.len() as u64;
-    buffer.put_slice(&header.encode(segment, offset));
-    buffer.put_slice(body);
+/// Appends the record to `parts`, whose first byte will lie at `start` of `segment`. Returns where among the small bytes its
+/// header is.
+pub(crate) fn put(parts: &mut Parts, segment: u64, start: u64, header: &Header, body: &Bytes) -> usize {
+    let offset = start + parts.len() as u64;
+    let at = parts.small().len();
+    parts.small().put_slice(&header.encode(segment, offset));
+    parts.put(body);
     let padding = record_size(header.len) - HEADER_LEN as u64 - body.len() as u64;
-    buffer.put_bytes(0, usize::try_from(padding).unwrap_or(0));
+    parts.small().put_bytes(0, usize::try_from(padding).unwrap_or(0));
+    at
 }
 
 const FORMAT: u8 = 1;
@@ -260,8 +263,9 @@ mod tests {
 
     #[test]
     fn records_are_padded_to_their_alignment() {
-        let mut buffer = BytesMut::new();
-        put(&mut buffer, 1, 0, &header(5, 0), b"hello");
+        let mut parts = Parts::default();
+        put(&mut parts, 1, 0, &header(5, 0), &Bytes::from_static(b"hello"));
+        let buffer = parts.concat();
         assert_eq!(buffer.len() as u64, record_size(5));
         assert_eq!(buffer.len() % 8, 0);
     }

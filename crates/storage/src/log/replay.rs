@@ -13,9 +13,9 @@ use crate::envelope::Malformed;
 use crate::error::{OpenError, StorageError, io};
 use crate::file::remove_if_there;
 use crate::options::StorageOptions;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quorate_types::probe;
-use quorate_types::{GroupId, LogId};
+use quorate_types::{GroupId, LogId, Parts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -94,7 +94,8 @@ impl Replay {
         state.groups = self.finished;
         state.segments = self.segments;
         state.spares = self.spares;
-        state.prepared = Prepared { upto: self.upto, claimed: false, writing_to: self.tail.end };
+        state.prepared =
+            Prepared { upto: self.upto, claimed: false, writing_to: self.tail.end, large: false };
         let places: Vec<(Place, u32)> = state
             .groups
             .values()
@@ -362,7 +363,7 @@ async fn write_anew(tail: &Tail) -> Result<(), StorageError> {
     while offset < tail.end {
         let len = usize::try_from(tail.end - offset).unwrap_or(usize::MAX).min(REWRITE_BYTES);
         let bytes = tail.file.read_at(offset, len).await.map_err(io("reading", &path))?;
-        tail.file.write_at(offset, bytes, false).await.map_err(io("writing", &path))?;
+        tail.file.write_at(offset, bytes).await.map_err(io("writing", &path))?;
         offset += len as u64;
     }
     Ok(())
@@ -378,7 +379,7 @@ async fn mend_tail(tail: &mut Tail, scan: &Scan) -> Result<(), StorageError> {
     for (offset, size) in &scan.stray {
         tracing::warn!(path, offset, size, "a record of a torn write is cut off");
         let zeros = Bytes::from(vec![0; usize::try_from(*size).unwrap_or(0)]);
-        tail.file.write_at(*offset, zeros, false).await.map_err(io("writing", &path))?;
+        tail.file.write_at(*offset, zeros).await.map_err(io("writing", &path))?;
     }
     if !scan.whole {
         let header = Header {
@@ -393,10 +394,10 @@ async fn mend_tail(tail: &mut Tail, scan: &Scan) -> Result<(), StorageError> {
         };
         // First the strays must be gone for good: the record that follows would make them look like damage.
         tail.file.sync().await.map_err(io("syncing", &path))?;
-        let mut buffer = BytesMut::new();
-        put(&mut buffer, tail.segment, tail.end, &header, &[]);
-        let len = buffer.len() as u64;
-        tail.file.write_at(tail.end, buffer.freeze(), false).await.map_err(io("writing", &path))?;
+        let mut record = Parts::default();
+        put(&mut record, tail.segment, tail.end, &header, &Bytes::new());
+        let len = record.len() as u64;
+        tail.file.write_at(tail.end, record.concat()).await.map_err(io("writing", &path))?;
         tail.end += len;
         tail.write += 1;
     }

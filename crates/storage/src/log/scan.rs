@@ -33,6 +33,13 @@ pub(crate) struct Scan {
     pub(crate) stray: Vec<(u64, u64)>,
 }
 
+impl Scan {
+    /// What a scan of a full segment with these records finds.
+    pub(crate) fn of_full(records: Vec<Scanned>, end: u64, write: u32) -> Self {
+        Self { records, end, write, whole: true, stray: Vec::new() }
+    }
+}
+
 /// Reads forward through a file without ever holding more than a chunk (or one record).
 struct Window {
     file: Arc<dyn DiskFile>,

@@ -2,6 +2,7 @@
 
 use super::group::{Gone, Group, Released, Slot};
 use super::record::{GroupMark, Kind, Place, record_size};
+use super::scan::Scan;
 use crate::disk::DiskFile;
 use crate::error::StorageError;
 use bytes::Bytes;
@@ -82,13 +83,15 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// It has a file beside it that lists its records.
     pub(crate) indexed: bool,
+    /// What the index will say, when the writer has listed it.
+    pub(crate) listed: Option<Scan>,
     /// Everything movable was carried away, and something stayed: never tried again.
     pub(crate) stuck: bool,
 }
 
 impl Segment {
     pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
-        Self { file, end: 0, live_bytes: 0, sealed: false, indexed: false, stuck: false }
+        Self { file, end: 0, live_bytes: 0, sealed: false, indexed: false, listed: None, stuck: false }
     }
 }
 
@@ -106,6 +109,8 @@ pub(crate) struct Prepared {
     pub(crate) claimed: bool,
     /// The writer's records reach to here, durable or not.
     pub(crate) writing_to: u64,
+    /// The newest write was so large that zeros ahead are not worth their cost.
+    pub(crate) large: bool,
 }
 
 /// An entry, or a block that came with a snapshot, whose bytes are in memory.

@@ -1,14 +1,15 @@
 //! The one task that writes: everything queued for all groups, one write, one sync, then the callbacks in order.
 
 use super::record::{GroupMark, HEADER_LEN, Header, Kind, Place, SegmentStart, put};
+use super::scan::{Scan, Scanned};
 use super::segment::{DIR, segment_path};
 use super::state::{Done, Op, Prepared, Queued, Segment};
 use super::{Log, Running};
 use crate::disk::DiskFile;
 use crate::error::{StorageError, io};
-use bytes::BytesMut;
+use bytes::Bytes;
 use quorate_types::probe;
-use quorate_types::{GroupId, LogId};
+use quorate_types::{GroupId, LogId, Parts};
 use std::collections::{BTreeMap, VecDeque};
 use std::io as std_io;
 use std::sync::Arc;
@@ -17,6 +18,10 @@ use tokio::time::Instant;
 
 /// A buffer above this is given back after the write: an idle node is small.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+/// Records of the present segment that are listed, for its index: some 2 MiB. One with more, of small entries that came slowly, is
+/// read again when it is full.
+const LISTED_MAX: usize = 16 << 10;
 
 /// Where the log ends and what it says of each group there.
 pub(crate) struct Tail {
@@ -35,19 +40,32 @@ pub(crate) struct Tail {
 struct Write {
     records: Vec<(Queued, Place)>,
     calls: Vec<Done>,
-    /// The header that was put last, and where in the buffer.
-    last: Option<(Header, usize)>,
+    /// The header that was put last.
+    last: Option<Last>,
+}
+
+/// The header that was put last.
+#[derive(Clone, Copy)]
+struct Last {
+    header: Header,
+    /// Where it will lie in the segment.
+    offset: u64,
+    /// Where it is among the small bytes.
+    at: usize,
 }
 
 pub(crate) struct Writer {
     log: Arc<Log>,
     tail: Tail,
-    buffer: BytesMut,
+    /// The next write: of an entry only what is smaller than a page is copied.
+    parts: Parts,
+    /// The records of the present segment, in order; `None` when not all of them are known.
+    listed: Option<Vec<Scanned>>,
 }
 
 impl Writer {
     pub(crate) fn new(log: Arc<Log>, tail: Tail) -> Self {
-        Self { log, tail, buffer: BytesMut::new() }
+        Self { log, tail, parts: Parts::default(), listed: None }
     }
 
     /// Writes until the log is closed and empty, or until the first error.
@@ -105,15 +123,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes what fits the segment into the buffer: the only copy of an entry's bytes.
+    /// Gathers what fits the segment.
     fn fill(&mut self, ops: &mut VecDeque<Op>) -> Write {
         let mut write = Write::default();
-        self.buffer.clear();
         while let Some(op) = ops.pop_front() {
             match op {
                 Op::Call(done) => write.calls.push(done),
                 Op::Record(record) => {
-                    let used = self.tail.end + self.buffer.len() as u64;
+                    let used = self.tail.end + self.parts.len() as u64;
                     if used > 0 && used + record.size() > self.log.options.segment_bytes {
                         ops.push_front(Op::Record(record));
                         break;
@@ -122,7 +139,7 @@ impl Writer {
                         self.begin_segment(&mut write);
                     }
                     self.put(&mut write, &record);
-                    let offset = self.tail.end + write.last.map_or(0, |(_, at)| at as u64);
+                    let offset = write.last.map_or(self.tail.end, |last| last.offset);
                     let place = Place { segment: self.tail.segment, offset };
                     note(&mut self.tail.marks, &record, place);
                     write.records.push((record, place));
@@ -154,18 +171,27 @@ impl Writer {
             write: self.tail.write + 1,
             last_of_write: false,
         };
-        write.last = Some((header, self.buffer.len()));
-        self.buffer.reserve(usize::try_from(header.size()).unwrap_or(0));
-        put(&mut self.buffer, self.tail.segment, self.tail.end, &header, &record.body);
+        let offset = self.tail.end + self.parts.len() as u64;
+        let at = put(&mut self.parts, self.tail.segment, self.tail.end, &header, &record.body);
+        write.last = Some(Last { header, offset, at });
+        if self.listed.as_ref().is_some_and(|listed| listed.len() >= LISTED_MAX) {
+            self.listed = None;
+        }
+        if let Some(listed) = &mut self.listed {
+            let body = if header.kind.has_entry() { Bytes::new() } else { record.body.clone() };
+            listed.push(Scanned { header, offset, body });
+        }
     }
 
     /// Marks the last record as the write's last, so that a torn write can be told from damage.
     fn end_write(&mut self, write: &Write) {
-        let Some((header, at)) = write.last else { return };
+        let Some(Last { header, offset, at }) = write.last else { return };
         let header = Header { last_of_write: true, ..header };
-        let bytes = header.encode(self.tail.segment, self.tail.end + at as u64);
-        if let Some(place) = self.buffer.get_mut(at..at + HEADER_LEN) {
-            place.copy_from_slice(&bytes);
+        if let Some(place) = self.parts.small().get_mut(at..at + HEADER_LEN) {
+            place.copy_from_slice(&header.encode(self.tail.segment, offset));
+        }
+        if let Some(listed) = self.listed.as_mut().and_then(|listed| listed.last_mut()) {
+            listed.header = header;
         }
     }
 
@@ -173,26 +199,25 @@ impl Writer {
         if write.last.is_none() {
             return Ok(());
         }
-        let end = self.tail.end + self.buffer.len() as u64;
+        let bytes = self.parts.len() as u64;
+        let end = self.tail.end + bytes;
         self.claim(end).await;
-        let bytes = std::mem::take(&mut self.buffer).freeze();
+        let (parts, buffer) = std::mem::take(&mut self.parts).take();
         let began = Instant::now();
-        let durable = !probe::planted("skip the fsync");
-        let mut wrote = self.tail.file.write_at(self.tail.end, bytes.clone(), durable).await;
+        let mut wrote = if probe::planted("skip the fsync") {
+            self.tail.file.write_at(self.tail.end, parts.concat().into()).await
+        } else {
+            self.tail.file.commit_at(self.tail.end, parts).await
+        };
         if wrote.is_err() && probe::planted("go on after a failed fsync") {
             wrote = self.tail.file.sync().await;
         }
         wrote.map_err(io("writing", &segment_path(self.tail.segment)))?;
-        self.log.counters.synced(began.elapsed(), bytes.len() as u64);
+        self.log.counters.synced(began.elapsed(), bytes);
         self.tail.end = end;
         self.tail.write += 1;
-        self.complete(write);
-        // Nobody else holds the buffer now; a large one is not kept for a small node.
-        self.buffer = bytes
-            .try_into_mut()
-            .ok()
-            .filter(|buffer| buffer.capacity() <= BUFFER_BYTES_KEPT)
-            .unwrap_or_default();
+        self.complete(write, bytes);
+        self.parts = Parts::reuse(buffer, BUFFER_BYTES_KEPT);
         Ok(())
     }
 
@@ -211,7 +236,7 @@ impl Writer {
         }
     }
 
-    fn complete(&self, write: &mut Write) {
+    fn complete(&self, write: &mut Write, bytes: u64) {
         // With the first write of a segment, the one before may be given back.
         let mut released = self.tail.write == 1;
         let mut state = self.log.lock();
@@ -229,8 +254,11 @@ impl Writer {
             state.written(record, *place);
         }
         state.evict(self.log.options.window_bytes);
+        let large = bytes >= self.log.options.large_write_bytes();
+        state.prepared.large = large;
         let ahead = state.prepared.upto.saturating_sub(self.tail.end);
-        let low = ahead < self.log.options.zero_ahead_bytes / 2
+        let low = !large
+            && ahead < self.log.options.zero_ahead_bytes / 2
             && state.prepared.upto < self.log.options.segment_bytes;
         drop(state);
         if released || low {
@@ -257,15 +285,19 @@ impl Writer {
         let mut state = self.log.lock();
         if let Some(segment) = state.segments.get_mut(&self.tail.segment) {
             segment.sealed = true;
+            let listed = self.listed.take();
+            segment.listed = listed.map(|records| Scan::of_full(records, self.tail.end, self.tail.write));
         }
         state.segments.insert(number, Segment::new(Arc::clone(&file)));
-        state.prepared = Prepared { upto, claimed: false, writing_to: 0 };
+        let large = state.prepared.large;
+        state.prepared = Prepared { upto, claimed: false, writing_to: 0, large };
         drop(state);
         self.tail.previous = Some((self.tail.segment, self.tail.end));
         self.tail.segment = number;
         self.tail.file = file;
         self.tail.end = 0;
         self.tail.write = 0;
+        self.listed = Some(Vec::new());
         self.log.wake_keeper();
         Ok(())
     }

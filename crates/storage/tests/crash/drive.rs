@@ -185,13 +185,16 @@ impl Driver {
     /// A snapshot from elsewhere, far ahead of the log, with some blocks.
     async fn install(&self, dice: &mut Dice) -> Option<()> {
         let (last, kept, new) = self.model(|model| {
-            model.term += 1;
-            let from = model.now().last.map_or(0, |last| last.index + 1);
-            let last = id(model.term, from + 4 + dice.below(20));
+            let (last, new) = model.begun.clone().unwrap_or_else(|| {
+                model.term += 1;
+                let from = model.now().last.map_or(0, |last| last.index + 1);
+                let last = id(model.term, from + 4 + dice.below(20));
+                let new = (from..last.index).filter(|index| is_block(*index) && dice.below(2) == 0).collect();
+                (last, new)
+            });
+            model.begun = Some((last, new.clone()));
             let kept: Vec<u64> = model.alive.keys().copied().filter(|_| dice.below(2) == 0).collect();
             let kept: Vec<u64> = kept.into_iter().filter(|index| !model.dropping.contains(index)).collect();
-            let new: Vec<u64> =
-                (from..last.index).filter(|index| is_block(*index) && dice.below(2) == 0).collect();
             (last, kept, new)
         });
         // As a sender does it: whatever the receiver does not say that it holds is sent, again if need be.
@@ -222,6 +225,7 @@ impl Driver {
         self.model(|model| {
             model.confirm_log(log);
             model.rows_confirmed = ledger;
+            model.begun = None;
             model.alive.retain(|index, _| kept.contains(index));
             model.alive.extend(new.iter().map(|index| (*index, (last.term, 300))));
         });
@@ -253,7 +257,9 @@ pub(crate) async fn drive(storage: Storage, models: Shared, seed: u64) {
         let number = usize::try_from(dice.below(GROUPS as u64)).unwrap();
         let group = storage.group(GroupId::new(number as u64));
         let driver = Driver { group, models: Arc::clone(&models), number };
+        let begun = driver.model(|model| model.begun.is_some());
         let went_on = match dice.below(24) {
+            _ if begun => driver.install(&mut dice).await,
             0..=11 => {
                 driver.append(&mut dice);
                 Some(())

@@ -78,7 +78,7 @@ fn run(seeds: std::ops::Range<u64>, options: &StorageOptions) {
 
 #[test]
 fn nothing_confirmed_is_lost_and_nothing_invented_by_power_cuts() {
-    run(0..60, &small());
+    run(0..100, &small());
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub(crate) struct Model {
     pub(crate) alive: BTreeMap<u64, (u64, usize)>,
     /// Blocks whose drop was asked for: they may be there or not.
     pub(crate) dropping: BTreeSet<u64>,
+    /// A snapshot that was begun, and not installed when the power went: its last entry and the blocks that came with it. What it
+    /// holds is committed, so nothing else can come to be in those places: it is sent again.
+    pub(crate) begun: Option<(LogId, Vec<u64>)>,
 }
 
 impl Model {
@@ -82,6 +85,7 @@ impl Model {
             Some(entry) => *entry == (*term, *len, true),
             None => purged.is_some_and(|purged| *index <= purged),
         });
+        self.begun.take_if(|(last, _)| log.purged == Some(*last));
         self.log = vec![log];
         self.rows = vec![rows];
         (self.log_confirmed, self.rows_confirmed) = (0, 0);
