@@ -5,10 +5,12 @@
 //! without building them ([`MessageView`]), stores them and delivers them as they are.
 
 pub mod carried;
+pub mod parted;
 pub mod peer;
 pub mod v1;
 
 mod fields;
+mod frame;
 mod limits;
 mod link;
 mod net;

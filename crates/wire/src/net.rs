@@ -110,6 +110,10 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// Two streams at full speed beside each other.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
+/// HTTP/2 frames of up to so many bytes are taken. With its 16 KiB, an entry of 4 MiB would be 256 system calls and as many turns
+/// of the scheduler on each side; larger than this, one message would hold up the others of its connection for too long.
+const FRAME_BYTES_MAX: u32 = 1 << 20;
+
 /// How a gRPC server behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
@@ -143,6 +147,7 @@ impl Default for ServerOptions {
 pub fn server(options: &ServerOptions) -> Server {
     Server::builder()
         .max_concurrent_streams(options.concurrent_streams_max)
+        .max_frame_size(FRAME_BYTES_MAX)
         .http2_keepalive_interval(Some(options.keep_alive_interval))
         .http2_keepalive_timeout(Some(options.keep_alive_timeout))
         .initial_stream_window_size(options.stream_window_bytes)
@@ -165,6 +170,7 @@ pub fn endpoint(address: &str, options: &ChannelOptions) -> Result<Endpoint, Add
         .http2_keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_timeout)
         .keep_alive_while_idle(true)
+        .max_frame_size(FRAME_BYTES_MAX)
         .initial_stream_window_size(options.stream_window_bytes)
         .initial_connection_window_size(options.connection_window_bytes))
 }

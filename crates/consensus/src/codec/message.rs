@@ -10,6 +10,7 @@ use super::{Input, Malformed};
 use crate::type_config::{Entry, TypeConfig, raft_log_id};
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::raft::{StreamAppendError, StreamAppendResult, TransferLeaderError};
+use quorate_types::Parts;
 
 /// Entries from a leader.
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
@@ -29,23 +30,23 @@ const VERSION: u8 = 1;
 const ENTRY_HEADER: usize = 21;
 const FLAG_BLOCK: u8 = 1;
 
-pub(crate) fn encode_append(request: &AppendRequest) -> Bytes {
+pub(crate) fn encode_append(request: &AppendRequest) -> Parts {
     let encoded: Vec<(Bytes, bool)> =
         request.entries.iter().map(|entry| encode_payload(&entry.payload)).collect();
-    let payload: usize = encoded.iter().map(|(bytes, _)| bytes.len() + ENTRY_HEADER).sum();
-    let mut out = BytesMut::with_capacity(64 + payload);
+    let mut parts = Parts::default();
+    let out = parts.small();
     out.put_u8(VERSION);
-    put_vote(&mut out, &request.vote);
-    put_log_id_option(&mut out, request.prev_log_id.as_ref());
-    put_log_id_option(&mut out, request.leader_commit.as_ref());
-    put_count(&mut out, encoded.len());
+    put_vote(out, &request.vote);
+    put_log_id_option(out, request.prev_log_id.as_ref());
+    put_log_id_option(out, request.leader_commit.as_ref());
+    put_count(out, encoded.len());
     for (entry, (bytes, block)) in request.entries.iter().zip(&encoded) {
-        put_log_id(&mut out, &entry.log_id);
+        put_log_id(out, &entry.log_id);
         out.put_u8(if *block { FLAG_BLOCK } else { 0 });
-        put_count(&mut out, bytes.len());
+        put_count(out, bytes.len());
     }
-    encoded.iter().for_each(|(bytes, _)| out.put_slice(bytes));
-    out.freeze()
+    encoded.iter().for_each(|(bytes, _)| parts.put(bytes));
+    parts
 }
 
 pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendRequest, Malformed> {

@@ -93,7 +93,7 @@ proptest! {
 
     #[test]
     fn an_append_survives_the_round_trip_and_damage_is_refused(request in appends()) {
-        let bytes = encode_append(&request);
+        let bytes = encode_append(&request).concat();
         let read = decode_append(bytes.clone()).unwrap();
         prop_assert_eq!(read.vote, request.vote);
         prop_assert_eq!(read.prev_log_id, request.prev_log_id);
@@ -192,6 +192,7 @@ fn a_length_beyond_the_input_allocates_nothing() {
         entries: Vec::new(),
         leader_commit: None,
     })
+    .concat()
     .to_vec();
     let len = bytes.len();
     bytes[len - 4..].fill(0xFF);

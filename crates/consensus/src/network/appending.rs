@@ -8,24 +8,27 @@ use futures::{Stream, StreamExt, stream};
 use openraft::AnyError;
 use openraft::error::RPCError;
 use quorate_types::probe;
-use quorate_wire::peer::raft_client::RaftClient;
-use quorate_wire::peer::{Frame, Link};
+use quorate_wire::PEER_BYTES_MAX;
+use quorate_wire::parted::{self, Message};
+use quorate_wire::peer::Frame;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
 /// Requests between openraft and the connection: one that is being written and one behind it.
 const FRAMES_MAX: usize = 2;
 
+/// The method of `quorate.peer.v1.Raft`.
+const STREAM_APPEND: &str = "/quorate.peer.v1.Raft/StreamAppend";
+
 /// Where an append stream goes.
 pub(super) struct Way {
-    pub(super) stub: RaftClient<Channel>,
-    pub(super) link: Link,
-    pub(super) group: u64,
+    pub(super) channel: Channel,
+    /// What each request is in, without data: the link and the group.
+    pub(super) frame: Frame,
     pub(super) replica: Arc<Replica>,
     /// How long a request may be unanswered. The stream lives as long as the leadership and may be silent for long, but not
     /// while a request is unanswered: openraft does not watch over that, and a lost answer would stop replication for ever.
@@ -42,7 +45,7 @@ pub(super) struct Appending<S> {
     way: Way,
     input: S,
     /// `None` when there is nothing more to send.
-    frames: Option<mpsc::Sender<Frame>>,
+    frames: Option<mpsc::Sender<Message>>,
     answers: Streaming<Frame>,
     unanswered: u64,
     /// When the oldest unanswered request will have been that for too long.
@@ -58,9 +61,9 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
         let (frames, queue) = mpsc::channel(FRAMES_MAX);
         // There is room.
         let _ = frames.try_send(way.frame(&first));
-        let open = way.stub.stream_append(ReceiverStream::new(queue));
+        let open = parted::stream(&mut way.channel, STREAM_APPEND, queue, PEER_BYTES_MAX);
         let answers = match timeout(way.patience, open).await {
-            Ok(Ok(response)) => response.into_inner(),
+            Ok(Ok(answers)) => answers,
             Ok(Err(status)) => return Err(refused(status)),
             Err(_) => return Err(too_late("opening an append stream")),
         };
@@ -125,8 +128,8 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
 }
 
 impl Way {
-    fn frame(&self, request: &AppendRequest) -> Frame {
-        Frame { link: Some(self.link.clone()), group: self.group, data: codec::encode_append(request) }
+    fn frame(&self, request: &AppendRequest) -> Message {
+        self.frame.with_data(codec::encode_append(request))
     }
 }
 

@@ -46,13 +46,8 @@ impl Factory {
     }
 
     fn client(&self, target: Voter, peer: &Peer, unary: bool) -> Client {
-        let stub = self.peers.channel(&peer.address).map(|channel| {
-            RaftClient::new(channel)
-                .max_decoding_message_size(PEER_BYTES_MAX)
-                .max_encoding_message_size(PEER_BYTES_MAX)
-        });
         Client {
-            stub: stub.map_err(|error| AnyError::new(&error)),
+            channel: self.peers.channel(&peer.address).map_err(|error| AnyError::new(&error)),
             link: self.peers.link(target),
             group: self.replica.group().get(),
             unary,
@@ -79,7 +74,7 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
 /// retries anything else at once.
 pub(crate) struct Client {
     /// Or why the peer's address is none.
-    stub: Result<RaftClient<Channel>, AnyError>,
+    channel: Result<Channel, AnyError>,
     link: Link,
     group: u64,
     /// A heartbeat is one request: no stream is opened for it.
@@ -105,9 +100,19 @@ pub(super) fn garbled(error: Malformed) -> RpcError {
     RPCError::Unreachable(unreachable(&error))
 }
 
+fn stub(channel: Channel) -> RaftClient<Channel> {
+    RaftClient::new(channel)
+        .max_decoding_message_size(PEER_BYTES_MAX)
+        .max_encoding_message_size(PEER_BYTES_MAX)
+}
+
 impl Client {
+    fn channel(&self) -> Result<Channel, RpcError> {
+        self.channel.clone().map_err(|error| RPCError::Unreachable(unreachable(&error)))
+    }
+
     fn stub(&self) -> Result<RaftClient<Channel>, RpcError> {
-        self.stub.clone().map_err(|error| RPCError::Unreachable(unreachable(&error)))
+        self.channel().map(stub)
     }
 
     fn frame(&self, data: Bytes) -> Frame {
@@ -134,16 +139,15 @@ impl Client {
         ttl: Duration,
     ) -> Result<AppendResults<'s>, RpcError> {
         let mut stub = self.stub()?;
-        let frame = self.frame(codec::encode_append(&request));
+        let frame = self.frame(codec::encode_append(&request).concat());
         let answer = self.call("heartbeat", ttl, stub.append(frame), codec::decode_append_response).await?;
         Ok(stream::iter([Ok(answer)]).boxed())
     }
 
     fn way(&self) -> Result<Way, RpcError> {
         Ok(Way {
-            stub: self.stub()?,
-            link: self.link.clone(),
-            group: self.group,
+            channel: self.channel()?,
+            frame: self.frame(Bytes::new()),
             replica: Arc::clone(&self.replica),
             patience: self.request_timeout,
         })
@@ -223,8 +227,8 @@ impl NetSnapshot<TypeConfig> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let stub = match &self.stub {
-            Ok(stub) => stub.clone(),
+        let stub = match &self.channel {
+            Ok(channel) => stub(channel.clone()),
             Err(error) => return Err(StreamingError::Unreachable(unreachable(error))),
         };
         let header = quorate_wire::peer::SnapshotHeader {
