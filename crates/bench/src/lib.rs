@@ -20,7 +20,7 @@ pub use pace::{Pace, ticks};
 pub use report::{Quantiles, Report, Stage};
 pub use target::{Consumer, Delivered, Layout, Producer, Target};
 #[cfg(feature = "compare")]
-pub use targets::{Floor, FloorError, FloorNode, serve};
+pub use targets::{FLOOR_FILE_BYTES, Floor, FloorError, FloorNode, serve};
 #[cfg(feature = "compare")]
 pub use targets::{JetStream, JetStreamError, RabbitMq, RabbitMqError, RabbitMqKind};
 pub use targets::{Quorate, QuorateError};

@@ -130,7 +130,7 @@ pub(crate) async fn measure(
             let client = Client::connect(&addresses, ClientOptions::default()).await?;
             one(&Quorate::new(vec![client]), plan, &cluster, dir.path()).await
         }
-        Broker::Floor => {
+        Broker::Floor | Broker::FloorKeeping => {
             let first = addresses.first().cloned().unwrap_or_default();
             one(&Floor::new(first), plan, &cluster, dir.path()).await
         }
@@ -149,7 +149,7 @@ pub(crate) async fn measure(
 }
 
 async fn one<T: Target + 'static>(target: &T, plan: Plan, cluster: &Running, dir: &Path) -> Result<Backlog> {
-    let consumers = u32::from(cluster.broker != Broker::Floor);
+    let consumers = u32::from(!matches!(cluster.broker, Broker::Floor | Broker::FloorKeeping));
     let load = Load {
         topic: "backlog".to_owned(),
         until: Until::Messages(plan.messages),

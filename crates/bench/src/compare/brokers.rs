@@ -3,6 +3,7 @@
 use crate::peers::{Installation, NatsSync, PeerError, start_nats, start_rabbitmq};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use quorate_bench::FLOOR_FILE_BYTES;
 use quorate_processes::{Command, Ports, Process, Processes, Spec, Usage};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub(crate) enum Broker {
     Quorate,
     /// Append and fdatasync on a majority, nothing else.
     Floor,
+    /// The same, and nothing is overwritten: what a backlog asks of any program.
+    FloorKeeping,
     /// NATS JetStream, 3 replicas, `sync_interval: always`.
     JetstreamAlways,
     /// NATS JetStream, 3 replicas, as installed: synced every two minutes.
@@ -33,20 +36,27 @@ pub(crate) enum Broker {
 }
 
 impl Broker {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Quorate,
         Self::Floor,
+        Self::FloorKeeping,
         Self::JetstreamAlways,
         Self::Jetstream,
         Self::RabbitmqQuorum,
         Self::RabbitmqStream,
     ];
 
+    /// What is measured when nothing else is said: the floor of a backlog does nothing else.
+    pub(crate) fn usual() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|broker| *broker != Self::FloorKeeping)
+    }
+
     /// For people.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Quorate => "Quorate",
             Self::Floor => "floor",
+            Self::FloorKeeping => "floor, keeping all",
             Self::JetstreamAlways => "JetStream, fsync always",
             Self::Jetstream => "JetStream, default",
             Self::RabbitmqQuorum => "RabbitMQ quorum queue",
@@ -87,7 +97,7 @@ impl Running {
         let peers = programs.peers_root.as_deref();
         let started = match broker {
             Broker::Quorate => return quorate(programs, dir).await.map(Some),
-            Broker::Floor => return floor(programs, dir).await.map(Some),
+            Broker::Floor | Broker::FloorKeeping => return floor(broker, programs, dir).await.map(Some),
             Broker::JetstreamAlways => start_nats(peers, dir, NatsSync::Always).await,
             Broker::Jetstream => start_nats(peers, dir, NatsSync::Default).await,
             Broker::RabbitmqQuorum | Broker::RabbitmqStream => start_rabbitmq(peers, dir).await,
@@ -155,7 +165,7 @@ async fn quorate(programs: &Programs, dir: &Path) -> Result<Running> {
     })
 }
 
-async fn floor(programs: &Programs, dir: &Path) -> Result<Running> {
+async fn floor(broker: Broker, programs: &Programs, dir: &Path) -> Result<Running> {
     let addresses: Vec<String> = Ports::free(3)?.iter().map(|p| format!("127.0.0.1:{}", p.client)).collect();
     let mut processes = Vec::new();
     // The first one connects to the others, so they come first.
@@ -165,6 +175,10 @@ async fn floor(programs: &Programs, dir: &Path) -> Result<Running> {
             format!("--listen={address}"),
             format!("--file={}", dir.join(format!("floor-{at}")).display()),
         ];
+        let keep = broker == Broker::FloorKeeping;
+        if keep {
+            arguments.push("--keep".to_owned());
+        }
         if at == 0 {
             let others = addresses.get(1..).unwrap_or_default();
             arguments.push(format!("--followers={}", others.join(",")));
@@ -178,19 +192,19 @@ async fn floor(programs: &Programs, dir: &Path) -> Result<Running> {
         });
         process.start()?;
         // One that follows takes one connection, the first's: it must not be tried.
-        wait_written(&dir.join(format!("floor-{at}"))).await?;
+        wait_written(&dir.join(format!("floor-{at}")), if keep { 0 } else { FLOOR_FILE_BYTES }).await?;
         processes.push(process);
     }
     if let Some(first) = addresses.first() {
         wait_listening(first).await?;
     }
-    Ok(Running { broker: Broker::Floor, processes, quorate: None, rabbitmq: None, addresses })
+    Ok(Running { broker, processes, quorate: None, rabbitmq: None, addresses })
 }
 
 /// Waits until a process of the floor has prepared its file: it listens next.
-async fn wait_written(file: &Path) -> Result<()> {
+async fn wait_written(file: &Path, bytes: u64) -> Result<()> {
     let begun = Instant::now();
-    while std::fs::metadata(file).map_or(0, |m| m.len()) < 256 << 20 {
+    while std::fs::metadata(file).map_or(true, |m| m.len() < bytes) {
         anyhow::ensure!(begun.elapsed() < READY_PATIENCE, "{} is not written", file.display());
         sleep(LOOK_EVERY).await;
     }

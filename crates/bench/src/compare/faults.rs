@@ -63,7 +63,7 @@ impl Running {
                 let rabbitmq = self.rabbitmq.as_ref().context("RabbitMQ's tool")?;
                 Ok(rabbitmq.leader(queue).await?)
             }
-            Broker::Floor => bail!("the floor has no leader"),
+            Broker::Floor | Broker::FloorKeeping => bail!("the floor has no leader"),
         }
     }
 }

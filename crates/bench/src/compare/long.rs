@@ -47,14 +47,15 @@ pub(crate) fn backlogs(results: &Results) -> String {
             })
             .collect();
         let ingest: fn(&Backlog) -> Option<f64> = |b| Some(b.ingest.megabytes_per_second);
-        if let Some(floor) = spread(Broker::Floor, ingest) {
+        for of in [Broker::FloorKeeping, Broker::Floor] {
+            let Some(floor) = spread(of, ingest) else { continue };
             let percent = |broker: &Broker| {
                 let share = spread(*broker, ingest).map(|s| 100.0 * s.median / floor.median);
                 cell(share.and_then(|share| Spread::of(vec![share])), 0)
             };
             rows.insert(
                 2,
-                ("ingest, percent of the floor's".to_owned(), brokers.iter().map(percent).collect()),
+                (format!("ingest, percent of: {}", of.title()), brokers.iter().map(percent).collect()),
             );
         }
         let (messages, bytes) = size;

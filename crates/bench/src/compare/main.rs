@@ -44,7 +44,7 @@ struct Args {
     #[arg(long, global = true, default_value_t = 3)]
     rounds: u32,
     /// What to measure.
-    #[arg(long, global = true, value_enum, value_delimiter = ',', default_values_t = Broker::ALL)]
+    #[arg(long, global = true, value_enum, value_delimiter = ',', default_values_t = Broker::usual())]
     brokers: Vec<Broker>,
     /// Only these workloads, by name.
     #[arg(long, value_delimiter = ',')]
@@ -108,14 +108,16 @@ enum Role {
         followers: Vec<SocketAddr>,
         #[arg(long)]
         file: PathBuf,
+        #[arg(long)]
+        keep: bool,
     },
 }
 
 fn main() -> Result<()> {
     let mut args = Args::parse();
     let role = args.role.take();
-    if let Some(Role::FloorNode { listen, followers, file }) = role {
-        let node = FloorNode { listen, followers, file };
+    if let Some(Role::FloorNode { listen, followers, file, keep }) = role {
+        let node = FloorNode { listen, followers, file, keep };
         return quorate_bench::serve(&node).with_context(|| format!("the floor at {listen}"));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -49,6 +49,7 @@ pub(crate) async fn round(
 /// Why a broker cannot do this, if so.
 fn cannot(broker: Broker, workload: &Workload) -> Option<&'static str> {
     match broker {
+        Broker::FloorKeeping => Some("it is the floor of a backlog"),
         Broker::Floor if workload.load.consumers > 0 => Some("it has no consumers"),
         Broker::RabbitmqStream if workload.load.consumers > 1 => {
             Some("the readers of a stream do not share its messages")
@@ -72,7 +73,7 @@ async fn one(broker: Broker, cluster: &Running, workload: &Workload, dir: &Path)
             let target = Quorate::new(clients).consumers(attached(cluster, workload.attach, leader).await?);
             load(&target, workload).await
         }
-        Broker::Floor => {
+        Broker::Floor | Broker::FloorKeeping => {
             let first = cluster.addresses.first().cloned().unwrap_or_default();
             load(&Floor::new(first), workload).await
         }

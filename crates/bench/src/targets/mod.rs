@@ -9,7 +9,7 @@ mod quorate;
 mod rabbitmq;
 
 #[cfg(feature = "compare")]
-pub use floor::{Floor, FloorError, FloorNode, serve};
+pub use floor::{FLOOR_FILE_BYTES, Floor, FloorError, FloorNode, serve};
 #[cfg(feature = "compare")]
 pub use jetstream::{JetStream, JetStreamError};
 pub use quorate::{Quorate, QuorateError};

@@ -6,4 +6,4 @@ mod client;
 mod node;
 
 pub use client::{Floor, FloorError};
-pub use node::{FloorNode, serve};
+pub use node::{FLOOR_FILE_BYTES, FloorNode, serve};

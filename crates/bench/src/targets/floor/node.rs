@@ -11,7 +11,7 @@ use std::thread;
 
 /// The file is written round and round: what is measured is writing, not a disk that fills up. Written with zeros first,
 /// because overwriting is what a log that recycles its files does.
-const FILE_BYTES: u64 = 256 << 20;
+pub const FLOOR_FILE_BYTES: u64 = 256 << 20;
 /// Taken from a connection at a time.
 const READ_BYTES: usize = 1 << 20;
 /// What one write may hold.
@@ -28,6 +28,8 @@ pub struct FloorNode {
     pub followers: Vec<SocketAddr>,
     /// Its file.
     pub file: PathBuf,
+    /// Whether nothing is overwritten and the file grows: then it is not written with zeros first.
+    pub keep: bool,
 }
 
 /// Serves for ever.
@@ -35,7 +37,7 @@ pub struct FloorNode {
 /// # Errors
 /// When the file or the network refuses.
 pub fn serve(node: &FloorNode) -> io::Result<()> {
-    let log = Log::create(&node.file)?;
+    let log = Log::create(node)?;
     let listener = TcpListener::bind(node.listen)?;
     if node.followers.is_empty() {
         return follow(&listener, log);
@@ -46,21 +48,27 @@ pub fn serve(node: &FloorNode) -> io::Result<()> {
 struct Log {
     file: File,
     end: u64,
+    /// Where it begins anew.
+    round: u64,
 }
 
 impl Log {
-    fn create(path: &PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(true).write(true).read(true).open(path)?;
+    fn create(node: &FloorNode) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(true).write(true).read(true).open(&node.file)?;
+        if node.keep {
+            return Ok(Self { file, end: 0, round: u64::MAX });
+        }
         let zeros = vec![0; READ_BYTES];
-        for offset in (0..FILE_BYTES).step_by(READ_BYTES) {
+        for offset in (0..FLOOR_FILE_BYTES).step_by(READ_BYTES) {
             file.write_all_at(&zeros, offset)?;
         }
         file.sync_all()?;
-        Ok(Self { file, end: 0 })
+        Ok(Self { file, end: 0, round: FLOOR_FILE_BYTES })
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.end + bytes.len() as u64 > FILE_BYTES {
+        if self.end + bytes.len() as u64 > self.round {
             self.end = 0;
         }
         self.file.write_all_at(bytes, self.end)?;
