@@ -24,7 +24,7 @@ mod sessions;
 mod shard;
 mod system;
 
-pub use applied::{Answer, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
+pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
 pub use ledger::Ledger;

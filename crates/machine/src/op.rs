@@ -115,6 +115,9 @@ pub enum Op {
     // The way of a message.
     /// Appends messages to a topic and routes them. Answer: [`crate::Answer::Published`].
     Publish(Publish),
+    /// Appends messages to several topics, one publish after the other, as one operation of its session. Each is stored
+    /// wholly or refused on its own. Answer: [`crate::Answer::PublishedEach`].
+    PublishEach(Vec<Publish>),
     /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`. A consumer of the
     /// subscription that has the same identity is taken over: it is detached first, and what it holds returns to the
     /// queue, as when its node had died.
@@ -211,17 +214,37 @@ impl Publish {
     pub fn count(&self) -> u64 {
         self.runs.iter().map(|r| u64::from(r.count)).sum()
     }
+
+    fn runs_bytes(&self) -> usize {
+        self.runs.iter().map(|run| size_of::<PublishRun>() + run.subject.as_str().len()).sum()
+    }
 }
 
 impl Op {
+    /// What it publishes, in order: the block has a fragment for each.
+    #[must_use]
+    pub fn publishes(&self) -> &[Publish] {
+        match self {
+            Self::Publish(publish) => std::slice::from_ref(publish),
+            Self::PublishEach(publishes) => publishes,
+            _ => &[],
+        }
+    }
+
+    /// Length of its part of the block.
+    #[must_use]
+    pub fn fragment_bytes(&self) -> u64 {
+        self.publishes().iter().map(|publish| u64::from(publish.fragment_bytes)).sum()
+    }
+
     /// Bytes that it has in memory beside itself, about: what a queue of operations holds, for its bound.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Settle { settlements, .. } => settlements.len() * size_of::<Settlement>(),
-            Self::Publish(publish) => {
-                let run = |run: &PublishRun| size_of::<PublishRun>() + run.subject.as_str().len();
-                publish.runs.iter().map(run).sum()
+            Self::Publish(publish) => publish.runs_bytes(),
+            Self::PublishEach(publishes) => {
+                publishes.iter().map(|p| size_of::<Publish>() + p.topic.as_str().len() + p.runs_bytes()).sum()
             }
             _ => 0,
         }

@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use criterion::Criterion;
-use quorate_machine::block::FragmentBuilder;
+use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, Deliver, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish, PublishRun,
     Settlement, SubscriptionConfig, TopicConfig, Verdict,
@@ -39,9 +39,7 @@ pub(crate) fn publishes(topics: &[TopicName], count: usize, body: &[u8]) -> (Vec
 
 /// One operation with a message for each subject, and its fragment of the block.
 pub(crate) fn publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (Op, Bytes) {
-    let mut builder = FragmentBuilder::new();
-    subjects.iter().for_each(|_| builder.push(body));
-    let fragment = builder.finish();
+    let fragment = block::fragment(&vec![body; subjects.len()]);
     let publish = Publish {
         topic: topic.clone(),
         runs: subjects.iter().map(|subject| PublishRun { subject: subject.clone(), count: 1 }).collect(),

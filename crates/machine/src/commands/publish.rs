@@ -1,9 +1,9 @@
 //! Appends messages to a topic and routes them.
 
 use super::invalid;
-use crate::applied::{Answer, Reply};
+use crate::applied::{Answer, Appended, Reply};
 use crate::op::{Publish, PublishRun};
-use crate::shard::{Block, Context, Shard};
+use crate::shard::{Block, Context, Shard, no_topic};
 use quorate_types::probe;
 use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId};
 use std::collections::BTreeMap;
@@ -24,11 +24,21 @@ impl Shard {
         fragment: Option<u32>,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        let fragment =
-            fragment.ok_or_else(|| invalid("the fragments of the batch do not make up its block"))?;
+        let fragment = fragment.ok_or_else(misfit)?;
+        let Appended { first_offset, count, routed } = self.append(publish, fragment, ctx)?;
+        Ok(Answer::Published { first_offset, count, routed, log_id: ctx.id })
+    }
+
+    /// `fragment`: byte position of the publish's fragment in the entry's block.
+    pub(super) fn append(
+        &mut self,
+        publish: &Publish,
+        fragment: u32,
+        ctx: &mut Context<'_>,
+    ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx.limits)?;
         let id = self.topic_or_new(&publish.topic, publish.create_topic, ctx)?;
-        let Some(topic) = self.topics.get_mut(&id) else { return Ok(Answer::Done) };
+        let topic = self.topics.get_mut(&id).ok_or_else(|| no_topic(&publish.topic))?;
         let first_offset = topic.next_offset;
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
@@ -59,8 +69,13 @@ impl Shard {
                 subscription.route(id, first_offset + start, count, ctx);
             }
         }
-        Ok(Answer::Published { first_offset, count, routed, log_id: ctx.id })
+        Ok(Appended { first_offset, count, routed })
     }
+}
+
+/// What is claimed of the block is not so: nobody could find the messages again.
+pub(super) fn misfit() -> Refusal {
+    invalid("the fragments of the batch do not make up its block")
 }
 
 /// The publish's count, if it is within the limits.
