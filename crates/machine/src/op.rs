@@ -1,5 +1,6 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
+use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
     SubscriptionName, TopicName,
@@ -117,7 +118,7 @@ pub enum Op {
     Publish(Publish),
     /// Appends messages to several topics, one publish after the other, as one operation of its session. Each is stored
     /// wholly or refused on its own. Answer: [`crate::Answer::PublishedEach`].
-    PublishEach(Vec<Publish>),
+    PublishEach(Publishes),
     /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`. A consumer of the
     /// subscription that has the same identity is taken over: it is detached first, and what it holds returns to the
     /// queue, as when its node had died.
@@ -215,26 +216,38 @@ impl Publish {
         self.runs.iter().map(|r| u64::from(r.count)).sum()
     }
 
-    fn runs_bytes(&self) -> usize {
-        self.runs.iter().map(|run| size_of::<PublishRun>() + run.subject.as_str().len()).sum()
+    /// It, as it is applied.
+    #[must_use]
+    pub fn view(&self) -> PublishView<'_> {
+        PublishView {
+            topic: self.topic.as_str(),
+            runs: Runs::Plain(&self.runs),
+            fragment_bytes: self.fragment_bytes,
+            message_bytes_max: self.message_bytes_max,
+            create_topic: self.create_topic,
+        }
     }
 }
 
 impl Op {
     /// What it publishes, in order: the block has a fragment for each.
-    #[must_use]
-    pub fn publishes(&self) -> &[Publish] {
-        match self {
-            Self::Publish(publish) => std::slice::from_ref(publish),
-            Self::PublishEach(publishes) => publishes,
-            _ => &[],
-        }
+    pub fn publishes(&self) -> impl Iterator<Item = PublishView<'_>> {
+        let (one, each) = match self {
+            Self::Publish(publish) => (Some(publish.view()), None),
+            Self::PublishEach(publishes) => (None, Some(publishes.iter())),
+            _ => (None, None),
+        };
+        one.into_iter().chain(each.into_iter().flatten())
     }
 
     /// Length of its part of the block.
     #[must_use]
     pub fn fragment_bytes(&self) -> u64 {
-        self.publishes().iter().map(|publish| u64::from(publish.fragment_bytes)).sum()
+        match self {
+            Self::Publish(publish) => u64::from(publish.fragment_bytes),
+            Self::PublishEach(publishes) => publishes.fragment_bytes(),
+            _ => 0,
+        }
     }
 
     /// Bytes that it has in memory beside itself, about: what a queue of operations holds, for its bound.
@@ -242,10 +255,11 @@ impl Op {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Settle { settlements, .. } => settlements.len() * size_of::<Settlement>(),
-            Self::Publish(publish) => publish.runs_bytes(),
-            Self::PublishEach(publishes) => {
-                publishes.iter().map(|p| size_of::<Publish>() + p.topic.as_str().len() + p.runs_bytes()).sum()
+            Self::Publish(publish) => {
+                let run = |run: &PublishRun| size_of::<PublishRun>() + run.subject.as_str().len();
+                publish.runs.iter().map(run).sum()
             }
+            Self::PublishEach(publishes) => publishes.bytes(),
             _ => 0,
         }
     }

@@ -8,6 +8,7 @@ mod limits;
 mod name;
 pub mod probe;
 mod refusal;
+mod text;
 mod time;
 
 pub use filter::{Filter, FilterError, Subject};

@@ -52,7 +52,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn topic_id(&self, name: &TopicName) -> Result<TopicId, Refusal> {
+    pub(crate) fn topic_id(&self, name: &str) -> Result<TopicId, Refusal> {
         self.topic_names.get(name).copied().ok_or_else(|| no_topic(name))
     }
 
@@ -170,6 +170,6 @@ impl Shard {
     }
 }
 
-pub(crate) fn no_topic(name: &TopicName) -> Refusal {
+pub(crate) fn no_topic(name: &str) -> Refusal {
     Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
 }

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish,
-    PublishRun, Reply, SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView, TopicConfig,
-    TopicView, Verdict,
+    PublishRun, Publishes, Reply, SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView,
+    TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
@@ -301,7 +301,7 @@ pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
 /// Publishes in one operation, and their fragments one after the other.
 pub fn publish_each(parts: impl Iterator<Item = (Publish, Bytes)>) -> (Op, Bytes) {
     let (publishes, fragments): (Vec<_>, Vec<_>) = parts.unzip();
-    (Op::PublishEach(publishes), fragments.concat().into())
+    (Op::PublishEach(Publishes::new(&publishes)), fragments.concat().into())
 }
 
 /// The runs delivered to a consumer, in order.

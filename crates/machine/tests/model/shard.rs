@@ -2,9 +2,9 @@
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use quorate_machine::{
-    Answer, Appended, ConsumerIdentity, LeaseRun, Op, Publish, Reply, SettleResult, Settlement, Verdict,
+    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement, Verdict,
 };
-use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, Subject, TopicId};
+use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +56,12 @@ impl Model {
     pub(crate) fn perform(&mut self, op: &Op) -> Result<Answer, Reason> {
         match op {
             Op::Publish(publish) => {
-                let Appended { first_offset, count, routed } = self.publish(publish)?;
+                let Appended { first_offset, count, routed } = self.publish(&publish.view())?;
                 Ok(Answer::Published { first_offset, count, routed, log_id: LogId::default() })
             }
             Op::PublishEach(publishes) => {
                 let refused = |reason| Refusal::new(reason, "");
-                let outcomes = publishes.iter().map(|p| self.publish(p).map_err(refused)).collect();
+                let outcomes = publishes.iter().map(|p| self.publish(&p).map_err(refused)).collect();
                 Ok(Answer::PublishedEach { outcomes, log_id: LogId::default() })
             }
             Op::CreateTopic { topic, .. } => {
@@ -143,10 +143,10 @@ impl Model {
         self.topics.get(topic).map(|_| (topic, filter)).ok_or(Reason::TopicNotFound)
     }
 
-    fn publish(&mut self, publish: &Publish) -> Result<Appended, Reason> {
-        let name = known(&TOPICS, publish.topic.as_str());
-        let subjects: Vec<&Subject> =
-            publish.runs.iter().flat_map(|r| (0..r.count).map(move |_| &r.subject)).collect();
+    fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
+        let name = known(&TOPICS, publish.topic);
+        let subjects: Vec<&str> =
+            publish.runs.flat_map(|(subject, count)| (0..count).map(move |_| subject)).collect();
         let (topic, next) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
         let (topic, first_offset) = (*topic, *next);
         *next += subjects.len() as u64;

@@ -4,7 +4,7 @@ use crate::act::verdict;
 use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
-use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Settlement};
+use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Publishes, Settlement};
 use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
     );
     let op = prop_oneof![
         publish.clone().prop_map(Op::Publish),
-        prop::collection::vec(publish, 0..4).prop_map(Op::PublishEach),
+        prop::collection::vec(publish, 0..4).prop_map(|all| Op::PublishEach(Publishes::new(&all))),
         (consumer(), prop::collection::vec(settlement, 0..4))
             .prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
         (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),

@@ -2,7 +2,7 @@
 
 use crate::gateway::GatewayLimits;
 use bytes::{Bytes, BytesMut};
-use quorate_machine::{Op, Publish, PublishRun, block};
+use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
 use quorate_types::{Reason, Refusal, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1;
@@ -42,7 +42,9 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
 /// The publishes of a request to several topics are refused one by one. A refused one goes along without its messages: the
 /// operation has as many answers as the request has topics, whichever node asks for them again.
 fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
-    let (count, bytes) = all_messages(request).fold((0, 0), |(n, sum), m| (n + 1, sum + m.len()));
+    // A topic without messages is work, too.
+    let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
+    let bytes = all_messages(request).map(Bytes::len).sum();
     check_sum(count, bytes, limits)?;
     let first = (wire::topic(&request.topic), &request.messages);
     let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), &more.messages));
@@ -70,7 +72,7 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
         parts.bytes.push(publish.fragment_bytes);
         publishes.push(publish);
     }
-    Ok(Prepared { op: Op::PublishEach(publishes), fragment: fragments.freeze(), parts })
+    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment: fragments.freeze(), parts })
 }
 
 /// The messages of a request to all of its topics.
