@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Messages stay encoded on their way through a node: see `carried`.
         .extern_path(".quorate.v1.Run", "crate::carried::Run")
         .extern_path(".quorate.v1.PublishRequest", "crate::carried::PublishRequest")
+        .extern_path(".quorate.v1.TopicMessages", "crate::carried::TopicMessages")
         .compile_fds(all)?;
     Ok(())
 }

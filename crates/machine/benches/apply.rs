@@ -7,7 +7,7 @@ use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use quorate_types::TopicName;
 use std::cell::{LazyCell, RefCell};
-use support::{Ack, World, publishes};
+use support::{Ack, World, publish_each, publishes};
 
 /// Messages of one entry.
 const MESSAGES: u32 = 1_000;
@@ -20,6 +20,8 @@ struct Scene {
     world: World,
     /// Messages go to these in turn.
     topics: Vec<TopicName>,
+    /// Those of an entry are one operation.
+    together: bool,
 }
 
 impl Scene {
@@ -32,7 +34,14 @@ impl Scene {
             world.bind(&topic, &subscription, "#");
             world.attach(&subscription, CREDIT);
         }
-        Self { world, topics: vec![topic] }
+        Self { world, topics: vec![topic], together: false }
+    }
+
+    /// As many topics as messages, without subscriptions.
+    fn in_turn(together: bool) -> Self {
+        let mut world = World::new();
+        let topics = (0..MESSAGES).map(|number| world.topic(&format!("topic.{number}"))).collect();
+        Self { world, topics, together }
     }
 
     /// One subscription with so many messages ready, whose consumer holds as many more as an entry publishes: it is
@@ -45,7 +54,7 @@ impl Scene {
         for topic in &topics {
             world.bind(topic, &subscription, "#");
         }
-        let mut scene = Self { world, topics };
+        let mut scene = Self { world, topics, together: false };
         for _ in 0..backlog / MESSAGES + 1 {
             scene.publish();
         }
@@ -54,7 +63,11 @@ impl Scene {
     }
 
     fn next_publish(&mut self) -> quorate_machine::Batch {
-        let (ops, fragments) = publishes(&self.topics, MESSAGES as usize, BODY);
+        let (ops, fragments) = if self.together {
+            publish_each(&self.topics, BODY)
+        } else {
+            publishes(&self.topics, MESSAGES as usize, BODY)
+        };
         self.world.batch(ops, &fragments)
     }
 
@@ -119,6 +132,16 @@ fn publishing(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// To a thousand topics in turn: as one operation, and as one for each.
+fn publishing_in_turn(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("apply");
+    for (together, shape) in [(true, "together"), (false, "apart")] {
+        let scene = lazily(|| Scene::in_turn(together));
+        bench_publish(&mut group, BenchmarkId::new("publish to 1,000 topics", shape), &scene);
+    }
+    group.finish();
+}
+
 /// By the number of subscriptions. Elements are messages acked, each once by every subscription.
 fn acking(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("apply");
@@ -148,6 +171,7 @@ fn backlog(criterion: &mut Criterion) {
 fn main() {
     let mut criterion = support::criterion();
     publishing(&mut criterion);
+    publishing_in_turn(&mut criterion);
     acking(&mut criterion);
     backlog(&mut criterion);
     criterion.final_summary();

@@ -6,7 +6,7 @@ mod support;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use quorate_machine::block::{FragmentBuilder, bodies};
+use quorate_machine::block::{self, bodies};
 use quorate_machine::entry;
 use quorate_types::{Millis, TopicName};
 use std::hint::black_box;
@@ -18,9 +18,7 @@ const MESSAGES: u32 = 1_000;
 const BODY_BYTES: [usize; 2] = [256, 16];
 
 fn fragment(body: &[u8], count: u32) -> Bytes {
-    let mut builder = FragmentBuilder::with_capacity(count as usize, count as usize * body.len());
-    (0..count).for_each(|_| builder.push(body));
-    builder.finish()
+    block::fragment(&vec![body; count as usize])
 }
 
 /// The block of an entry, by bytes of a message: as one publish of all messages, and as one publish of each.

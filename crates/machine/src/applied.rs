@@ -36,6 +36,13 @@ pub enum Answer {
         /// Place of the entry in the group's log.
         log_id: LogId,
     },
+    /// To `PublishEach`.
+    PublishedEach {
+        /// What became of each publish, in order.
+        outcomes: Vec<Result<Appended, Refusal>>,
+        /// Place of the entry in the group's log.
+        log_id: LogId,
+    },
     /// To `Settle`: one result per settlement, in order.
     Settled {
         /// How many messages of each were settled; the rest of its range was stale.
@@ -56,6 +63,17 @@ pub enum Answer {
         /// Its revision now: the one at which its shards are to be opened.
         revision: u64,
     },
+}
+
+/// Where the messages of one publish are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Offset of the first message; the others follow densely.
+    pub first_offset: u64,
+    /// How many.
+    pub count: u32,
+    /// How many subscriptions got at least one of them.
+    pub routed: u32,
 }
 
 /// What became of one settlement.

@@ -12,7 +12,7 @@ use thiserror::Error;
 const HEADER_BYTES: usize = 8;
 const END_BYTES: usize = 4;
 
-/// A block that is not what [`FragmentBuilder`] writes, or a place that is not in it.
+/// A block that is not what [`append_fragment`] writes, or a place that is not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BlockError {
     /// The bytes end before the fragment does, or its numbers contradict each other.
@@ -29,76 +29,34 @@ pub enum BlockError {
     },
 }
 
-/// Encodes the messages of one publish.
-#[derive(Debug, Default)]
-pub struct FragmentBuilder {
-    ends: Vec<u32>,
-    /// Room for the header and the ends, then the bodies.
-    bytes: BytesMut,
-    /// How much room.
-    head: usize,
+/// The messages of one publish, encoded.
+#[must_use]
+pub fn fragment(bodies: &[impl AsRef<[u8]>]) -> Bytes {
+    let mut fragment = BytesMut::new();
+    append_fragment(&mut fragment, bodies);
+    fragment.freeze()
 }
 
-impl FragmentBuilder {
-    /// An empty fragment.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+/// Adds the fragment of one more publish; each message is copied once when there is room. Beyond 4 GiB in all it is refused by
+/// its readers; callers bound it long before.
+pub fn append_fragment(block: &mut BytesMut, bodies: &[impl AsRef<[u8]>]) {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let bytes = fragment_bytes(bodies.len(), bodies.iter().map(|body| body.as_ref().len()).sum());
+    block.reserve(bytes);
+    block.put_u32_le(number(bytes));
+    block.put_u32_le(number(bodies.len()));
+    let mut end = 0;
+    for body in bodies {
+        end += body.as_ref().len();
+        block.put_u32_le(number(end));
     }
-
-    /// With room for `count` bodies of `bytes` bytes together. When just so many are pushed, each is copied once.
-    #[must_use]
-    pub fn with_capacity(count: usize, bytes: usize) -> Self {
-        let head = head_bytes(count);
-        let mut all = BytesMut::with_capacity(head + bytes);
-        all.put_bytes(0, head);
-        Self { ends: Vec::with_capacity(count), bytes: all, head }
-    }
-
-    /// Adds one message. Beyond 4 GiB in all the fragment is refused by [`Self::finish`]'s readers; callers bound
-    /// it long before.
-    pub fn push(&mut self, body: &[u8]) {
-        self.bytes.put_slice(body);
-        self.ends.push(u32::try_from(self.bytes.len() - self.head).unwrap_or(u32::MAX));
-    }
-
-    /// Messages so far.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The encoded fragment.
-    #[must_use]
-    pub fn finish(mut self) -> Bytes {
-        let head = head_bytes(self.ends.len());
-        if head != self.head {
-            // Another number than was announced: the bodies move.
-            let bodies = self.bytes.split_off(self.head);
-            self.bytes = BytesMut::with_capacity(head + bodies.len());
-            self.bytes.put_bytes(0, head);
-            self.bytes.put_slice(&bodies);
-        }
-        let bytes = self.bytes.len();
-        let mut room = self.bytes.get_mut(..head).unwrap_or_default();
-        room.put_u32_le(u32::try_from(bytes).unwrap_or(u32::MAX));
-        room.put_u32_le(u32::try_from(self.ends.len()).unwrap_or(u32::MAX));
-        for end in &self.ends {
-            room.put_u32_le(*end);
-        }
-        self.bytes.freeze()
-    }
+    bodies.iter().for_each(|body| block.put_slice(body.as_ref()));
 }
 
-/// What comes before the bodies of a fragment.
-fn head_bytes(count: usize) -> usize {
-    HEADER_BYTES + END_BYTES * count
+/// Length of the fragment of `count` bodies of `bytes` bytes together.
+#[must_use]
+pub fn fragment_bytes(count: usize, bytes: usize) -> usize {
+    HEADER_BYTES + END_BYTES * count + bytes
 }
 
 /// `count` bodies from the `slot`-th one on, counted from the fragment that begins at byte `fragment`; fragments
@@ -175,15 +133,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fragment(bodies: &[&[u8]]) -> Bytes {
-        let mut builder = FragmentBuilder::new();
-        bodies.iter().for_each(|b| builder.push(b));
-        builder.finish()
-    }
-
     #[test]
     fn bodies_are_found_across_fragments() {
-        let block: Bytes = [fragment(&[b"a", b"", b"ccc"]), fragment(&[b"dd"])].concat().into();
+        let mut block = BytesMut::from(&fragment(&[&b"a"[..], b"", b"ccc"])[..]);
+        append_fragment(&mut block, &[b"dd"]);
+        let block = block.freeze();
         let all = bodies(&block, 0, 0, 4).unwrap();
         assert_eq!(all, [&b"a"[..], b"", b"ccc", b"dd"]);
         assert_eq!(bodies(&block, 0, 2, 2).unwrap(), [&b"ccc"[..], b"dd"]);
@@ -197,13 +151,10 @@ mod tests {
         }
 
         #[test]
-        fn what_is_built_is_read(parts: Vec<Vec<u8>>, announced: Option<u8>, slot in 0usize..8) {
-            let announced = announced.map_or(parts.len(), usize::from);
-            let mut builder = FragmentBuilder::with_capacity(announced, 0);
-            parts.iter().for_each(|p| builder.push(p));
+        fn what_is_built_is_read(parts: Vec<Vec<u8>>, slot in 0usize..8) {
             let slot = slot.min(parts.len());
             let count = u32::try_from(parts.len() - slot).unwrap();
-            let read = bodies(&builder.finish(), 0, u32::try_from(slot).unwrap(), count).unwrap();
+            let read = bodies(&fragment(&parts), 0, u32::try_from(slot).unwrap(), count).unwrap();
             prop_assert_eq!(read, parts[slot..].to_vec());
         }
     }

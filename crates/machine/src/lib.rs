@@ -19,12 +19,13 @@ mod commands;
 mod ledger;
 mod machine;
 mod op;
+mod publishes;
 mod rows;
 mod sessions;
 mod shard;
 mod system;
 
-pub use applied::{Answer, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
+pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
 pub use ledger::Ledger;
@@ -33,6 +34,7 @@ pub use op::{
     ConsumerIdentity, NodeRecord, Op, Publish, PublishRun, Settlement, SubscriptionConfig, TopicConfig,
     Verdict,
 };
+pub use publishes::{Malformed, PublishView, Publishes, Runs};
 pub use rows::LoadError;
 pub use shard::{BindingView, BlockSlice, ConsumerView, Shard, SubscriptionView, TopicView, Violation};
 pub use system::{NamespaceView, Placement, System};

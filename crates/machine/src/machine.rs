@@ -3,7 +3,6 @@
 use crate::applied::{Applied, Effect, Reply};
 use crate::batch::{Batch, Envelope, Origin};
 use crate::chain;
-use crate::op::Op;
 use crate::rows::RowKey;
 use crate::sessions::{Admission, Sessions};
 use crate::shard::{Context, Shard, Violation};
@@ -86,9 +85,8 @@ impl Machine {
         let mut replies = Vec::with_capacity(batch.ops.len());
         for envelope in &batch.ops {
             replies.push(self.apply_one(envelope, fragment, &mut ctx));
-            if let Op::Publish(publish) = &envelope.op {
-                fragment = fragment.and_then(|at| at.checked_add(publish.fragment_bytes));
-            }
+            let bytes = u32::try_from(envelope.op.fragment_bytes()).ok();
+            fragment = fragment.and_then(|at| at.checked_add(bytes?));
         }
         let block = !batch.block.is_empty();
         match &mut self.body {
@@ -220,9 +218,6 @@ impl Machine {
 
 /// Whether the lengths that the publishes claim make up the block.
 fn fragments_fit(batch: &Batch) -> bool {
-    let fragments = batch.ops.iter().filter_map(|e| match &e.op {
-        Op::Publish(publish) => Some(u64::from(publish.fragment_bytes)),
-        _ => None,
-    });
+    let fragments = batch.ops.iter().map(|e| e.op.fragment_bytes());
     fragments.sum::<u64>() == batch.block.len() as u64 && u32::try_from(batch.block.len()).is_ok()
 }

@@ -1,5 +1,6 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
+use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
     SubscriptionName, TopicName,
@@ -115,6 +116,9 @@ pub enum Op {
     // The way of a message.
     /// Appends messages to a topic and routes them. Answer: [`crate::Answer::Published`].
     Publish(Publish),
+    /// Appends messages to several topics, one publish after the other, as one operation of its session. Each is stored
+    /// wholly or refused on its own. Answer: [`crate::Answer::PublishedEach`].
+    PublishEach(Publishes),
     /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`. A consumer of the
     /// subscription that has the same identity is taken over: it is detached first, and what it holds returns to the
     /// queue, as when its node had died.
@@ -211,9 +215,41 @@ impl Publish {
     pub fn count(&self) -> u64 {
         self.runs.iter().map(|r| u64::from(r.count)).sum()
     }
+
+    /// It, as it is applied.
+    #[must_use]
+    pub fn view(&self) -> PublishView<'_> {
+        PublishView {
+            topic: self.topic.as_str(),
+            runs: Runs::Plain(&self.runs),
+            fragment_bytes: self.fragment_bytes,
+            message_bytes_max: self.message_bytes_max,
+            create_topic: self.create_topic,
+        }
+    }
 }
 
 impl Op {
+    /// What it publishes, in order: the block has a fragment for each.
+    pub fn publishes(&self) -> impl Iterator<Item = PublishView<'_>> {
+        let (one, each) = match self {
+            Self::Publish(publish) => (Some(publish.view()), None),
+            Self::PublishEach(publishes) => (None, Some(publishes.iter())),
+            _ => (None, None),
+        };
+        one.into_iter().chain(each.into_iter().flatten())
+    }
+
+    /// Length of its part of the block.
+    #[must_use]
+    pub fn fragment_bytes(&self) -> u64 {
+        match self {
+            Self::Publish(publish) => u64::from(publish.fragment_bytes),
+            Self::PublishEach(publishes) => publishes.fragment_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Bytes that it has in memory beside itself, about: what a queue of operations holds, for its bound.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -223,6 +259,7 @@ impl Op {
                 let run = |run: &PublishRun| size_of::<PublishRun>() + run.subject.as_str().len();
                 publish.runs.iter().map(run).sum()
             }
+            Self::PublishEach(publishes) => publishes.bytes(),
             _ => 0,
         }
     }

@@ -1,8 +1,10 @@
 //! Subjects and the filters that select them: dot-separated words as in AMQP 0-9-1 §3.1.3.3 (topic
 //! exchange): `*` stands for exactly one word, `#` for any number of words, none included.
 
-use serde::{Deserialize, Serialize};
+use crate::text;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -53,8 +55,7 @@ fn check(kind: &'static str, text: &str) -> Result<(), FilterError> {
 }
 
 /// A message's routing key: words separated by dots, at most 255 bytes, may be empty. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(Arc<str>);
 
 impl Subject {
@@ -86,23 +87,28 @@ impl fmt::Display for Subject {
     }
 }
 
-impl TryFrom<String> for Subject {
-    type Error = FilterError;
+impl FromStr for Subject {
+    type Err = FilterError;
 
-    fn try_from(text: String) -> Result<Self, FilterError> {
-        Self::parse(&text)
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        Self::parse(text)
     }
 }
 
-impl From<Subject> for String {
-    fn from(subject: Subject) -> Self {
-        subject.0.as_ref().to_owned()
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 
 /// A pattern over subjects, at most 255 bytes. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Filter(Arc<str>);
 
 impl Filter {
@@ -139,8 +145,8 @@ impl Filter {
     /// Whether the subject is selected. Runs in O(words of filter × words of subject), without allocation:
     /// a `#` remembers where it began, and on a mismatch the newest `#` takes one more word.
     #[must_use]
-    pub fn matches(&self, subject: &Subject) -> bool {
-        let (filter, subject) = (Words::new(&self.0), Words::new(&subject.0));
+    pub fn matches(&self, subject: &str) -> bool {
+        let (filter, subject) = (Words::new(&self.0), Words::new(subject));
         let (mut f, mut s) = (filter, subject);
         let mut retry: Option<(Words<'_>, Words<'_>)> = None;
         loop {
@@ -171,17 +177,23 @@ impl fmt::Display for Filter {
     }
 }
 
-impl TryFrom<String> for Filter {
-    type Error = FilterError;
+impl FromStr for Filter {
+    type Err = FilterError;
 
-    fn try_from(text: String) -> Result<Self, FilterError> {
-        Self::parse(&text)
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        Self::parse(text)
     }
 }
 
-impl From<Filter> for String {
-    fn from(filter: Filter) -> Self {
-        filter.0.as_ref().to_owned()
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 
@@ -209,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn matches(filter: &str, subject: &str) -> bool {
-        Filter::parse(filter).unwrap().matches(&Subject::parse(subject).unwrap())
+        Filter::parse(filter).unwrap().matches(Subject::parse(subject).unwrap().as_str())
     }
 
     /// The definition, by recursion: what the loop above must agree with.

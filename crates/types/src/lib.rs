@@ -9,6 +9,7 @@ mod name;
 mod parts;
 pub mod probe;
 mod refusal;
+mod text;
 mod time;
 
 pub use filter::{Filter, FilterError, Subject};

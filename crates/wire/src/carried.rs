@@ -1,7 +1,7 @@
-//! The two messages that hold users' messages, with these left encoded.
+//! The messages that hold users' messages, with these left encoded.
 //!
 //! On the wire a nested message and a byte string are the same thing (length-delimited fields), so these types stand in for
-//! `quorate.v1.PublishRequest` and `quorate.v1.Run` exactly as `proto/` defines them. A node that would decode each message
+//! those of their names in `quorate.v1` exactly as `proto/` defines them. A node that would decode each message
 //! to encode it again for the disk, and again for each delivery, would spend most of its time on that.
 
 use bytes::Bytes;
@@ -23,6 +23,21 @@ pub struct PublishRequest {
     pub topic: String,
     /// Encoded [`crate::v1::Message`]s. What a client sends here is not checked yet: see [`crate::MessageView::parse`].
     #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub messages: Vec<Bytes>,
+    /// What goes to further topics.
+    #[prost(message, repeated, tag = "6")]
+    pub more: Vec<TopicMessages>,
+}
+
+/// `quorate.v1.TopicMessages`. There is one for each message of a publisher that changes the topic with each: the name too is
+/// left as it came.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct TopicMessages {
+    /// Where to: not even checked to be text yet.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic: Bytes,
+    /// Encoded [`crate::v1::Message`]s.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
     pub messages: Vec<Bytes>,
 }
 

@@ -25,6 +25,14 @@ pub fn topic(name: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(name).map_err(invalid)
 }
 
+/// A topic whose name was left as it came.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn topic_of_bytes(name: &[u8]) -> Result<TopicName, Refusal> {
+    topic(std::str::from_utf8(name).map_err(|_| invalid("the topic name is not UTF-8 text"))?)
+}
+
 /// A subscription.
 ///
 /// # Errors

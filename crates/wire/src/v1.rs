@@ -3,7 +3,7 @@
 
 #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated")]
 
-pub use crate::carried::{PublishRequest, Run};
+pub use crate::carried::{PublishRequest, Run, TopicMessages};
 
 tonic::include_proto!("quorate.v1");
 

@@ -146,6 +146,16 @@ mod tests {
         topic: String,
         #[prost(message, repeated, tag = "5")]
         messages: Vec<v1::Message>,
+        #[prost(message, repeated, tag = "6")]
+        more: Vec<BuiltMore>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct BuiltMore {
+        #[prost(string, tag = "1")]
+        topic: String,
+        #[prost(message, repeated, tag = "2")]
+        messages: Vec<v1::Message>,
     }
 
     #[test]
@@ -157,9 +167,20 @@ mod tests {
             sequence: 4,
             topic: topic.clone(),
             messages: vec![message(), v1::Message::default()],
+            more: vec![BuiltMore { topic: "u".to_owned(), messages: vec![message()] }],
         };
-        let messages = built.messages.iter().map(|m| Bytes::from(m.encode_to_vec())).collect();
-        let carried = carried::PublishRequest { namespace, session: 3, sequence: 4, topic, messages };
+        let encoded = |messages: &[v1::Message]| {
+            messages.iter().map(|m| Bytes::from(m.encode_to_vec())).collect::<Vec<_>>()
+        };
+        let more = carried::TopicMessages { topic: "u".into(), messages: encoded(&built.more[0].messages) };
+        let carried = carried::PublishRequest {
+            namespace,
+            session: 3,
+            sequence: 4,
+            topic,
+            messages: encoded(&built.messages),
+            more: vec![more],
+        };
         assert_eq!(carried.encode_to_vec(), built.encode_to_vec());
         assert_eq!(carried::PublishRequest::decode(&built.encode_to_vec()[..]), Ok(carried));
     }

@@ -166,7 +166,8 @@ impl Subscription {
     /// Whether a message of a topic is for it.
     pub(crate) fn wants(&self, topic: u64, subject: &str) -> bool {
         let Ok(subject) = Subject::parse(subject) else { return false };
-        let matches = |filter: &str| Filter::parse(filter).is_ok_and(|filter| filter.matches(&subject));
+        let matches =
+            |filter: &str| Filter::parse(filter).is_ok_and(|filter| filter.matches(subject.as_str()));
         self.bindings.iter().any(|(bound, filter)| *bound == topic && matches(filter))
     }
 }

@@ -1,6 +1,6 @@
 //! The task behind a publisher: keeps a session and a stream, and everything unconfirmed.
 
-use super::unconfirmed::Unconfirmed;
+use super::unconfirmed::{Outcomes, Unconfirmed};
 use super::{Room, Shared};
 use crate::backoff::Backoff;
 use crate::client::Client;
@@ -9,7 +9,7 @@ use crate::nodes::Route;
 use crate::options::PublisherOptions;
 use quorate_types::{Kind, Reason, Refusal, SessionId};
 use quorate_wire::v1::publisher_client::PublisherClient;
-use quorate_wire::v1::{self, publish_response::Outcome};
+use quorate_wire::v1::{self, publish_response, topic_outcome};
 use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of, refusal_of_error};
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,34 +197,41 @@ impl Driver {
     }
 
     fn answered(&mut self, response: v1::PublishResponse) -> Result<(), Failure> {
-        let outcome = match response.outcome {
-            Some(Outcome::Receipt(receipt)) => Ok(receipt),
-            Some(Outcome::Error(error)) => {
-                let refusal = refusal_of_error(&error);
-                match refusal.reason {
-                    Reason::SessionNotFound => {
-                        let room = self.unconfirmed.lose_session();
-                        self.give_back(room);
-                        return Err(Failure::SessionLost);
-                    }
-                    Reason::Duplicate => Err(PublishError::Unknown),
-                    reason if reason.kind() == Kind::Refused => Err(PublishError::Refused(refusal)),
-                    _ => {
-                        let leader = (!error.leader.is_empty()).then_some(error.leader);
-                        return Err(Failure::Retry { refusal, leader });
-                    }
-                }
+        let more = response.more;
+        let outcomes = match response.outcome {
+            Some(publish_response::Outcome::Error(error)) if more.is_empty() => {
+                Outcomes::All(self.refused(error)?)
             }
-            None => return Err(Failure::retry(Reason::Unavailable, "an answer without content")),
+            Some(publish_response::Outcome::Error(error)) => each(Err(refused_of(&error)), more)?,
+            Some(publish_response::Outcome::Receipt(receipt)) => each(Ok(receipt), more)?,
+            None => return Err(without_content()),
         };
         self.backoff.reset();
         self.last = None;
         let room = self
             .unconfirmed
-            .answer(response.sequence, outcome)
+            .answer(response.sequence, outcomes)
             .map_err(|_| Failure::retry(Reason::Unavailable, "an answer to another request"))?;
         self.give_back(room);
         Ok(())
+    }
+
+    /// A request was refused as a whole: for good, or the stream is over.
+    fn refused(&mut self, error: v1::Error) -> Result<PublishError, Failure> {
+        let refusal = refusal_of_error(&error);
+        match refusal.reason {
+            Reason::SessionNotFound => {
+                let room = self.unconfirmed.lose_session();
+                self.give_back(room);
+                Err(Failure::SessionLost)
+            }
+            Reason::Duplicate => Ok(PublishError::Unknown),
+            reason if reason.kind() == Kind::Refused => Ok(PublishError::Refused(refusal)),
+            _ => {
+                let leader = (!error.leader.is_empty()).then_some(error.leader);
+                Err(Failure::Retry { refusal, leader })
+            }
+        }
     }
 
     fn give_back(&self, room: Room) {
@@ -276,7 +283,7 @@ impl Driver {
         let mut room = Room::default();
         loop {
             let Some(batch) = self.shared.queue().take() else { break };
-            let freed = batch.tell(Err(PublishError::Refused(refusal.clone())));
+            let freed = batch.tell_all(&PublishError::Refused(refusal.clone()));
             room += freed;
         }
         room += self.unconfirmed.refuse(refusal);
@@ -285,7 +292,7 @@ impl Driver {
 
     async fn open_session(&mut self) -> Result<SessionId, Failure> {
         if let Some(topic) = self.unconfirmed.first_topic().or_else(|| self.shared.queue().first_topic()) {
-            self.topic = topic.as_ref().to_owned();
+            self.topic = String::from_utf8_lossy(&topic).into_owned();
         }
         let request = v1::OpenSessionRequest {
             namespace: self.client.options.namespace.clone(),
@@ -338,6 +345,29 @@ impl Drop for Driver {
         self.shared.bytes.close();
         self.shared.idle.notify_waiters();
     }
+}
+
+/// The outcome of each topic of a request.
+fn each(first: Result<v1::Receipt, PublishError>, more: Vec<v1::TopicOutcome>) -> Result<Outcomes, Failure> {
+    let mut outcomes = Vec::with_capacity(1 + more.len());
+    outcomes.push(first);
+    for outcome in more {
+        outcomes.push(match outcome.outcome {
+            Some(topic_outcome::Outcome::Receipt(receipt)) => Ok(receipt),
+            Some(topic_outcome::Outcome::Error(error)) => Err(refused_of(&error)),
+            None => return Err(without_content()),
+        });
+    }
+    Ok(Outcomes::Each(outcomes))
+}
+
+/// Of one topic among several: always for good.
+fn refused_of(error: &v1::Error) -> PublishError {
+    PublishError::Refused(refusal_of_error(error))
+}
+
+fn without_content() -> Failure {
+    Failure::retry(Reason::Unavailable, "an answer without content")
 }
 
 fn client_of(channel: Channel) -> PublisherClient<Channel> {

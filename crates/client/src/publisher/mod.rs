@@ -2,7 +2,7 @@
 //!
 //! The handle encodes a message and puts it into the newest waiting batch; the task takes whole batches, numbers them in the
 //! publisher's session and keeps them until they are answered. Messages that wait while a few requests are
-//! unanswered share the next request: the batches grow with the load, and without load nobody waits.
+//! unanswered share the next request, whatever topics they go to: the batches grow with the load, and without load nobody waits.
 
 mod driver;
 mod queue;

@@ -8,7 +8,6 @@ use prost::Message as _;
 use quorate_types::{GroupId, LogId};
 use quorate_wire::v1;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -16,8 +15,8 @@ use tokio::time::Instant;
 pub(super) const BATCH_MESSAGES_MAX: usize = 1_000;
 /// Bytes of one request's messages. Four of them make the largest entry.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A message from this size on is a request of its own: a request is refused as a whole, and who is refused for its size should
-/// not take others along.
+/// A message from this size on is a request of its own: what goes to one topic is refused as a whole, and who is refused for its
+/// size should not take others along.
 const ALONE_BYTES: usize = 64 << 10;
 /// Small messages are encoded into shared pieces of memory of this size.
 const ARENA_BYTES: usize = 64 << 10;
@@ -42,22 +41,63 @@ impl Waiter {
     }
 }
 
+/// Consecutive messages of a batch that go to the same topic: they are stored together, or refused together.
+#[derive(Debug)]
+struct Run {
+    /// Its name as it is sent.
+    topic: Encoded,
+    /// How many, at least 1.
+    messages: usize,
+}
+
 /// The messages of one request.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) topic: Arc<str>,
     pub(super) messages: Vec<Encoded>,
     pub(super) waiters: Vec<Waiter>,
+    /// The topics of `messages` and of `waiters`, each of which waits for messages of one run.
+    runs: VecDeque<Run>,
     bytes: usize,
     alone: bool,
 }
 
 impl Batch {
     fn takes(&self, topic: &str, count: usize, bytes: usize) -> bool {
+        let names = if self.is_last(topic) { 0 } else { topic.len() };
         !self.alone
-            && *self.topic == *topic
             && self.messages.len() + count <= BATCH_MESSAGES_MAX
-            && self.bytes + bytes <= BATCH_BYTES_MAX
+            && self.bytes + bytes + names <= BATCH_BYTES_MAX
+    }
+
+    /// Whether the newest message goes to this topic.
+    fn is_last(&self, topic: &str) -> bool {
+        self.runs.back().is_some_and(|run| run.topic == topic)
+    }
+
+    /// How many outcomes the request has.
+    pub(super) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub(super) fn first_topic(&self) -> Option<Encoded> {
+        self.runs.front().map(|run| run.topic.clone())
+    }
+
+    /// What is sent, but for its place in the session.
+    pub(super) fn request(&self) -> v1::PublishRequest {
+        let mut rest = self.messages.as_slice();
+        let mut runs = self.runs.iter().map(|run| {
+            let (messages, later) = rest.split_at(run.messages.min(rest.len()));
+            rest = later;
+            v1::TopicMessages { topic: run.topic.clone(), messages: messages.to_vec() }
+        });
+        let Some(first) = runs.next() else { return v1::PublishRequest::default() };
+        v1::PublishRequest {
+            topic: String::from_utf8_lossy(&first.topic).into_owned(),
+            messages: first.messages,
+            more: runs.collect(),
+            ..Default::default()
+        }
     }
 
     /// Takes out the messages whose time is over, tells so, and says what room becomes free. Deadlines are in order.
@@ -66,19 +106,43 @@ impl Batch {
         let freed = room_of(&self.waiters[..expired]);
         self.waiters.drain(..expired).for_each(|mut waiter| waiter.tell(Err(error.clone())));
         self.messages.drain(..freed.messages.min(self.messages.len()));
+        let mut gone = freed.messages;
+        while let Some(run) = self.runs.front_mut() {
+            let of_run = gone.min(run.messages);
+            run.messages -= of_run;
+            gone -= of_run;
+            if run.messages > 0 {
+                break;
+            }
+            self.runs.pop_front();
+        }
         freed
     }
 
-    /// Tells every waiter and says what room becomes free.
-    pub(super) fn tell(mut self, outcome: Result<v1::Receipt, PublishError>) -> Room {
-        let mut offset = 0;
-        for waiter in &mut self.waiters {
-            waiter.tell(match &outcome {
-                Ok(receipt) => Ok(receipt_of(receipt, offset, waiter.count)),
-                Err(error) => Err(error.clone()),
-            });
-            offset += u64::from(waiter.count);
+    /// Tells every waiter what became of its messages, by topic, and says what room becomes free.
+    pub(super) fn tell_each(
+        mut self,
+        outcomes: impl IntoIterator<Item = Result<v1::Receipt, PublishError>>,
+    ) -> Room {
+        let mut waiters = self.waiters.iter_mut();
+        for (run, outcome) in self.runs.iter().zip(outcomes) {
+            let mut told = 0;
+            while told < run.messages as u64
+                && let Some(waiter) = waiters.next()
+            {
+                waiter.tell(match &outcome {
+                    Ok(receipt) => Ok(receipt_of(receipt, told, waiter.count)),
+                    Err(error) => Err(error.clone()),
+                });
+                told += u64::from(waiter.count);
+            }
         }
+        room_of(&self.waiters)
+    }
+
+    /// Tells every waiter the same, and says what room becomes free.
+    pub(super) fn tell_all(mut self, error: &PublishError) -> Room {
+        self.waiters.iter_mut().for_each(|waiter| waiter.tell(Err(error.clone())));
         room_of(&self.waiters)
     }
 }
@@ -122,15 +186,19 @@ impl Queue {
         let alone = bytes >= ALONE_BYTES && messages.len() == 1;
         let fits = !alone && self.batches.back().is_some_and(|b| b.takes(topic, messages.len(), bytes));
         if !fits {
-            let topic = match self.batches.back() {
-                Some(last) if *last.topic == *topic => Arc::clone(&last.topic),
-                _ => Arc::from(topic),
-            };
-            let (messages, waiters) = (Vec::new(), Vec::new());
-            self.batches.push_back(Batch { topic, messages, waiters, bytes: 0, alone });
+            let (messages, waiters, runs) = (Vec::new(), Vec::new(), VecDeque::new());
+            self.batches.push_back(Batch { messages, waiters, runs, bytes: 0, alone });
         }
         if let Some(batch) = self.batches.back_mut() {
             batch.bytes += bytes;
+            match batch.runs.back_mut() {
+                Some(run) if run.topic == topic => run.messages += messages.len(),
+                _ => {
+                    batch.bytes += topic.len();
+                    let topic = encoded_topic(&mut self.arena, topic);
+                    batch.runs.push_back(Run { topic, messages: messages.len() });
+                }
+            }
             batch.waiters.push(waiter);
             for message in messages {
                 let encoded = encode(&mut self.arena, message);
@@ -144,8 +212,8 @@ impl Queue {
         self.batches.is_empty()
     }
 
-    pub(super) fn first_topic(&self) -> Option<Arc<str>> {
-        self.batches.front().map(|b| Arc::clone(&b.topic))
+    pub(super) fn first_topic(&self) -> Option<Encoded> {
+        self.batches.front().and_then(Batch::first_topic)
     }
 
     /// Whether the first batch can grow no more.
@@ -177,17 +245,28 @@ fn encode(arena: &mut BytesMut, message: &v1::Message) -> Encoded {
     if bytes > ARENA_BYTES / 4 {
         return message.encode_to_vec().into();
     }
+    make_room(arena, bytes);
+    message.encode_raw(arena);
+    arena.split().freeze()
+}
+
+fn encoded_topic(arena: &mut BytesMut, topic: &str) -> Encoded {
+    make_room(arena, topic.len());
+    arena.extend_from_slice(topic.as_bytes());
+    arena.split().freeze()
+}
+
+fn make_room(arena: &mut BytesMut, bytes: usize) {
     if arena.capacity() < bytes {
         *arena = BytesMut::with_capacity(ARENA_BYTES);
     }
-    message.encode_raw(arena);
-    arena.split().freeze()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use quorate_types::{Reason, Refusal};
     use std::time::Duration;
 
     fn put(
@@ -209,19 +288,56 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_with_its_topic_its_count_and_its_bytes() {
+    fn a_batch_ends_with_its_count_and_its_bytes() {
         let now = Instant::now();
         let mut queue = Queue::default();
-        for topic in ["a", "a", "b", "a"] {
-            put(&mut queue, topic, 10, now);
-        }
-        assert_eq!(sizes(&mut queue), [2, 1, 1]);
         (0..BATCH_MESSAGES_MAX + 1).for_each(|_| drop(put(&mut queue, "a", 10, now)));
         assert_eq!(sizes(&mut queue), [BATCH_MESSAGES_MAX, 1]);
         (0..40).for_each(|_| drop(put(&mut queue, "a", 60_000, now)));
         assert!(sizes(&mut queue).iter().all(|&n| n * 60_000 <= BATCH_BYTES_MAX));
         [10, ALONE_BYTES, 10].into_iter().for_each(|bytes| drop(put(&mut queue, "a", bytes, now)));
         assert_eq!(sizes(&mut queue), [1, 1, 1]);
+    }
+
+    #[test]
+    fn messages_to_several_topics_share_a_request_in_their_order_and_only_neighbours_share_a_topic() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for (payload, topic) in (1..).zip(["a", "a", "b", "a", "c", "c"]) {
+            drop(put(&mut queue, topic, payload, now));
+        }
+        let mut batch = queue.take().unwrap();
+        assert!(queue.is_empty());
+        let told = |request: v1::PublishRequest| {
+            let first = (request.topic, request.messages);
+            let more =
+                request.more.into_iter().map(|m| (String::from_utf8(m.topic.to_vec()).unwrap(), m.messages));
+            let sizes = |messages: Vec<Encoded>| messages.iter().map(|m| m.len() - 2).collect::<Vec<_>>();
+            let all = std::iter::once(first).chain(more);
+            all.map(|(topic, messages)| (topic, sizes(messages))).collect::<Vec<_>>()
+        };
+        let expected = [("a", vec![1, 2]), ("b", vec![3]), ("a", vec![4]), ("c", vec![5, 6])];
+        assert_eq!(told(batch.request()), expected.map(|(topic, sizes)| (topic.to_owned(), sizes)));
+        // Those whose time is over go with their topics.
+        batch.waiters.iter_mut().skip(4).for_each(|waiter| waiter.deadline += Duration::from_secs(9));
+        let error = PublishError::NotSent { after: Duration::from_secs(1), last: None };
+        assert_eq!(batch.expire(now, &error), Room { messages: 4, bytes: 4 });
+        assert_eq!(told(batch.request()), [("c".to_owned(), vec![5, 6])]);
+    }
+
+    #[test]
+    fn each_topic_has_its_own_outcome() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        let topics = ["a", "a", "nowhere", "b", "b", "b"];
+        let waiters: Vec<_> = topics.iter().map(|topic| put(&mut queue, topic, 1, now)).collect();
+        let refused = PublishError::Refused(Refusal::new(Reason::TopicNotFound, "no"));
+        let at = |first_offset| Ok(v1::Receipt { first_offset, ..Default::default() });
+        let outcomes = [at(7), Err(refused.clone()), at(40)];
+        assert_eq!(queue.take().unwrap().tell_each(outcomes), Room { messages: 6, bytes: 6 });
+        let told: Vec<_> =
+            waiters.into_iter().map(|mut w| w.try_recv().unwrap().map(|receipt| receipt.offset)).collect();
+        assert_eq!(told, [Ok(7), Ok(8), Err(refused), Ok(40), Ok(41), Ok(42)]);
     }
 
     #[test]
@@ -244,7 +360,7 @@ mod tests {
         let mut queue = Queue::default();
         let waiters: Vec<_> = (0..3).map(|_| put(&mut queue, "a", 1, now)).collect();
         let receipt = v1::Receipt { first_offset: 40, count: 3, ..Default::default() };
-        assert_eq!(queue.take().unwrap().tell(Ok(receipt)), Room { messages: 3, bytes: 3 });
+        assert_eq!(queue.take().unwrap().tell_each([Ok(receipt)]), Room { messages: 3, bytes: 3 });
         let offsets: Vec<_> =
             waiters.into_iter().map(|mut w| w.try_recv().unwrap().unwrap().offset).collect();
         assert_eq!(offsets, [40, 41, 42]);

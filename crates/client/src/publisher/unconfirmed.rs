@@ -1,5 +1,6 @@
 //! What was numbered and is not answered yet: sent again, unchanged, until it is.
 
+use super::Encoded;
 use super::Room;
 use super::queue::Batch;
 use crate::error::PublishError;
@@ -7,7 +8,6 @@ use quorate_types::probe;
 use quorate_types::{Refusal, SessionId};
 use quorate_wire::v1;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 #[derive(Debug)]
@@ -25,6 +25,15 @@ pub(super) struct Unconfirmed {
     last_sequence: u64,
     batches: VecDeque<Numbered>,
     on_stream: usize,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub(super) enum Outcomes {
+    /// Nothing of it is stored.
+    All(PublishError),
+    /// What became of the messages to each topic, in their order.
+    Each(Vec<Result<v1::Receipt, PublishError>>),
 }
 
 /// An answer that does not fit what was sent: the stream cannot be trusted.
@@ -88,24 +97,25 @@ impl Unconfirmed {
             namespace: namespace.to_owned(),
             session,
             sequence: numbered.sequence,
-            topic: numbered.batch.topic.as_ref().to_owned(),
-            messages: numbered.batch.messages.clone(),
+            ..numbered.batch.request()
         })
     }
 
     /// The first one was answered for good.
-    pub(super) fn answer(
-        &mut self,
-        sequence: u64,
-        outcome: Result<v1::Receipt, PublishError>,
-    ) -> Result<Room, OutOfStep> {
-        let first = self.batches.front().filter(|_| self.on_stream > 0).map(|n| n.sequence);
-        if first != Some(sequence) {
+    pub(super) fn answer(&mut self, sequence: u64, outcomes: Outcomes) -> Result<Room, OutOfStep> {
+        let fits = |n: &Numbered| match &outcomes {
+            Outcomes::All(_) => n.sequence == sequence,
+            Outcomes::Each(each) => n.sequence == sequence && n.batch.runs() == each.len(),
+        };
+        if self.on_stream == 0 || !self.batches.front().is_some_and(fits) {
             return Err(OutOfStep);
         }
         let Some(numbered) = self.batches.pop_front() else { return Err(OutOfStep) };
         self.on_stream -= 1;
-        Ok(numbered.batch.tell(outcome))
+        Ok(match outcomes {
+            Outcomes::All(error) => numbered.batch.tell_all(&error),
+            Outcomes::Each(each) => numbered.batch.tell_each(each),
+        })
     }
 
     /// The session is gone. What was sent on an earlier stream may have been stored then: nobody can know, and sending it
@@ -119,7 +129,7 @@ impl Unconfirmed {
         let mut room = Room::default();
         for numbered in self.batches.drain(..doubtful) {
             probe::sometimes("publish unknown with its session");
-            let freed = numbered.batch.tell(Err(PublishError::Unknown));
+            let freed = numbered.batch.tell_all(&PublishError::Unknown);
             room += freed;
         }
         room
@@ -129,14 +139,14 @@ impl Unconfirmed {
     pub(super) fn refuse(&mut self, refusal: &Refusal) -> Room {
         let mut room = Room::default();
         for numbered in self.batches.drain(..) {
-            let freed = numbered.batch.tell(Err(PublishError::Refused(refusal.clone())));
+            let freed = numbered.batch.tell_all(&PublishError::Refused(refusal.clone()));
             room += freed;
         }
         room
     }
 
-    pub(super) fn first_topic(&self) -> Option<Arc<str>> {
-        self.batches.front().map(|n| Arc::clone(&n.batch.topic))
+    pub(super) fn first_topic(&self) -> Option<Encoded> {
+        self.batches.front().and_then(|n| n.batch.first_topic())
     }
 
     /// Tells the waiters whose time is over. What was sent stays: leaving it out would leave a gap. What was not is taken out,

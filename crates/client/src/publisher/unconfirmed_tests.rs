@@ -88,9 +88,12 @@ fn an_answer_out_of_turn_is_no_answer() {
     let mut unconfirmed = Unconfirmed::default();
     unconfirmed.open(SessionId::new(1));
     let _waiters: Vec<Confirmed> = (0..2).map(|_| push(&mut unconfirmed, Instant::now())).collect();
-    let refused = || Err(PublishError::Refused(Refusal::new(Reason::TopicNotFound, "t")));
+    let error = || PublishError::Refused(Refusal::new(Reason::TopicNotFound, "t"));
+    let refused = || Outcomes::All(error());
     assert_eq!(unconfirmed.answer(1, refused()), Err(OutOfStep), "nothing was sent");
     send(&mut unconfirmed, 2);
     assert_eq!(unconfirmed.answer(2, refused()), Err(OutOfStep));
+    let two = Outcomes::Each(vec![Err(error()), Err(error())]);
+    assert_eq!(unconfirmed.answer(1, two), Err(OutOfStep), "one topic was sent");
     assert_eq!(unconfirmed.answer(1, refused()), Ok(Room { messages: 1, bytes: 3 }));
 }

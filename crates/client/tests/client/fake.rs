@@ -6,8 +6,8 @@ use quorate_types::{Reason, Refusal};
 use quorate_wire::v1::consume_request::Request as ConsumeKind;
 use quorate_wire::v1::consume_response::Response as Consumed;
 use quorate_wire::v1::consumer_server::{Consumer, ConsumerServer};
-use quorate_wire::v1::publish_response::Outcome;
 use quorate_wire::v1::publisher_server::{Publisher, PublisherServer};
+use quorate_wire::v1::{publish_response::Outcome, topic_outcome};
 use quorate_wire::{Listen, ServerOptions, TcpNet, error_of, server, status_of, v1};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,11 +28,17 @@ pub(crate) enum Trick {
     Swallow,
 }
 
+/// What became of the messages to one topic.
+pub(crate) type Stored = Result<v1::Receipt, Refusal>;
+
 #[derive(Default)]
 pub(crate) struct State {
-    /// Sessions with the last sequence and the answers.
-    pub(crate) sessions: BTreeMap<u64, Vec<v1::Receipt>>,
+    /// Sessions with the answers, each of which has an outcome for each topic of its request.
+    pub(crate) sessions: BTreeMap<u64, Vec<Vec<Stored>>>,
+    /// Payloads, in order over all topics.
     pub(crate) stored: Vec<Vec<u8>>,
+    /// The topic that is not there.
+    pub(crate) unknown_topic: &'static str,
     /// (session, sequence, messages) of every publish request, done or not.
     pub(crate) requests: Vec<(u64, u64, usize)>,
     pub(crate) streams: usize,
@@ -67,29 +73,36 @@ impl Fake {
         bound.address.to_string()
     }
 
-    fn publish(&self, request: v1::PublishRequest) -> Result<v1::Receipt, Refusal> {
+    fn publish(&self, request: v1::PublishRequest) -> Result<Vec<Stored>, Refusal> {
         let state = &mut *self.state();
         let Some(answers) = state.sessions.get_mut(&request.session) else {
             return Err(Refusal::new(Reason::SessionNotFound, "no such session"));
         };
         let last = answers.len() as u64;
         if request.sequence <= last {
-            return Ok(answers[usize::try_from(request.sequence - 1).unwrap()]);
+            return Ok(answers[usize::try_from(request.sequence - 1).unwrap()].clone());
         }
         if request.sequence != last + 1 {
             return Err(Refusal::new(Reason::SequenceGap, "an earlier request is missing"));
         }
-        let receipt = v1::Receipt {
-            first_offset: state.stored.len() as u64,
-            count: u32::try_from(request.messages.len()).unwrap(),
-            index: last,
-            ..Default::default()
-        };
-        answers.push(receipt);
-        state
-            .stored
-            .extend(request.messages.iter().map(|m| quorate_wire::message_view(m).unwrap().payload.to_vec()));
-        Ok(receipt)
+        let first = v1::TopicMessages { topic: request.topic.into(), messages: request.messages };
+        let mut outcomes = Vec::new();
+        for v1::TopicMessages { topic, messages } in std::iter::once(first).chain(request.more) {
+            if topic == state.unknown_topic {
+                outcomes.push(Err(Refusal::new(Reason::TopicNotFound, "there is no such topic")));
+                continue;
+            }
+            outcomes.push(Ok(v1::Receipt {
+                first_offset: state.stored.len() as u64,
+                count: u32::try_from(messages.len()).unwrap(),
+                index: last,
+                ..Default::default()
+            }));
+            let payloads = messages.iter().map(|m| quorate_wire::message_view(m).unwrap().payload.to_vec());
+            state.stored.extend(payloads);
+        }
+        answers.push(outcomes.clone());
+        Ok(outcomes)
     }
 
     /// The answer to send; `Ok(None)`: none. An error breaks the stream.
@@ -97,7 +110,8 @@ impl Fake {
         let sequence = request.sequence;
         let trick = {
             let mut state = self.state();
-            state.requests.push((request.session, sequence, request.messages.len()));
+            let more = request.more.iter().map(|more| more.messages.len()).sum::<usize>();
+            state.requests.push((request.session, sequence, request.messages.len() + more));
             state.tricks.pop_front()
         };
         let broken = || Status::unavailable("broken off");
@@ -108,11 +122,17 @@ impl Fake {
             Some(Trick::Say(reason)) => Err(Refusal::new(reason, "as told")),
             None => self.publish(request),
         };
-        let outcome = match outcome {
+        let mut outcomes = outcome.unwrap_or_else(|refusal| vec![Err(refusal)]).into_iter();
+        let outcome = outcomes.next().map(|first| match first {
             Ok(receipt) => Outcome::Receipt(receipt),
             Err(refusal) => Outcome::Error(error_of(&refusal, None)),
-        };
-        Ok(Some(v1::PublishResponse { sequence, outcome: Some(outcome) }))
+        });
+        let more = outcomes.map(|more| match more {
+            Ok(receipt) => topic_outcome::Outcome::Receipt(receipt),
+            Err(refusal) => topic_outcome::Outcome::Error(error_of(&refusal, None)),
+        });
+        let more = more.map(|outcome| v1::TopicOutcome { outcome: Some(outcome) }).collect();
+        Ok(Some(v1::PublishResponse { sequence, outcome, more }))
     }
 }
 

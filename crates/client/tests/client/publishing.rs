@@ -54,6 +54,42 @@ async fn waiting_messages_share_requests() {
 }
 
 #[tokio::test]
+async fn messages_to_topics_in_turn_share_requests_keep_their_order_and_are_stored_once() {
+    let fake = Fake::default();
+    fake.state().tricks.extend([
+        Trick::DoAndBreak,
+        Trick::Break,
+        Trick::Say(Reason::NotLeader),
+        Trick::DoAndBreak,
+    ]);
+    fake.state().unknown_topic = "unknown";
+    let client = client_of(&[&fake]).await;
+    let publisher = client.publisher(PublisherOptions::default());
+    let mut confirmations = Vec::new();
+    for number in 0..3_000 {
+        let topic = ["a", "b", "unknown", "b"][number as usize % 4];
+        confirmations.push(publisher.send(topic, payload(number)).await.unwrap());
+    }
+    let outcomes = join_all(confirmations).await;
+    let mut next = 0;
+    for (at, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Err(PublishError::Refused(refusal)) if at % 4 == 2 => {
+                assert_eq!(refusal.reason, Reason::TopicNotFound);
+            }
+            outcome => {
+                assert_eq!(outcome.map(|receipt| (receipt.offset, receipt.count)), Ok((next, 1)), "{at}");
+                next += 1;
+            }
+        }
+    }
+    let state = fake.state();
+    let expected = (0..3_000u32).filter(|n| n % 4 != 2).map(|n| n.to_be_bytes().to_vec());
+    assert_eq!(state.stored, expected.collect::<Vec<_>>());
+    assert!(state.requests.len() < 300, "{} requests for 3,000 messages", state.requests.len());
+}
+
+#[tokio::test]
 async fn a_retryable_answer_is_followed_by_all_that_is_unanswered() {
     let fake = Fake::default();
     fake.state().tricks.extend([Trick::Say(Reason::NoQuorum), Trick::Say(Reason::NotLeader)]);

@@ -6,7 +6,7 @@ use crate::effects::{EffectSink, GroupEvent};
 use crate::options::ConsensusOptions;
 use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, log_id, raft_log_id};
 use bytes::Bytes;
-use quorate_machine::block::FragmentBuilder;
+use quorate_machine::block;
 use quorate_machine::{
     Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, SubscriptionConfig, TopicConfig, entry,
 };
@@ -110,9 +110,7 @@ impl Bench {
     }
 
     fn publication(&mut self, body: &[u8]) -> (Envelope, Bytes) {
-        let mut fragment = FragmentBuilder::new();
-        fragment.push(body);
-        let block = fragment.finish();
+        let block = block::fragment(&[body]);
         let publish = Publish {
             topic: topic(),
             runs: vec![PublishRun { subject: Subject::parse("a").unwrap(), count: 1 }],

@@ -4,7 +4,7 @@
 use super::Cluster;
 use bytes::Bytes;
 use quorate_consensus::{Group, ProposeError};
-use quorate_machine::block::{self, FragmentBuilder};
+use quorate_machine::block;
 use quorate_machine::{
     Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, SubscriptionConfig, TopicConfig, entry,
 };
@@ -87,9 +87,7 @@ impl Publisher {
 
     /// The entry of the next publish, of one message.
     pub fn next(&mut self, body: &[u8]) -> Bytes {
-        let mut fragment = FragmentBuilder::new();
-        fragment.push(body);
-        let block = fragment.finish();
+        let block = block::fragment(&[body]);
         let publish = Publish {
             topic: topic(),
             runs: vec![PublishRun { subject: Subject::parse("a.b").unwrap(), count: 1 }],

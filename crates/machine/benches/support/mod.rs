@@ -4,10 +4,10 @@
 
 use bytes::{Bytes, BytesMut};
 use criterion::Criterion;
-use quorate_machine::block::FragmentBuilder;
+use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, Deliver, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish, PublishRun,
-    Settlement, SubscriptionConfig, TopicConfig, Verdict,
+    Publishes, Settlement, SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, LogId, Millis, NodeId, SessionId, Subject, SubscriptionName,
@@ -37,11 +37,22 @@ pub(crate) fn publishes(topics: &[TopicName], count: usize, body: &[u8]) -> (Vec
     topics.map(|topic| publish(topic, std::slice::from_ref(&subject), body)).unzip()
 }
 
+/// One operation with a message for each, as from one publisher.
+pub(crate) fn publish_each(topics: &[TopicName], body: &[u8]) -> (Vec<Op>, Vec<Bytes>) {
+    let subject = Subject::parse("orders.eu.created").unwrap();
+    let publish = |topic| one_publish(topic, std::slice::from_ref(&subject), body);
+    let (publishes, fragments): (Vec<_>, _) = topics.iter().map(publish).unzip();
+    (vec![Op::PublishEach(Publishes::new(&publishes))], fragments)
+}
+
 /// One operation with a message for each subject, and its fragment of the block.
 pub(crate) fn publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (Op, Bytes) {
-    let mut builder = FragmentBuilder::new();
-    subjects.iter().for_each(|_| builder.push(body));
-    let fragment = builder.finish();
+    let (publish, fragment) = one_publish(topic, subjects, body);
+    (Op::Publish(publish), fragment)
+}
+
+fn one_publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (Publish, Bytes) {
+    let fragment = block::fragment(&vec![body; subjects.len()]);
     let publish = Publish {
         topic: topic.clone(),
         runs: subjects.iter().map(|subject| PublishRun { subject: subject.clone(), count: 1 }).collect(),
@@ -49,7 +60,7 @@ pub(crate) fn publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (
         message_bytes_max: u32::try_from(body.len()).unwrap(),
         create_topic: false,
     };
-    (Op::Publish(publish), fragment)
+    (publish, fragment)
 }
 
 /// How a consumer acks what it holds.

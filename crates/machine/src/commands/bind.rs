@@ -16,7 +16,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Reply {
         let id = self.subscription_id(subscription)?;
-        let topic = self.topic_or_new(topic, create_topic, ctx)?;
+        let topic = self.topic_or_new(topic.as_str(), create_topic, ctx)?;
         let (Some(topic), Some(state)) = (self.topics.get_mut(&topic), self.subscriptions.get_mut(&id))
         else {
             return Ok(Answer::Done);

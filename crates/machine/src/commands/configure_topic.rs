@@ -13,7 +13,7 @@ impl Shard {
         config: &TopicConfig,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        let id = self.topic_id(name)?;
+        let id = self.topic_id(name.as_str())?;
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.config = config.clone();
             ctx.touch_topic(id);

@@ -1,6 +1,6 @@
 //! Creates a topic.
 
-use super::limit;
+use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
 use crate::op::TopicConfig;
 use crate::shard::{Context, Shard, Topic};
@@ -28,13 +28,16 @@ impl Shard {
     /// The topic; if it is not there and `create` says so, a new one with default settings.
     pub(super) fn topic_or_new(
         &mut self,
-        name: &TopicName,
+        name: &str,
         create: bool,
         ctx: &mut Context<'_>,
     ) -> Result<TopicId, Refusal> {
-        match self.topic_names.get(name) {
-            None if create => self.add_topic(name, &TopicConfig::default(), ctx),
-            _ => self.topic_id(name),
+        match self.topic_id(name) {
+            Err(_) if create => {
+                let name = TopicName::parse(name).map_err(|e| invalid(e.to_string()))?;
+                self.add_topic(&name, &TopicConfig::default(), ctx)
+            }
+            found => found,
         }
     }
 

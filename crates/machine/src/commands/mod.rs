@@ -18,6 +18,7 @@ mod hello;
 mod open_session;
 mod open_shard;
 mod publish;
+mod publish_each;
 mod purge;
 mod register_node;
 mod set_credit;

@@ -1,9 +1,11 @@
 //! Appends messages to a topic and routes them.
 
 use super::invalid;
-use crate::applied::{Answer, Reply};
-use crate::op::{Publish, PublishRun};
-use crate::shard::{Block, Context, Shard};
+use crate::applied::{Answer, Appended, Reply};
+use crate::op::Publish;
+use crate::publishes::{PublishView, Runs};
+use crate::rows::RowKey;
+use crate::shard::{Block, Context, Shard, no_topic};
 use quorate_types::probe;
 use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId};
 use std::collections::BTreeMap;
@@ -24,27 +26,42 @@ impl Shard {
         fragment: Option<u32>,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        let fragment =
-            fragment.ok_or_else(|| invalid("the fragments of the batch do not make up its block"))?;
+        let fragment = fragment.ok_or_else(misfit)?;
+        let Appended { first_offset, count, routed } = self.append(&publish.view(), fragment, ctx)?;
+        Ok(Answer::Published { first_offset, count, routed, log_id: ctx.id })
+    }
+
+    /// `fragment`: byte position of the publish's fragment in the entry's block.
+    pub(super) fn append(
+        &mut self,
+        publish: &PublishView<'_>,
+        fragment: u32,
+        ctx: &mut Context<'_>,
+    ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx.limits)?;
-        let id = self.topic_or_new(&publish.topic, publish.create_topic, ctx)?;
-        let Some(topic) = self.topics.get_mut(&id) else { return Ok(Answer::Done) };
+        let id = self.topic_or_new(publish.topic, publish.create_topic, ctx)?;
+        let topic = self.topics.get_mut(&id).ok_or_else(|| no_topic(publish.topic))?;
         let first_offset = topic.next_offset;
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
             .iter()
-            .map(|(subscription, filters)| (*subscription, stretches(filters, &publish.runs)))
+            .map(|(subscription, filters)| (*subscription, stretches(filters, publish.runs)))
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
         let live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
         topic.next_offset += u64::from(count);
-        ctx.touch_topic(id);
+        ctx.touch(RowKey::Topic(id));
+        let settled = !topic.settled.is_empty();
         if live > 0 || topic.is_retained() {
             let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
             let block = Block { index, fragment, count, bytes, begin: 0, stamp, live };
             if topic.append(first_offset, block, ctx.dirty) {
                 *self.entries.entry(index).or_default() += 1;
             }
+        }
+        // Retention has nothing to look at where nothing settled is kept.
+        if settled || !topic.settled.is_empty() {
+            ctx.topics.insert(id);
         }
         if !topic.is_retained() {
             topic.unrouted += u64::from(count) - covered(&routes, count);
@@ -59,19 +76,28 @@ impl Shard {
                 subscription.route(id, first_offset + start, count, ctx);
             }
         }
-        Ok(Answer::Published { first_offset, count, routed, log_id: ctx.id })
+        Ok(Appended { first_offset, count, routed })
     }
 }
 
+/// What is claimed of the block is not so: nobody could find the messages again.
+pub(super) fn misfit() -> Refusal {
+    invalid("the fragments of the batch do not make up its block")
+}
+
 /// The publish's count, if it is within the limits.
-fn check(publish: &Publish, limits: &Limits) -> Result<u32, Refusal> {
-    let topic = &publish.topic;
-    if publish.runs.is_empty() || publish.runs.iter().any(|r| r.count == 0) {
+fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
+    let topic = publish.topic;
+    let (mut messages, mut least) = (Some(0u32), u32::MAX);
+    for (_, count) in publish.runs {
+        messages = messages.and_then(|sum| sum.checked_add(count));
+        least = least.min(count);
+    }
+    if messages == Some(0) || least == 0 {
         return Err(invalid(format!("the publish to topic {topic} has no message: send at least one")));
     }
     let max = limits.publish_messages_max;
-    let count = publish.runs.iter().try_fold(0u32, |sum, r| sum.checked_add(r.count)).filter(|c| *c <= max);
-    let Some(count) = count else {
+    let Some(count) = messages.filter(|count| *count <= max) else {
         let text = format!("the publish to topic {topic} has more than {max} messages: send it in parts");
         return Err(Refusal::new(Reason::LimitReached, text));
     };
@@ -93,15 +119,15 @@ fn check(publish: &Publish, limits: &Limits) -> Result<u32, Refusal> {
 }
 
 /// Which messages the filters select, joined where they follow each other.
-fn stretches(filters: &BTreeMap<Filter, u64>, runs: &[PublishRun]) -> Vec<Stretch> {
+fn stretches(filters: &BTreeMap<Filter, u64>, runs: Runs<'_>) -> Vec<Stretch> {
     if filters.keys().any(Filter::matches_all) {
-        return vec![(0, runs.iter().map(|r| u64::from(r.count)).sum())];
+        return vec![(0, runs.map(|(_, count)| u64::from(count)).sum())];
     }
     let mut found: Vec<Stretch> = Vec::new();
     let mut at = 0;
-    for run in runs {
-        let count = u64::from(run.count);
-        if filters.keys().any(|f| f.matches(&run.subject)) {
+    for (subject, count) in runs {
+        let count = u64::from(count);
+        if filters.keys().any(|f| f.matches(subject)) {
             match found.last_mut() {
                 Some((start, n)) if *start + *n == at => *n += count,
                 _ => found.push((at, count)),
@@ -132,6 +158,7 @@ fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], count: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::PublishRun;
     use quorate_types::Subject;
 
     fn filters(filters: &[&str]) -> BTreeMap<Filter, u64> {
@@ -142,10 +169,11 @@ mod tests {
     fn messages_that_follow_each_other_are_one_stretch_whichever_filter_selects_them() {
         let runs = [("a.b", 2), ("c", 1), ("a.x", 3), ("a.b", 1), ("", 1)]
             .map(|(subject, count)| PublishRun { subject: Subject::parse(subject).unwrap(), count });
-        assert_eq!(stretches(&filters(&["#", "a.*"]), &runs), [(0, 8)]);
-        assert_eq!(stretches(&filters(&["a.b", "a.x", "*.x"]), &runs), [(0, 2), (3, 4)]);
-        assert_eq!(stretches(&filters(&["d"]), &runs), []);
-        assert_eq!(stretches(&filters(&[]), &runs), []);
+        let runs = Runs::Plain(&runs);
+        assert_eq!(stretches(&filters(&["#", "a.*"]), runs), [(0, 8)]);
+        assert_eq!(stretches(&filters(&["a.b", "a.x", "*.x"]), runs), [(0, 2), (3, 4)]);
+        assert_eq!(stretches(&filters(&["d"]), runs), []);
+        assert_eq!(stretches(&filters(&[]), runs), []);
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Reply {
         let id = self.subscription_id(subscription)?;
-        let topic_id = self.topic_id(topic)?;
+        let topic_id = self.topic_id(topic.as_str())?;
         let filters = self.topics.get_mut(&topic_id).and_then(|t| t.bindings.get_mut(&id));
         let number = filters.and_then(|filters| filters.remove(filter)).ok_or_else(|| {
             let text = format!(

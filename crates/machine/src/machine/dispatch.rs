@@ -51,6 +51,10 @@ impl Machine {
                 numbered(origin)?;
                 self.shard_only()?.publish(publish, fragment, ctx)
             }
+            Op::PublishEach(publishes) => {
+                numbered(origin)?;
+                self.shard_only()?.publish_each(publishes, fragment, ctx)
+            }
             Op::Purge { subscription } => {
                 numbered(origin)?;
                 self.shard_only()?.purge(subscription, ctx)

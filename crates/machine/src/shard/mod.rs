@@ -52,10 +52,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn topic_id(&self, name: &TopicName) -> Result<TopicId, Refusal> {
-        self.topic_names.get(name).copied().ok_or_else(|| {
-            Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
-        })
+    pub(crate) fn topic_id(&self, name: &str) -> Result<TopicId, Refusal> {
+        self.topic_names.get(name).copied().ok_or_else(|| no_topic(name))
     }
 
     pub(crate) fn subscription_id(&self, name: &SubscriptionName) -> Result<SubscriptionId, Refusal> {
@@ -170,4 +168,8 @@ impl Shard {
     pub(crate) fn live_blocks(&self) -> Vec<u64> {
         self.entries.keys().copied().collect()
     }
+}
+
+pub(crate) fn no_topic(name: &str) -> Refusal {
+    Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
 }

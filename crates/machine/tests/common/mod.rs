@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use bytes::{Bytes, BytesMut};
-use quorate_machine::block::FragmentBuilder;
+use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish,
-    PublishRun, Reply, SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView, TopicConfig,
-    TopicView, Verdict,
+    PublishRun, Publishes, Reply, SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView,
+    TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
@@ -103,6 +103,13 @@ impl Driver {
     pub fn publish_step(&mut self, session: SessionId, topic: &str, runs: &[(&str, u32)]) -> Step {
         let (publish, fragment) = publish(topic, runs);
         let step = self.step(session, Op::Publish(publish));
+        Step { fragment, ..step }
+    }
+
+    /// The next publish of a session to several topics in turn.
+    pub fn publish_each_step(&mut self, session: SessionId, parts: &[(&str, Vec<(&str, u32)>)]) -> Step {
+        let (op, fragment) = publish_each(parts.iter().map(|(topic, runs)| publish(topic, runs)));
+        let step = self.step(session, op);
         Step { fragment, ..step }
     }
 
@@ -275,10 +282,8 @@ pub fn bind(topic_name: &str, subscription: &str, filter: &str) -> Op {
 
 /// A publish of (subject, count) runs, and its fragment.
 pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
-    let mut builder = FragmentBuilder::new();
     let count: u32 = runs.iter().map(|(_, count)| count).sum();
-    (0..count).for_each(|_| builder.push(BODY));
-    let fragment = builder.finish();
+    let fragment = block::fragment(&vec![BODY; count as usize]);
     let run = |(subject, count): &(&str, u32)| PublishRun {
         subject: Subject::parse(subject).unwrap(),
         count: *count,
@@ -291,6 +296,12 @@ pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
         create_topic: false,
     };
     (publish, fragment)
+}
+
+/// Publishes in one operation, and their fragments one after the other.
+pub fn publish_each(parts: impl Iterator<Item = (Publish, Bytes)>) -> (Op, Bytes) {
+    let (publishes, fragments): (Vec<_>, Vec<_>) = parts.unzip();
+    (Op::PublishEach(Publishes::new(&publishes)), fragments.concat().into())
 }
 
 /// The runs delivered to a consumer, in order.

@@ -6,6 +6,7 @@ use quorate_machine::{Settlement, Verdict};
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Publish(usize, Vec<(usize, u32)>),
+    PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
     Topic(usize),
     DeleteTopic(usize),
     Subscription(usize),
@@ -28,6 +29,7 @@ pub(crate) enum Act {
 
 pub(crate) fn act() -> impl Strategy<Value = Act> {
     let n = || 0usize..6;
+    let runs = move || prop::collection::vec((n(), 1u32..4), 1..4);
     let who = || 0u64..3;
     let far = |max: u64| prop_oneof![9 => 0..max, 1 => Just(u64::MAX)];
     let verdict = prop_oneof![3 => Just(Verdict::Ack), 3 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)];
@@ -37,7 +39,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     });
     let credit = || prop_oneof![8 => 1u32..7, 1 => Just(10_000), 1 => Just(0), 1 => Just(u32::MAX)];
     prop_oneof![
-        10 => (n(), prop::collection::vec((n(), 1u32..4), 1..4)).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        10 => (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
         2 => n().prop_map(Act::Subscription),

@@ -1,8 +1,10 @@
 //! The model: what becomes of each message, one by one.
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
-use quorate_machine::{Answer, ConsumerIdentity, LeaseRun, Op, Reply, SettleResult, Settlement, Verdict};
-use quorate_types::{ConsumerId, Filter, Reason, SessionId, Subject, TopicId};
+use quorate_machine::{
+    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement, Verdict,
+};
+use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +56,13 @@ impl Model {
     pub(crate) fn perform(&mut self, op: &Op) -> Result<Answer, Reason> {
         match op {
             Op::Publish(publish) => {
-                let name = known(&TOPICS, publish.topic.as_str());
-                let runs: Vec<&Subject> =
-                    publish.runs.iter().flat_map(|r| (0..r.count).map(move |_| &r.subject)).collect();
-                self.publish(name, &runs)
+                let Appended { first_offset, count, routed } = self.publish(&publish.view())?;
+                Ok(Answer::Published { first_offset, count, routed, log_id: LogId::default() })
+            }
+            Op::PublishEach(publishes) => {
+                let refused = |reason| Refusal::new(reason, "");
+                let outcomes = publishes.iter().map(|p| self.publish(&p).map_err(refused)).collect();
+                Ok(Answer::PublishedEach { outcomes, log_id: LogId::default() })
             }
             Op::CreateTopic { topic, .. } => {
                 let name = known(&TOPICS, topic.as_str());
@@ -138,14 +143,17 @@ impl Model {
         self.topics.get(topic).map(|_| (topic, filter)).ok_or(Reason::TopicNotFound)
     }
 
-    fn publish(&mut self, name: &'static str, subjects: &[&Subject]) -> Result<Answer, Reason> {
+    fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
+        let name = known(&TOPICS, publish.topic);
+        let subjects: Vec<&str> =
+            publish.runs.flat_map(|(subject, count)| (0..count).map(move |_| subject)).collect();
         let (topic, next) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
         let (topic, first_offset) = (*topic, *next);
         *next += subjects.len() as u64;
         let mut routed = 0;
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
-            for (offset, subject) in (first_offset..).zip(subjects) {
+            for (offset, subject) in (first_offset..).zip(&subjects) {
                 let matches = |f: &str| Filter::parse(f).unwrap().matches(subject);
                 if queue.bindings.iter().any(|(t, f)| *t == name && matches(f)) {
                     queue.messages.push(Message { topic, offset, place: Place::Ready { attempts: 0 } });
@@ -154,7 +162,7 @@ impl Model {
             routed += u32::from(queue.messages.len() > before);
         }
         let count = u32::try_from(subjects.len()).unwrap();
-        Ok(Answer::Published { first_offset, count, routed, log_id: quorate_types::LogId::default() })
+        Ok(Appended { first_offset, count, routed })
     }
 
     fn check_open(&self) -> Result<(), Reason> {

@@ -21,6 +21,8 @@ pub(crate) enum Act {
     Close(u64),
     Open(u64),
     Publish(usize, Vec<(usize, u32)>),
+    /// Through which session; the topics, with the runs to each.
+    PublishEach(usize, Vec<(usize, Vec<(usize, u32)>)>),
     /// Session, number, subscription, credit, identity (0: none) with its epoch.
     Attach(usize, u64, usize, u32, (u8, u64)),
     Detach(usize, u64),
@@ -40,6 +42,7 @@ pub(crate) fn verdict() -> impl Strategy<Value = Verdict> {
 
 pub(crate) fn act() -> impl Strategy<Value = Act> {
     let some = || 0..usize::MAX;
+    let runs = || prop::collection::vec((some(), 1u32..6), 1..4);
     let retention = || (prop::option::of(1u64..20_000), prop::option::of(1u64..400));
     prop_oneof![
         2 => (1u64..4).prop_map(Act::Hello),
@@ -56,7 +59,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => some().prop_map(Act::Purge),
         1 => (0u64..6).prop_map(Act::Close),
         1 => (0u64..6).prop_map(Act::Open),
-        14 => (some(), prop::collection::vec((some(), 1u32..6), 1..4)).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        14 => (some(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        4 => (some(), prop::collection::vec((some(), runs()), 1..5)).prop_map(|(s, parts)| Act::PublishEach(s, parts)),
         7 => (some(), 0u64..4, some(), 1u32..8, (0u8..3, 0u64..4))
             .prop_map(|(c, n, s, credit, who)| Act::Attach(c, n, s, credit, who)),
         2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),

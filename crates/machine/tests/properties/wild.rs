@@ -4,7 +4,7 @@ use crate::act::verdict;
 use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
-use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Settlement};
+use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Publishes, Settlement};
 use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject};
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         .prop_map(|(first, last, attempt, verdict)| Settlement { first, last, attempt, verdict });
     let run = (0..SUBJECTS.len(), any::<u32>())
         .prop_map(|(s, count)| PublishRun { subject: Subject::parse(SUBJECTS[s]).unwrap(), count });
-    let publish = (prop::collection::vec(run, 0..4), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
-        |(runs, fragment_bytes, message_bytes_max, create_topic)| {
-            Op::Publish(Publish {
-                topic: topic(TOPICS[0]),
-                runs,
-                fragment_bytes,
-                message_bytes_max,
-                create_topic,
-            })
+    let size = prop_oneof![3 => 0u32..40, 1 => any::<u32>()];
+    let publish = (prop::collection::vec(run, 0..4), size, any::<u32>(), any::<bool>()).prop_map(
+        |(runs, fragment_bytes, message_bytes_max, create_topic)| Publish {
+            topic: topic(TOPICS[0]),
+            runs,
+            fragment_bytes,
+            message_bytes_max,
+            create_topic,
         },
     );
     let op = prop_oneof![
-        publish,
+        publish.clone().prop_map(Op::Publish),
+        prop::collection::vec(publish, 0..4).prop_map(|all| Op::PublishEach(Publishes::new(&all))),
         (consumer(), prop::collection::vec(settlement, 0..4))
             .prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
         (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),

@@ -121,6 +121,14 @@ impl World {
                     runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
                 return Some(self.driver.publish_step(session, TOPICS[pick % TOPICS.len()], &runs));
             }
+            Act::PublishEach(pick, parts) => {
+                let session = self.session(*pick)?;
+                let parts = parts.iter().map(|(t, runs)| {
+                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
+                    (TOPICS[t % TOPICS.len()], runs)
+                });
+                return Some(self.driver.publish_each_step(session, &parts.collect::<Vec<_>>()));
+            }
             Act::Attach(pick, number, subscription, credit, (who, epoch)) => {
                 let session = self.session(*pick)?;
                 let consumer = ConsumerId { session, number: *number };

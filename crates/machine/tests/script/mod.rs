@@ -10,6 +10,7 @@
 //! | `create-subscription S [lease=MS]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
+//! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
@@ -121,6 +122,9 @@ fn operation(line: &str, session: SessionId) -> (Op, Bytes) {
     if *name == "publish" {
         let (publish, fragment) = publish(args);
         return (Op::Publish(publish), fragment);
+    }
+    if *name == "publish-each" {
+        return common::publish_each(args.split(|word| *word == "/").map(publish));
     }
     let op = conversation(name, args)
         .or_else(|| metadata(name, args))

@@ -1,7 +1,7 @@
 //! What a scenario shows: replies, effects and state as short lines.
 
 use crate::common::Driver;
-use quorate_machine::{Answer, Applied, Effect, LeaseRun, Ledger, Machine, Reply, Shard, System};
+use quorate_machine::{Answer, Appended, Applied, Effect, LeaseRun, Ledger, Machine, Reply, Shard, System};
 use quorate_types::NodeId;
 use std::fmt::Display;
 
@@ -18,7 +18,14 @@ fn reply(reply: &Reply) -> String {
         Ok(Answer::Done) => "done".to_owned(),
         Ok(Answer::SessionOpened { session }) => format!("session {session}"),
         Ok(Answer::Published { first_offset, count, routed, .. }) => {
-            format!("published {} to {routed}", span(*first_offset, u64::from(*count)))
+            published(&Appended { first_offset: *first_offset, count: *count, routed: *routed })
+        }
+        Ok(Answer::PublishedEach { outcomes, .. }) => {
+            let each = |o: &Result<Appended, _>| match o {
+                Ok(appended) => published(appended),
+                Err(refusal) => format!("refused {refusal}"),
+            };
+            join(outcomes.iter().map(each), " / ")
         }
         Ok(Answer::Settled { results }) => {
             let results = results.iter().map(|r| format!("settled {} stale {}", r.settled, r.stale));
@@ -30,6 +37,10 @@ fn reply(reply: &Reply) -> String {
         }
         Err(refusal) => format!("refused {refusal}"),
     }
+}
+
+fn published(appended: &Appended) -> String {
+    format!("published {} to {}", span(appended.first_offset, u64::from(appended.count)), appended.routed)
 }
 
 fn effect(effect: &Effect) -> String {

@@ -17,6 +17,7 @@ impl Held {
     fn messages(&self) -> u64 {
         match &self.submission.envelope.op {
             Op::Publish(publish) => publish.count().max(1),
+            Op::PublishEach(publishes) => publishes.messages().max(publishes.count()).max(1),
             Op::Settle { settlements, .. } => settlements.len().max(1) as u64,
             _ => 1,
         }

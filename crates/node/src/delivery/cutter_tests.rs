@@ -2,7 +2,7 @@ use super::*;
 use crate::delivery::replica::Located;
 use futures::future::BoxFuture;
 use quorate_machine::LeaseRun;
-use quorate_machine::block::FragmentBuilder;
+use quorate_machine::block;
 use quorate_types::{ConsumerId, Millis};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,11 +18,8 @@ impl Fake {
     fn entry(mut self, index: u64, first: u64) -> Self {
         let mut block = Vec::new();
         for fragment in 0..2_u64 {
-            let mut builder = FragmentBuilder::new();
-            for message in 0..2 {
-                builder.push(format!("message {}", first + fragment * 2 + message).as_bytes());
-            }
-            block.extend_from_slice(&builder.finish());
+            let message = |n| format!("message {}", first + fragment * 2 + n);
+            block.extend_from_slice(&block::fragment(&[message(0), message(1)]));
         }
         self.blocks.insert(index, (first, block.into()));
         self

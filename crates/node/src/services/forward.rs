@@ -169,20 +169,20 @@ fn check_operation(envelope: &Envelope, fragment: &bytes::Bytes) -> Result<(), R
     {
         return Err(invalid("only what opens or closes a session goes without a number"));
     }
-    let expected = match &envelope.op {
-        Op::Publish(publish) => publish.fragment_bytes as usize,
-        _ => 0,
-    };
-    if fragment.len() != expected {
+    let expected = envelope.op.fragment_bytes();
+    if fragment.len() as u64 != expected {
         let text = format!("the fragment has {} bytes, its operation says {expected}", fragment.len());
         return Err(invalid(&text));
     }
-    if let Op::Publish(publish) = &envelope.op
-        && !fragment.is_empty()
-    {
+    let mut rest = fragment.clone();
+    for publish in envelope.op.publishes() {
+        let own = rest.split_to(rest.len().min(publish.fragment_bytes as usize));
+        if own.is_empty() {
+            continue;
+        }
         let count =
             u32::try_from(publish.count()).map_err(|_| invalid("the publish has too many messages"))?;
-        block::bodies(fragment, 0, 0, count).map_err(|e| invalid(&e.to_string()))?;
+        block::bodies(&own, 0, 0, count).map_err(|e| invalid(&e.to_string()))?;
     }
     Ok(())
 }

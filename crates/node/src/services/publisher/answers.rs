@@ -1,13 +1,13 @@
 //! The answering side of `PublishStream`.
 
-use super::receipt;
+use super::outcomes::Outcomes;
+use super::prepare::Parts;
 use super::stream::Broken;
 use crate::forwarder::{Answer, answer_by};
 use crate::metrics_data::DataMetrics;
 use futures::Stream;
 use quorate_types::{GroupId, Reason, Refusal};
-use quorate_wire::error_of;
-use quorate_wire::v1::{self, publish_response::Outcome};
+use quorate_wire::v1;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ pub(super) enum Awaited {
     /// Nothing: refused by this node.
     Refused(Refusal),
     /// The group.
-    Answer { group: GroupId, answer: oneshot::Receiver<Answer> },
+    Answer { group: GroupId, answer: oneshot::Receiver<Answer>, parts: Parts },
     /// The group, which only uses up the number; then the refusal.
     Void { group: GroupId, answer: oneshot::Receiver<Answer>, refusal: Refusal },
     /// The stream ends with this.
@@ -64,27 +64,22 @@ async fn respond(
     metrics: &DataMetrics,
 ) -> Result<v1::PublishResponse, Status> {
     let InFlight { sequence, awaited, bytes, arrived, deadline, room } = in_flight;
-    let decided = match awaited {
+    let outcomes = match awaited {
         Awaited::End(status) => return Err(status),
-        Awaited::Refused(refusal) => Err(refusal),
-        Awaited::Answer { group, answer } => receipt(group, answer_by(answer, deadline, group).await),
+        Awaited::Refused(refusal) => Outcomes::refused(refusal),
+        Awaited::Answer { group, answer, parts } => {
+            Outcomes::of(group, answer_by(answer, deadline, group).await, bytes, parts)
+        }
         Awaited::Void { group, answer, refusal } => {
-            Err(refusal_of_void(answer_by(answer, deadline, group).await, refusal))
+            Outcomes::refused(refusal_of_void(answer_by(answer, deadline, group).await, refusal))
         }
     };
     drop(room);
-    let outcome = match decided {
-        Ok(receipt) => {
-            metrics.published(u64::from(receipt.count), bytes, arrived.elapsed());
-            Outcome::Receipt(receipt)
-        }
-        Err(refusal) => {
-            broken.note(&refusal);
-            metrics.publish_refused(refusal.reason);
-            Outcome::Error(error_of(&refusal, None))
-        }
-    };
-    Ok(v1::PublishResponse { sequence, outcome: Some(outcome) })
+    if let Err(refusal) = &outcomes.first {
+        broken.note(refusal);
+    }
+    outcomes.count(metrics, arrived.elapsed());
+    Ok(outcomes.response(sequence))
 }
 
 /// The client hears why its request was refused, unless its number was not used up: then that matters more.

@@ -1,16 +1,18 @@
 //! `quorate.v1.Publisher`.
 
 mod answers;
+mod outcomes;
 mod prepare;
 mod stream;
 
-use crate::forwarder::{Answer as ForwarderAnswer, Numbering, Operation};
+use crate::forwarder::{Numbering, Operation};
 use crate::gateway::Gateway;
 use crate::services::session;
 use futures::stream::BoxStream;
+use outcomes::{Outcomes, unexpected};
 use prepare::Prepared;
 use quorate_machine::{Answer, Op};
-use quorate_types::{GroupId, Reason, Refusal};
+use quorate_types::{Reason, Refusal};
 use quorate_wire::v1::{self, publisher_server::Publisher};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -64,45 +66,23 @@ impl PublisherService {
         Ok(v1::CloseSessionResponse {})
     }
 
-    async fn publish_one(&self, request: v1::PublishRequest) -> Result<v1::Receipt, Refusal> {
-        let arrived = Instant::now();
+    async fn publish_one(&self, request: v1::PublishRequest) -> Result<Outcomes, Refusal> {
         if request.session != 0 || request.sequence != 0 {
             let text = "Publish uses the node's session: leave session and sequence 0, or use PublishStream";
             return Err(Refusal::new(Reason::InvalidArgument, text));
         }
-        let Prepared { op, fragment } = prepare::prepare(&request, self.gateway.limits())?;
+        let Prepared { op, fragment, parts } = prepare::prepare(&request, self.gateway.limits())?;
         let bytes = fragment.len() as u64;
         let group = self.gateway.resolve(&request.namespace).await?;
         let running = self.gateway.publishing(group)?;
         let operation = Operation { numbering: Numbering::Gateway, op, fragment };
         let answer = running.forwarder.call(operation, self.gateway.deadline()).await?;
-        let receipt = receipt(group, answer)?;
-        self.gateway.metrics().published(u64::from(receipt.count), bytes, arrived.elapsed());
-        Ok(receipt)
+        Ok(Outcomes::of(group, answer, bytes, parts))
     }
 
     fn status(&self, refusal: &Refusal) -> Status {
         self.gateway.status(refusal)
     }
-}
-
-/// The receipt in an answer.
-fn receipt(group: GroupId, answer: ForwarderAnswer) -> Result<v1::Receipt, Refusal> {
-    match answer.reply? {
-        Answer::Published { first_offset, count, routed, log_id } => Ok(v1::Receipt {
-            first_offset,
-            count,
-            routed,
-            group: group.get(),
-            term: log_id.term,
-            index: log_id.index,
-        }),
-        other => Err(unexpected(&other)),
-    }
-}
-
-fn unexpected(answer: &Answer) -> Refusal {
-    Refusal::new(Reason::NotReady, format!("unexpected answer {answer:?}: a node of another version leads"))
 }
 
 #[tonic::async_trait]
@@ -127,13 +107,14 @@ impl Publisher for PublisherService {
         &self,
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
+        let arrived = Instant::now();
         let published = self.publish_one(request.into_inner()).await;
-        let receipt = published.map_err(|refusal| {
-            self.gateway.metrics().publish_refused(refusal.reason);
-            self.status(&refusal)
-        })?;
-        let outcome = Some(v1::publish_response::Outcome::Receipt(receipt));
-        Ok(Response::new(v1::PublishResponse { sequence: 0, outcome }))
+        let outcomes = published.unwrap_or_else(Outcomes::refused);
+        outcomes.count(self.gateway.metrics(), arrived.elapsed());
+        match &outcomes.first {
+            Err(refusal) if outcomes.is_whole() => Err(self.status(refusal)),
+            _ => Ok(Response::new(outcomes.response(0))),
+        }
     }
 
     async fn publish_stream(

@@ -1,9 +1,8 @@
-//! From a request to an operation: checks every message, copies each once, into the fragment.
+//! From a request to an operation: checks every message, copies each once, into the operation's fragment.
 
 use crate::gateway::GatewayLimits;
-use bytes::Bytes;
-use quorate_machine::block::FragmentBuilder;
-use quorate_machine::{Op, Publish, PublishRun};
+use bytes::{Bytes, BytesMut};
+use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
 use quorate_types::{Reason, Refusal, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1;
@@ -13,22 +12,82 @@ use quorate_wire::v1;
 pub(super) struct Prepared {
     pub(super) op: Op,
     pub(super) fragment: Bytes,
+    pub(super) parts: Parts,
+}
+
+/// What is remembered of the publishes of an operation to several topics; nothing for a publish to one.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// Of the fragment of each.
+    pub(super) bytes: Vec<u32>,
+    /// Which were refused here, and why. The group refuses these too, and cannot know why.
+    pub(super) refused: Vec<(usize, Refusal)>,
 }
 
 /// Checks a request.
 ///
 /// # Errors
-/// The refusal names what is wrong, the limit and what to do.
+/// The refusal names what is wrong, the limit and what to do. It is about the whole request.
 pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
+    if !request.more.is_empty() {
+        return prepare_each(request, limits);
+    }
     let topic = wire::topic(&request.topic)?;
     check_size(&request.messages, limits)?;
-    let bytes = request.messages.iter().map(Bytes::len).sum();
-    let mut fragment = FragmentBuilder::with_capacity(request.messages.len(), bytes);
+    let publish = publish(topic, &request.messages, limits)?;
+    let fragment = block::fragment(&request.messages);
+    Ok(Prepared { op: Op::Publish(publish), fragment, parts: Parts::default() })
+}
+
+/// The publishes of a request to several topics are refused one by one. A refused one goes along without its messages: the
+/// operation has as many answers as the request has topics, whichever node asks for them again.
+fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
+    // A topic without messages is work, too.
+    let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
+    let bytes = all_messages(request).map(Bytes::len).sum();
+    check_sum(count, bytes, limits)?;
+    let first = (wire::topic(&request.topic), &request.messages);
+    let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), &more.messages));
+    let topics = 1 + request.more.len();
+    let mut publishes = Vec::with_capacity(topics);
+    let mut parts = Parts { bytes: Vec::with_capacity(topics), refused: Vec::new() };
+    let heads = topics * block::fragment_bytes(0, 0);
+    let mut fragments = BytesMut::with_capacity(heads + block::fragment_bytes(count, bytes));
+    for (at, (topic, messages)) in std::iter::once(first).chain(more).enumerate() {
+        let checked = topic.and_then(|topic| {
+            check_count(messages.len())?;
+            publish(topic, messages, limits)
+        });
+        let publish = match checked {
+            Ok(publish) => {
+                block::append_fragment(&mut fragments, messages);
+                publish
+            }
+            Err(refusal) => {
+                let Some(void) = void_publish() else { return Err(refusal) };
+                parts.refused.push((at, refusal));
+                void
+            }
+        };
+        parts.bytes.push(publish.fragment_bytes);
+        publishes.push(publish);
+    }
+    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment: fragments.freeze(), parts })
+}
+
+/// The messages of a request to all of its topics.
+pub(super) fn all_messages(request: &v1::PublishRequest) -> impl Iterator<Item = &Bytes> {
+    request.messages.iter().chain(request.more.iter().flat_map(|more| &more.messages))
+}
+
+/// The publish of messages to a topic, each of which is checked.
+fn publish(topic: TopicName, messages: &[Bytes], limits: &GatewayLimits) -> Result<Publish, Refusal> {
     let mut runs: Vec<PublishRun> = Vec::new();
-    let mut message_bytes_max = 0;
-    for (at, message) in request.messages.iter().enumerate() {
+    let (mut message_bytes_max, mut bytes) = (0, 0);
+    for (at, message) in messages.iter().enumerate() {
         let size = check_message_size(at, message, limits)?;
         message_bytes_max = size.max(message_bytes_max);
+        bytes += message.len();
         let view = wire::message_view(message).map_err(|r| at_message(at, &r))?;
         match runs.last_mut() {
             Some(run) if run.subject.as_str() == view.subject => run.count += 1,
@@ -37,39 +96,48 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
                 runs.push(PublishRun { subject, count: 1 });
             }
         }
-        fragment.push(message);
     }
-    let fragment = fragment.finish();
-    let publish = Publish {
+    Ok(Publish {
         topic,
         runs,
-        fragment_bytes: u32::try_from(fragment.len()).unwrap_or(u32::MAX),
+        fragment_bytes: u32::try_from(block::fragment_bytes(messages.len(), bytes)).unwrap_or(u32::MAX),
         message_bytes_max,
         create_topic: limits.auto_create_topics,
-    };
-    Ok(Prepared { op: Op::Publish(publish), fragment })
+    })
 }
 
 /// An operation that does nothing but use up a number: what a client sent under it was refused before it could be
-/// proposed, and the session must go on with the next one. The machine refuses a publish without messages.
+/// proposed, and the session must go on with the next one.
 pub(super) fn void() -> Option<Op> {
+    void_publish().map(Op::Publish)
+}
+
+/// The machine refuses a publish without messages.
+fn void_publish() -> Option<Publish> {
     let topic = TopicName::parse("void").ok()?;
-    let publish =
-        Publish { topic, runs: Vec::new(), fragment_bytes: 0, message_bytes_max: 0, create_topic: false };
-    Some(Op::Publish(publish))
+    Some(Publish { topic, runs: Vec::new(), fragment_bytes: 0, message_bytes_max: 0, create_topic: false })
 }
 
 fn check_size(messages: &[Bytes], limits: &GatewayLimits) -> Result<(), Refusal> {
-    let (count, count_max) = (messages.len(), limits.machine.publish_messages_max);
+    check_count(messages.len())?;
+    check_sum(messages.len(), messages.iter().map(Bytes::len).sum(), limits)
+}
+
+fn check_count(count: usize) -> Result<(), Refusal> {
     if count == 0 {
         return Err(Refusal::new(Reason::InvalidArgument, "the publish has no messages: give at least one"));
     }
+    Ok(())
+}
+
+fn check_sum(count: usize, bytes: usize, limits: &GatewayLimits) -> Result<(), Refusal> {
+    let count_max = limits.machine.publish_messages_max;
     if count > count_max as usize {
         let text =
             format!("the publish has {count} messages; the limit is {count_max}: send several publishes");
         return Err(Refusal::new(Reason::LimitReached, text));
     }
-    let (bytes, bytes_max) = (messages.iter().map(Bytes::len).sum::<usize>(), limits.publish_bytes_max);
+    let bytes_max = limits.publish_bytes_max;
     if bytes > bytes_max {
         let text = format!("the publish has {bytes} bytes; the limit is {bytes_max}: send several publishes");
         return Err(Refusal::new(Reason::MessageTooLarge, text));

@@ -24,7 +24,7 @@ fn refused(messages: Vec<Bytes>) -> Refusal {
 #[test]
 fn messages_are_kept_as_they_came_and_equal_subjects_are_one_run() {
     let messages = vec![encoded("a", 3), encoded("a", 300), encoded("b", 1), encoded("a", 1)];
-    let Prepared { op, fragment } = prepare(&request(messages.clone()), &limits()).unwrap();
+    let Prepared { op, fragment, .. } = prepare(&request(messages.clone()), &limits()).unwrap();
     let Op::Publish(publish) = op else { panic!("{op:?}") };
     let runs: Vec<(&str, u32)> = publish.runs.iter().map(|r| (r.subject.as_str(), r.count)).collect();
     assert_eq!(runs, [("a", 2), ("b", 1), ("a", 1)]);
@@ -58,4 +58,55 @@ fn what_is_no_message_is_refused_by_its_place() {
 fn an_operation_that_only_uses_up_a_number_has_no_messages() {
     let Some(Op::Publish(publish)) = void() else { panic!("the topic's name must be valid") };
     assert_eq!((publish.count(), publish.fragment_bytes, publish.create_topic), (0, 0, false));
+}
+
+fn more(topic: &'static [u8], messages: Vec<Bytes>) -> v1::TopicMessages {
+    v1::TopicMessages { topic: Bytes::from_static(topic), messages }
+}
+
+#[test]
+fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
+    let (a, b) = (encoded("a", 3), encoded("b", 300));
+    let large = encoded("a", 1 << 20);
+    let request = v1::PublishRequest {
+        more: vec![
+            more(b"no topic", vec![a.clone()]),
+            more(b"stock", vec![a.clone(), b.clone()]),
+            more(b"stock", vec![a.clone(), large]),
+            more(b"\xff", vec![a.clone()]),
+            more(b"stock", vec![]),
+            more(b"orders", vec![b.clone()]),
+        ],
+        ..request(vec![b.clone(), a.clone()])
+    };
+    let Prepared { op, fragment, parts } = prepare(&request, &limits()).unwrap();
+    let Op::PublishEach(publishes) = op else { panic!("{op:?}") };
+    let topics: Vec<_> = publishes.iter().map(|p| (p.topic, p.count())).collect();
+    let void = ("void", 0);
+    assert_eq!(topics, [("orders", 2), void, ("stock", 2), void, void, void, ("orders", 1)]);
+    let refused: Vec<_> = parts.refused.iter().map(|(at, refusal)| (*at, refusal.reason)).collect();
+    let invalid = Reason::InvalidArgument;
+    assert_eq!(refused, [(1, invalid), (3, Reason::MessageTooLarge), (4, invalid), (5, invalid)]);
+    assert!(parts.refused[1].1.message.contains("message 1"), "{}", parts.refused[1].1);
+    let mut rest = fragment;
+    for (publish, messages) in
+        publishes.iter().zip([vec![&b, &a], vec![], vec![&a, &b], vec![], vec![], vec![], vec![&b]])
+    {
+        let own = rest.split_to(publish.fragment_bytes as usize);
+        let count = u32::try_from(publish.count()).unwrap();
+        assert_eq!(block::bodies(&own, 0, 0, count).unwrap().iter().collect::<Vec<_>>(), messages);
+    }
+    assert!(rest.is_empty());
+    assert_eq!(parts.bytes, publishes.iter().map(|p| p.fragment_bytes).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_limits_are_those_of_all_topics_together() {
+    let refused = |first, others: Vec<v1::TopicMessages>| {
+        prepare(&v1::PublishRequest { more: others, ..request(first) }, &limits()).unwrap_err().reason
+    };
+    let many = |count| vec![Bytes::new(); count];
+    assert_eq!(refused(many(5_000), vec![more(b"stock", many(5_001))]), Reason::LimitReached);
+    let large = |count| vec![encoded("a", 1_000_000); count];
+    assert_eq!(refused(large(2), vec![more(b"b", large(1)), more(b"c", large(2))]), Reason::MessageTooLarge);
 }

@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 
 /// Requests of one stream that may be unanswered: as many as the group's forwarder sends at a time.
 const IN_FLIGHT_MAX: usize = 8_192;
-/// Flat cost of a request in flight.
+/// Flat cost of a request in flight, for each of its topics.
 const REQUEST_BYTES: usize = 256;
 
 /// Serves one stream: a task takes requests in order, the returned stream answers them in that order.
@@ -104,7 +104,8 @@ impl Taker {
 
     /// Waits for room: every request in flight is answered by its deadline at the latest, so this ends.
     async fn room(&self, request: &v1::PublishRequest) -> Option<OwnedSemaphorePermit> {
-        let bytes = REQUEST_BYTES + request.messages.iter().map(Bytes::len).sum::<usize>();
+        let topics = (1 + request.more.len()) * REQUEST_BYTES;
+        let bytes = topics + prepare::all_messages(request).map(Bytes::len).sum::<usize>();
         // One request may be larger than an operator's small budget: it then goes alone.
         let bytes = bytes.min(self.gateway.limits().connection_bytes_max);
         let acquire = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -143,10 +144,10 @@ impl Taker {
         };
         let group = running.forwarder.group();
         match prepare::prepare(&request, self.gateway.limits()) {
-            Ok(Prepared { op, fragment }) => {
+            Ok(Prepared { op, fragment, parts }) => {
                 let bytes = fragment.len() as u64;
                 let answer = running.forwarder.submit(Operation { numbering, op, fragment })?;
-                Ok((bytes, Awaited::Answer { group, answer }))
+                Ok((bytes, Awaited::Answer { group, answer, parts }))
             }
             Err(refusal) if numbering == Numbering::Gateway => Err(refusal),
             // A refused request has used up its number: the group must hear of it.

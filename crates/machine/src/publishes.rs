@@ -1,0 +1,266 @@
+//! Publishes to several topics, encoded.
+//!
+//! An operation to a thousand topics is kept by the gateway, forwarded, written, hashed and given to every replica, and looked
+//! into only where it is made and where it is applied. As one piece of bytes it costs a copy each time; as a thousand values with
+//! names and lists of their own it would cost more than storing the messages.
+
+use crate::codec;
+use crate::op::{Publish, PublishRun};
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use thiserror::Error;
+
+/// Publishes in their order, each as its `Head`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
+pub struct Publishes {
+    bytes: Bytes,
+    /// How many. Derived, like all that follows.
+    count: u64,
+    messages: u64,
+    fragment_bytes: u64,
+}
+
+/// Bytes that are no [`Publishes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the publishes are malformed")]
+pub struct Malformed;
+
+/// A publish as it is encoded.
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    topic: &'a str,
+    fragment_bytes: u32,
+    message_bytes_max: u32,
+    create_topic: bool,
+    /// Subjects and counts.
+    #[serde(borrow)]
+    runs: Raw<'a>,
+}
+
+/// Bytes behind their length. serde would take a plain slice for a list of numbers.
+struct Raw<'a>(&'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A [`Publish`], wherever it is.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishView<'a> {
+    /// Where to: a name, but not known to be one that a topic may have.
+    pub topic: &'a str,
+    /// The messages in order.
+    pub runs: Runs<'a>,
+    /// As [`Publish::fragment_bytes`].
+    pub fragment_bytes: u32,
+    /// As [`Publish::message_bytes_max`].
+    pub message_bytes_max: u32,
+    /// As [`Publish::create_topic`].
+    pub create_topic: bool,
+}
+
+/// Subjects of consecutive messages, and how many have each.
+#[derive(Clone, Copy, Debug)]
+pub enum Runs<'a> {
+    /// Of a [`Publish`].
+    Plain(&'a [PublishRun]),
+    /// One after the other.
+    Encoded(&'a [u8]),
+}
+
+impl Publishes {
+    /// Encodes publishes.
+    #[must_use]
+    pub fn new<'a>(publishes: impl IntoIterator<Item = &'a Publish>) -> Self {
+        let mut this = Self::default();
+        let (mut bytes, mut runs) = (Vec::new(), Vec::new());
+        for publish in publishes {
+            runs.clear();
+            publish.runs.iter().for_each(|run| codec::append(&mut runs, &(run.subject.as_str(), run.count)));
+            let head = Head {
+                topic: publish.topic.as_str(),
+                fragment_bytes: publish.fragment_bytes,
+                message_bytes_max: publish.message_bytes_max,
+                create_topic: publish.create_topic,
+                runs: Raw(&runs),
+            };
+            codec::append(&mut bytes, &head);
+            this.note(&publish.view());
+        }
+        Self { bytes: bytes.into(), ..this }
+    }
+
+    /// Them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = PublishView<'_>> {
+        let mut rest = &self.bytes[..];
+        // What does not decode was not taken in.
+        std::iter::from_fn(move || codec::take::<Head<'_>>(&mut rest).map(PublishView::from))
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Messages in all of them.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Length of their fragments of the block.
+    #[must_use]
+    pub fn fragment_bytes(&self) -> u64 {
+        self.fragment_bytes
+    }
+
+    /// Bytes that they take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn note(&mut self, publish: &PublishView<'_>) {
+        self.count += 1;
+        self.messages = self.messages.saturating_add(publish.count());
+        self.fragment_bytes += u64::from(publish.fragment_bytes);
+    }
+}
+
+impl<'a> From<Head<'a>> for PublishView<'a> {
+    fn from(head: Head<'a>) -> Self {
+        let Head { topic, fragment_bytes, message_bytes_max, create_topic, runs: Raw(runs) } = head;
+        Self { topic, runs: Runs::Encoded(runs), fragment_bytes, message_bytes_max, create_topic }
+    }
+}
+
+impl TryFrom<Bytes> for Publishes {
+    type Error = Malformed;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Malformed> {
+        let mut this = Self::default();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let publish = PublishView::from(codec::take::<Head<'_>>(&mut rest).ok_or(Malformed)?);
+            let mut runs = publish.runs;
+            runs.by_ref().for_each(drop);
+            if !runs.is_at_end() {
+                return Err(Malformed);
+            }
+            this.note(&publish);
+        }
+        Ok(Self { bytes, ..this })
+    }
+}
+
+impl From<Publishes> for Bytes {
+    fn from(publishes: Publishes) -> Self {
+        publishes.bytes
+    }
+}
+
+impl fmt::Debug for Publishes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PublishView<'_> {
+    /// Messages in it.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.runs.map(|(_, count)| u64::from(count)).sum()
+    }
+}
+
+impl Runs<'_> {
+    /// There are no more, and what there was could be read.
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Plain(runs) => runs.is_empty(),
+            Self::Encoded(bytes) => bytes.is_empty(),
+        }
+    }
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = (&'a str, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Plain(runs) => {
+                let (run, rest) = runs.split_first()?;
+                *runs = rest;
+                Some((run.subject.as_str(), run.count))
+            }
+            Self::Encoded(bytes) => codec::take(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use quorate_types::{Subject, TopicName};
+
+    fn publish(topic: &str, runs: &[(&str, u32)], number: u32) -> Publish {
+        let run = |(subject, count): &(&str, u32)| PublishRun {
+            subject: Subject::parse(subject).unwrap(),
+            count: *count,
+        };
+        Publish {
+            topic: TopicName::parse(topic).unwrap(),
+            runs: runs.iter().map(run).collect(),
+            fragment_bytes: number,
+            message_bytes_max: number / 2,
+            create_topic: number % 2 == 1,
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_again_with_its_sums() {
+        let all = [
+            publish("a", &[("x.y", 3), ("", u32::MAX)], u32::MAX),
+            publish("b", &[], 0),
+            publish(&"c".repeat(200), &[(&"s".repeat(255), 1)], 7),
+        ];
+        let publishes = Publishes::new(&all);
+        let seen: Vec<String> =
+            publishes.iter().map(|p| format!("{p:?} {:?}", p.runs.collect::<Vec<_>>())).collect();
+        assert_eq!(seen.len(), 3);
+        for (found, publish) in publishes.iter().zip(&all) {
+            let view = publish.view();
+            assert_eq!(found.runs.collect::<Vec<_>>(), view.runs.collect::<Vec<_>>());
+            let rest = |p: &PublishView<'_>| {
+                (p.topic.to_owned(), p.fragment_bytes, p.message_bytes_max, p.create_topic)
+            };
+            assert_eq!(rest(&found), rest(&view));
+        }
+        assert_eq!(publishes.count(), 3);
+        assert_eq!(publishes.messages(), u64::from(u32::MAX) + 4);
+        assert_eq!(publishes.fragment_bytes(), u64::from(u32::MAX) + 7);
+        assert_eq!(Publishes::try_from(Bytes::from(publishes.clone())), Ok(publishes));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused_or_read_wholly(bytes: Vec<u8>) {
+            if let Ok(publishes) = Publishes::try_from(Bytes::from(bytes)) {
+                prop_assert_eq!(publishes.iter().count() as u64, publishes.count());
+                prop_assert_eq!(publishes.iter().map(|p| p.count()).sum::<u64>(), publishes.messages());
+            }
+        }
+    }
+}
