@@ -21,6 +21,7 @@ pub const POINTS: &[&str] = &[
     "operation unknown with its session",
     "operations sent again by a gateway",
     "publish refused for a full disk",
+    "publish to several topics",
     "publish unknown with its session",
     "quarantine",
     "replayed answer served",

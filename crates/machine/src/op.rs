@@ -282,6 +282,7 @@ impl ConsumerIdentity {
 
 /// Ends the leases of positions `first..=last` of the consumer's subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "EncodedSettlement", into = "EncodedSettlement")]
 pub struct Settlement {
     /// First position.
     pub first: u64,
@@ -291,6 +292,28 @@ pub struct Settlement {
     pub attempt: u32,
     /// How they end.
     pub verdict: Verdict,
+}
+
+/// A settlement as it is in the log: many subscriptions settle each message, most of them in short ranges, so every byte counts.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct EncodedSettlement {
+    first: u64,
+    /// Positions after the first. Wraps around where a range ends before it begins: that is refused when it is applied.
+    more: u64,
+    attempt: u32,
+    verdict: Verdict,
+}
+
+impl From<Settlement> for EncodedSettlement {
+    fn from(Settlement { first, last, attempt, verdict }: Settlement) -> Self {
+        Self { first, more: last.wrapping_sub(first), attempt, verdict }
+    }
+}
+
+impl From<EncodedSettlement> for Settlement {
+    fn from(EncodedSettlement { first, more, attempt, verdict }: EncodedSettlement) -> Self {
+        Self { first, last: first.wrapping_add(more), attempt, verdict }
+    }
 }
 
 /// How a lease ends.

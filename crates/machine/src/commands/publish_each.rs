@@ -5,6 +5,7 @@ use super::publish::misfit;
 use crate::applied::{Answer, Reply};
 use crate::publishes::Publishes;
 use crate::shard::{Context, Shard};
+use quorate_types::probe;
 use quorate_types::{Reason, Refusal};
 
 impl Shard {
@@ -34,6 +35,7 @@ impl Shard {
             // All of them lie within the block: that they make it up was checked for the entry.
             at = at.saturating_add(publish.fragment_bytes);
         }
+        probe::sometimes("publish to several topics");
         Ok(Answer::PublishedEach { outcomes, log_id: ctx.id })
     }
 }
