@@ -38,6 +38,6 @@ impl StorageOptions {
     /// From here on a write needs no zeros ahead of it: what growing the file costs is little beside it, and every byte would be
     /// written twice.
     pub(crate) fn large_write_bytes(&self) -> u64 {
-        self.zero_ahead_bytes / 64
+        (self.zero_ahead_bytes / 64).max(4096)
     }
 }

@@ -127,12 +127,12 @@ async fn segments_that_were_filled_by_large_writes_are_used_again() {
     let storage = machine.start(&options).await;
     let Machine::Simulated(disk, _) = &machine else { unreachable!() };
     let mut most = 0;
-    for first in (0..2_000).step_by(20) {
+    for first in (0..600).step_by(6) {
         let group = storage.group(GROUP);
-        // Larger than what zeros are written ahead of.
-        append(&group, (first..first + 20).map(|index| block(1, index, 900)).collect()).await.unwrap();
-        checkpoint(&group, first + 19, (first..first + 20).collect()).await;
-        group.purge(id(1, first + 19)).await.unwrap();
+        // Each is larger than what zeros are written ahead of.
+        append(&group, (first..first + 6).map(|index| block(1, index, 5_000)).collect()).await.unwrap();
+        checkpoint(&group, first + 5, (first..first + 6).collect()).await;
+        group.purge(id(1, first + 5)).await.unwrap();
         eventually("segments are given back", || storage.stats().segments <= 2).await;
         most = most.max(disk.used_bytes());
     }
