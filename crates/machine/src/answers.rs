@@ -1,6 +1,6 @@
 //! The replies that a session got, kept for repeats: encoded, some 15 bytes each, in pages that are rows.
 
-use crate::applied::Reply;
+use crate::applied::{Answer, Reply};
 use crate::codec;
 use quorate_types::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,10 @@ const PAGE_BYTES_MAX: usize = 16 << 10;
 /// a window of them is some 200 KiB. A consumer that settles in ten thousand ranges at a time, again and again, must not
 /// fill every replica.
 const BYTES_MAX: usize = 16 << 20;
+
+/// The same for a session that publishes to several topics at a time: some six bytes each, more than a hundred thousand in all,
+/// which is more than a publisher has unconfirmed. There may be many publishers.
+const PUBLISHED_BYTES_MAX: usize = 1 << 20;
 
 /// Replies to consecutive operations, one after the other, each behind its length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,10 +84,14 @@ impl Answers {
         page.push(reply);
         self.bytes += page.bytes.len() - before;
         touch(first);
+        let bytes_max = match reply {
+            Ok(Answer::PublishedEach { .. }) => PUBLISHED_BYTES_MAX,
+            _ => BYTES_MAX,
+        };
         while let Some(oldest) = self.pages.first_entry() {
             let newest_in_it = oldest.key() + u64::from(oldest.get().count) - 1;
             let in_window = newest_in_it.saturating_add(u64::from(max)) > sequence;
-            if in_window && (self.bytes <= BYTES_MAX || *oldest.key() == first) {
+            if in_window && (self.bytes <= bytes_max || *oldest.key() == first) {
                 return;
             }
             touch(*oldest.key());
@@ -108,7 +116,8 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::applied::{Answer, SettleResult};
+    use crate::applied::{Appended, SettleResult};
+    use quorate_types::LogId;
     use std::collections::BTreeSet;
 
     fn reply(n: u64) -> Reply {
@@ -155,6 +164,22 @@ mod tests {
         assert_eq!(answers.get(1_000, 1_000, 10_000), reply);
         assert_eq!(answers.get(1, 1_000, 10_000).map_err(|r| r.reason), Err(Reason::Duplicate));
         assert!(answers.pages.keys().all(|page| gone.contains(page)));
+    }
+
+    #[test]
+    fn answers_about_many_topics_take_little_and_are_there_for_a_whole_window() {
+        let mut answers = Answers::default();
+        let reply = |n: u64| {
+            let outcomes = vec![Ok(Appended { first_offset: 60_000 + n, count: 1, routed: 1 }); 1_000];
+            Ok(Answer::PublishedEach { outcomes, log_id: LogId { term: 9, index: 1 << 40 } })
+        };
+        (1..=1_000).for_each(|n| answers.push(n, &reply(n), 10_000, |_| {}));
+        assert!(answers.bytes <= PUBLISHED_BYTES_MAX, "{}", answers.bytes);
+        assert_eq!(
+            answers.get(901, 1_000, 10_000),
+            reply(901),
+            "a hundred thousand messages before the newest"
+        );
     }
 
     #[test]

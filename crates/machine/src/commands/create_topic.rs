@@ -13,7 +13,7 @@ impl Shard {
         config: &TopicConfig,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        match self.topic_names.get(name).and_then(|id| self.topics.get(id)) {
+        match self.topic_names.get(name.as_str()).and_then(|id| self.topics.get(&id)) {
             Some(topic) if topic.config == *config => Ok(Answer::Done),
             Some(_) => {
                 let text = format!(

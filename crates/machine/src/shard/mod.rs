@@ -7,6 +7,7 @@ mod context;
 mod due;
 mod grant;
 mod load;
+mod names;
 mod subscription;
 mod topic;
 mod view;
@@ -22,9 +23,8 @@ pub use view::{BindingView, BlockSlice, ConsumerView, SubscriptionView, TopicVie
 use crate::agenda::Agenda;
 use crate::applied::Effect;
 use due::Due;
-use quorate_types::{
-    ConsumerId, Reason, Refusal, SessionId, SubscriptionId, SubscriptionName, TopicId, TopicName,
-};
+use names::TopicNames;
+use quorate_types::{ConsumerId, Reason, Refusal, SessionId, SubscriptionId, SubscriptionName, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a shard of a namespace.
@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Shard {
     /// Deleted ones too, until the last of them is swept.
     pub(crate) topics: BTreeMap<TopicId, Topic>,
-    pub(crate) topic_names: BTreeMap<TopicName, TopicId>,
+    pub(crate) topic_names: TopicNames,
     pub(crate) last_topic: u64,
     /// Deleted ones too, until they are emptied.
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -53,7 +53,7 @@ pub struct Shard {
 
 impl Shard {
     pub(crate) fn topic_id(&self, name: &str) -> Result<TopicId, Refusal> {
-        self.topic_names.get(name).copied().ok_or_else(|| no_topic(name))
+        self.topic_names.get(name).ok_or_else(|| no_topic(name))
     }
 
     pub(crate) fn subscription_id(&self, name: &SubscriptionName) -> Result<SubscriptionId, Refusal> {

@@ -98,7 +98,7 @@ impl Shard {
     /// A topic by its name.
     #[must_use]
     pub fn topic(&self, name: &TopicName) -> Option<TopicView> {
-        self.topic_names.get(name).and_then(|id| self.topics.get(id)).map(|t| self.view_topic(t))
+        self.topic_names.get(name.as_str()).and_then(|id| self.topics.get(&id)).map(|t| self.view_topic(t))
     }
 
     /// The name of a topic that is there or is being deleted.
@@ -110,7 +110,7 @@ impl Shard {
     /// All topics, by name.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicView> {
-        let topics = self.topic_names.values().filter_map(|id| self.topics.get(id));
+        let topics = self.topic_names.ids().filter_map(|id| self.topics.get(&id));
         topics.map(|t| self.view_topic(t)).collect()
     }
 
