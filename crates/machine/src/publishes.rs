@@ -3,15 +3,23 @@
 //! An operation to a thousand topics is kept by the gateway, forwarded, written, hashed and given to every replica, and looked
 //! into only where it is made and where it is applied. As one piece of bytes it costs a copy each time; as a thousand values with
 //! names and lists of their own it would cost more than storing the messages.
+//!
+//! ```text
+//! publish = [topic u8: bytes][create u8][fragment u32: bytes][largest message u32: bytes][runs u32: bytes][topic][runs]
+//! run     = [subject u8: bytes][count u32][subject]
+//! ```
+//! All numbers are little-endian.
 
-use crate::codec;
 use crate::op::{Publish, PublishRun};
-use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use bytes::{BufMut, Bytes};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
 
-/// Publishes in their order, each as its `Head`.
+const HEAD_BYTES: usize = 14;
+const RUN_BYTES: usize = 5;
+
+/// Publishes in their order.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Bytes", into = "Bytes")]
 pub struct Publishes {
@@ -26,33 +34,6 @@ pub struct Publishes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the publishes are malformed")]
 pub struct Malformed;
-
-/// A publish as it is encoded.
-#[derive(Serialize, Deserialize)]
-struct Head<'a> {
-    topic: &'a str,
-    fragment_bytes: u32,
-    message_bytes_max: u32,
-    create_topic: bool,
-    /// Subjects and counts.
-    #[serde(borrow)]
-    runs: Raw<'a>,
-}
-
-/// Bytes behind their length. serde would take a plain slice for a list of numbers.
-struct Raw<'a>(&'a [u8]);
-
-impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&[u8]>::deserialize(deserializer).map(Self)
-    }
-}
 
 /// A [`Publish`], wherever it is.
 #[derive(Clone, Copy, Debug)]
@@ -83,18 +64,22 @@ impl Publishes {
     #[must_use]
     pub fn new<'a>(publishes: impl IntoIterator<Item = &'a Publish>) -> Self {
         let mut this = Self::default();
-        let (mut bytes, mut runs) = (Vec::new(), Vec::new());
+        // Names and subjects are checked to be no longer than a byte says, and a publish is far below 4 GiB.
+        let byte = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+        let mut bytes = Vec::new();
         for publish in publishes {
-            runs.clear();
-            publish.runs.iter().for_each(|run| codec::append(&mut runs, &(run.subject.as_str(), run.count)));
-            let head = Head {
-                topic: publish.topic.as_str(),
-                fragment_bytes: publish.fragment_bytes,
-                message_bytes_max: publish.message_bytes_max,
-                create_topic: publish.create_topic,
-                runs: Raw(&runs),
-            };
-            codec::append(&mut bytes, &head);
+            let runs = publish.runs.iter().map(|run| RUN_BYTES + run.subject.as_str().len()).sum::<usize>();
+            bytes.put_u8(byte(publish.topic.as_str().len()));
+            bytes.put_u8(u8::from(publish.create_topic));
+            bytes.put_u32_le(publish.fragment_bytes);
+            bytes.put_u32_le(publish.message_bytes_max);
+            bytes.put_u32_le(u32::try_from(runs).unwrap_or(u32::MAX));
+            bytes.put_slice(publish.topic.as_str().as_bytes());
+            for run in &publish.runs {
+                bytes.put_u8(byte(run.subject.as_str().len()));
+                bytes.put_u32_le(run.count);
+                bytes.put_slice(run.subject.as_str().as_bytes());
+            }
             this.note(&publish.view());
         }
         Self { bytes: bytes.into(), ..this }
@@ -104,7 +89,7 @@ impl Publishes {
     pub fn iter(&self) -> impl Iterator<Item = PublishView<'_>> {
         let mut rest = &self.bytes[..];
         // What does not decode was not taken in.
-        std::iter::from_fn(move || codec::take::<Head<'_>>(&mut rest).map(PublishView::from))
+        std::iter::from_fn(move || next_publish(&mut rest))
     }
 
     /// How many.
@@ -138,11 +123,28 @@ impl Publishes {
     }
 }
 
-impl<'a> From<Head<'a>> for PublishView<'a> {
-    fn from(head: Head<'a>) -> Self {
-        let Head { topic, fragment_bytes, message_bytes_max, create_topic, runs: Raw(runs) } = head;
-        Self { topic, runs: Runs::Encoded(runs), fragment_bytes, message_bytes_max, create_topic }
-    }
+/// The first of encoded publishes; moves past it. `None` at the end, or where they are malformed.
+fn next_publish<'a>(rest: &mut &'a [u8]) -> Option<PublishView<'a>> {
+    let ([topic, create, numbers @ ..], after) = rest.split_first_chunk::<HEAD_BYTES>()?;
+    let [f0, f1, f2, f3, m0, m1, m2, m3, runs @ ..] = numbers;
+    let (topic, after) = after.split_at_checked(usize::from(*topic))?;
+    let (runs, after) = after.split_at_checked(u32::from_le_bytes(*runs) as usize)?;
+    *rest = after;
+    Some(PublishView {
+        topic: std::str::from_utf8(topic).ok()?,
+        runs: Runs::Encoded(runs),
+        fragment_bytes: u32::from_le_bytes([*f0, *f1, *f2, *f3]),
+        message_bytes_max: u32::from_le_bytes([*m0, *m1, *m2, *m3]),
+        create_topic: *create != 0,
+    })
+}
+
+/// The first of encoded runs; moves past it.
+fn next_run<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32)> {
+    let ([subject, count @ ..], after) = rest.split_first_chunk::<RUN_BYTES>()?;
+    let (subject, after) = after.split_at_checked(usize::from(*subject))?;
+    *rest = after;
+    Some((subject, u32::from_le_bytes(*count)))
 }
 
 impl TryFrom<Bytes> for Publishes {
@@ -152,7 +154,7 @@ impl TryFrom<Bytes> for Publishes {
         let mut this = Self::default();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let publish = PublishView::from(codec::take::<Head<'_>>(&mut rest).ok_or(Malformed)?);
+            let publish = next_publish(&mut rest).ok_or(Malformed)?;
             let mut runs = publish.runs;
             runs.by_ref().for_each(drop);
             if !runs.is_at_end() {
@@ -180,11 +182,23 @@ impl PublishView<'_> {
     /// Messages in it.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.runs.map(|(_, count)| u64::from(count)).sum()
+        self.runs.counts().map(u64::from).sum()
     }
 }
 
-impl Runs<'_> {
+impl<'a> Runs<'a> {
+    /// How many messages each has.
+    pub fn counts(mut self) -> impl Iterator<Item = u32> + use<'a> {
+        std::iter::from_fn(move || match &mut self {
+            Self::Plain(runs) => {
+                let (run, rest) = runs.split_first()?;
+                *runs = rest;
+                Some(run.count)
+            }
+            Self::Encoded(bytes) => next_run(bytes).map(|(_, count)| count),
+        })
+    }
+
     /// There are no more, and what there was could be read.
     fn is_at_end(&self) -> bool {
         match self {
@@ -204,7 +218,10 @@ impl<'a> Iterator for Runs<'a> {
                 *runs = rest;
                 Some((run.subject.as_str(), run.count))
             }
-            Self::Encoded(bytes) => codec::take(bytes),
+            Self::Encoded(bytes) => {
+                let (subject, count) = next_run(bytes)?;
+                Some((std::str::from_utf8(subject).ok()?, count))
+            }
         }
     }
 }

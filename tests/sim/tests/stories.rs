@@ -3,11 +3,13 @@
 
 use crate::turn;
 use quorate_client::{
-    Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions, v1,
+    Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions,
+    Reason, Receipt, v1,
 };
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -135,6 +137,75 @@ fn rule_5_a_consumer_whose_node_is_cut_off_gets_its_messages_in_order_and_soon()
     // It may deliver for half a session timeout (5 s) more.
     let within = Duration::from_secs(8);
     (1..=2).for_each(|seed| tell_of_a_lost_node(seed, within, |story, node| story.cut_off(node, true)));
+}
+
+/// Publishes so many messages to topics in turn, more at a time than there are topics. What became of each.
+async fn publish_in_turn(client: Client, count: u64, topics: &[&str]) -> Vec<Result<Receipt, PublishError>> {
+    let publisher = client.publisher(PublisherOptions::default());
+    let mut confirmations = Vec::new();
+    for (at, topic) in (0..count).zip(topics.iter().cycle()) {
+        confirmations.push(publisher.send(topic, Message::new(at.to_le_bytes().to_vec())).await.unwrap());
+        if at % 20 == 19 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    futures::future::join_all(confirmations).await
+}
+
+#[test]
+fn rule_5_what_goes_to_topics_in_turn_is_stored_once_and_in_order_when_a_leader_dies_and_one_topic_is_not_there()
+ {
+    const COUNT: u64 = 1_200;
+    const TOPICS: [&str; 4] = ["a", "b", "missing", "b"];
+    let _turn = turn();
+    (1..=3).for_each(|seed| {
+        Story::tell(
+            seed,
+            |_| {},
+            |story| {
+                let create = async |client: Client| {
+                    client.create_topic("a", v1::TopicConfig::default()).await?;
+                    client.create_topic("b", v1::TopicConfig::default()).await?;
+                    let bindings = [("a", "#"), ("b", "#")];
+                    client.create_subscription("s", v1::SubscriptionConfig::default(), &bindings).await
+                };
+                story.work(create).unwrap();
+                let seen = Rc::new(Seen::default());
+                let noted = Rc::clone(&seen);
+                let stored = usize::try_from(COUNT / 4 * 3).unwrap();
+                let consuming = story.begin(None, move |client| consume_slowly(client, noted, stored));
+                let publishing = story.begin(None, |client| publish_in_turn(client, COUNT, &TOPICS));
+                story.wait(|_| seen.first.borrow().len() >= 50);
+                let leader = story.leader(GroupId::new(1)).unwrap();
+                story.kill(leader);
+                let outcomes = story.finish(&publishing);
+                let mut next = BTreeMap::from([("a", 0), ("b", 0)]);
+                for (at, (outcome, topic)) in outcomes.into_iter().zip(TOPICS.iter().cycle()).enumerate() {
+                    match next.get_mut(topic) {
+                        Some(next) => {
+                            assert_eq!(
+                                outcome.unwrap().offset,
+                                *next,
+                                "message {at} to {topic}: nothing is stored twice"
+                            );
+                            *next += 1;
+                        }
+                        None => {
+                            let Err(PublishError::Refused(refusal)) = outcome else { panic!("{outcome:?}") };
+                            assert_eq!(refusal.reason, Reason::TopicNotFound);
+                        }
+                    }
+                }
+                story.finish(&consuming).unwrap();
+                let expected: Vec<u64> = (0..COUNT).filter(|at| at % 4 != 2).collect();
+                assert_eq!(
+                    *seen.first.borrow(),
+                    expected,
+                    "the order is that of the publisher over all topics"
+                );
+            },
+        );
+    });
 }
 
 #[test]

@@ -3,8 +3,8 @@
 pub mod entry;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Bytes that are not what this version writes.
@@ -49,8 +49,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
 }
 
 /// Reads one value from the front of what [`append`] wrote, and moves past it.
-pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Option<T> {
-    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, config()).ok()?;
+pub(crate) fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Option<T> {
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config()).ok()?;
     *bytes = bytes.get(used..)?;
     Some(value)
 }

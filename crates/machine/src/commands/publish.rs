@@ -89,7 +89,7 @@ pub(super) fn misfit() -> Refusal {
 fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
     let topic = publish.topic;
     let (mut messages, mut least) = (Some(0u32), u32::MAX);
-    for (_, count) in publish.runs {
+    for count in publish.runs.counts() {
         messages = messages.and_then(|sum| sum.checked_add(count));
         least = least.min(count);
     }
