@@ -219,8 +219,12 @@ impl<'a> Iterator for Runs<'a> {
                 Some((run.subject.as_str(), run.count))
             }
             Self::Encoded(bytes) => {
-                let (subject, count) = next_run(bytes)?;
-                Some((std::str::from_utf8(subject).ok()?, count))
+                let mut rest = *bytes;
+                let (subject, count) = next_run(&mut rest)?;
+                let subject = std::str::from_utf8(subject).ok()?;
+                // Only past what could be read: what is left tells that the rest could not.
+                *bytes = rest;
+                Some((subject, count))
             }
         }
     }
@@ -271,12 +275,36 @@ mod tests {
         assert_eq!(Publishes::try_from(Bytes::from(publishes.clone())), Ok(publishes));
     }
 
+    /// One publish to `a`: its runs as they are.
+    fn encoded(runs: &[u8]) -> Bytes {
+        let mut bytes = vec![1, 0, 9, 0, 0, 0, 9, 0, 0, 0];
+        bytes.put_u32_le(u32::try_from(runs.len()).unwrap());
+        bytes.put_u8(b'a');
+        bytes.put_slice(runs);
+        bytes.into()
+    }
+
+    #[test]
+    fn a_subject_that_is_no_text_is_refused_wherever_it_is() {
+        let (text, no_text) = ([1, 2, 0, 0, 0, b's'], [1, 2, 0, 0, 0, 0xFF]);
+        assert_eq!(Publishes::try_from(encoded(&text)).map(|publishes| publishes.messages()), Ok(2));
+        for runs in [[no_text, text], [text, no_text], [no_text, no_text]] {
+            assert_eq!(Publishes::try_from(encoded(&runs.concat())), Err(Malformed));
+        }
+        assert_eq!(Publishes::try_from(encoded(&no_text)), Err(Malformed));
+    }
+
     proptest! {
         #[test]
-        fn garbage_is_refused_or_read_wholly(bytes: Vec<u8>) {
-            if let Ok(publishes) = Publishes::try_from(Bytes::from(bytes)) {
+        fn garbage_is_refused_or_read_wholly(bytes: Vec<u8>, runs: Vec<u8>) {
+            for bytes in [Bytes::from(bytes), encoded(&runs)] {
+                let Ok(publishes) = Publishes::try_from(bytes) else { continue };
                 prop_assert_eq!(publishes.iter().count() as u64, publishes.count());
                 prop_assert_eq!(publishes.iter().map(|p| p.count()).sum::<u64>(), publishes.messages());
+                for publish in publishes.iter() {
+                    let read: u64 = publish.runs.map(|(_, count)| u64::from(count)).sum();
+                    prop_assert_eq!(read, publish.count());
+                }
             }
         }
     }
