@@ -135,17 +135,10 @@ impl Keeper {
             _ => self.log.disk.open(&path, false).await.map_err(io("opening", &path))?,
         };
         self.zeroing = Some((segment, Arc::clone(&file)));
-        let zeros = Bytes::from(vec![0; usize::try_from(len).unwrap_or(0)]);
-        // Not as one durable write: those have a thread of their own, which is the writer's.
-        match file.write_at(from, zeros).await {
-            // Zeros are a convenience: a full disk is only reached when records do not fit.
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                self.log.lock().prepared.writing_to = self.log.options.segment_bytes;
-                return Ok(());
-            }
-            result => result.map_err(io("writing", &path))?,
+        if !write_zeros(&file, &path, from, len).await? {
+            self.log.lock().prepared.writing_to = self.log.options.segment_bytes;
         }
-        file.sync().await.map_err(io("syncing", &path))
+        Ok(())
     }
 
     async fn index(&self, file: &Arc<dyn DiskFile>, segment: u64, end: u64) -> Result<(), StorageError> {
@@ -193,18 +186,14 @@ impl Keeper {
     /// Makes an emptied file one that was written from end to end: only that is worth keeping. Says whether it is one: a full disk
     /// has better uses for its room.
     async fn fill(&self, file: &Arc<dyn DiskFile>, path: &str) -> Result<bool, StorageError> {
-        let len = file.size().await.map_err(io("measuring", path))?;
-        let missing =
-            usize::try_from(self.log.options.segment_bytes.saturating_sub(len)).unwrap_or(usize::MAX);
-        if missing == 0 {
-            return Ok(true);
+        let (mut len, options) = (file.size().await.map_err(io("measuring", path))?, &self.log.options);
+        while len < options.segment_bytes {
+            let step = options.zero_step_bytes().min(options.segment_bytes - len);
+            if !write_zeros(file, path, len, step).await? {
+                return Ok(false);
+            }
+            len += step;
         }
-        match file.write_at(len, Bytes::from(vec![0; missing])).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(false),
-            Err(error) => return Err(io("writing", path)(error)),
-        }
-        file.sync().await.map_err(io("syncing", path))?;
         Ok(true)
     }
 
@@ -281,4 +270,22 @@ impl Keeper {
         }
         self.log.barrier().await
     }
+}
+
+/// Writes zeros durably. Says whether there was room: they are a convenience, and a full disk is only reached when records do
+/// not fit.
+async fn write_zeros(
+    file: &Arc<dyn DiskFile>,
+    path: &str,
+    from: u64,
+    len: u64,
+) -> Result<bool, StorageError> {
+    let zeros = Bytes::from(vec![0; usize::try_from(len).unwrap_or(0)]);
+    // Not as a commit: those have a thread of their own, which is the writer's.
+    match file.write_at(from, zeros).await {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(false),
+        result => result.map_err(io("writing", path))?,
+    }
+    file.sync().await.map_err(io("syncing", path))?;
+    Ok(true)
 }
