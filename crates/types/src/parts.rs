@@ -56,10 +56,7 @@ impl Parts {
     /// All of it, copied together.
     #[must_use]
     pub fn concat(self) -> Bytes {
-        match self.take() {
-            (parts, small) if parts.len() <= 1 && !small.is_empty() => small,
-            (parts, _) => parts.concat().into(),
-        }
+        if self.apart.is_empty() { self.small.freeze() } else { self.take().0.concat().into() }
     }
 
     /// All parts in order, none of them empty; and the small bytes, whose memory may be used again when the parts are gone.

@@ -1,6 +1,6 @@
 //! A peer's frame with data that lies in parts.
 
-use crate::parted::{Message, MessageParts};
+use crate::parted::Message;
 use crate::peer::Frame;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use quorate_types::Parts;
@@ -12,14 +12,13 @@ impl Frame {
     /// The message that this frame is with `data` in it, which is not copied together. It must have no data of its own.
     #[must_use]
     pub fn with_data(&self, data: Parts) -> Message {
-        let mut message = MessageParts::default();
-        let parts = message.parts();
-        // As prost does it: an encoding to a buffer that grows cannot fail.
-        prost::Message::encode_raw(self, parts.small());
-        encode_key(Self::DATA, WireType::LengthDelimited, parts.small());
-        encode_varint(data.len() as u64, parts.small());
-        data.take().0.iter().for_each(|part| parts.put(part));
-        message.finish()
+        Message::encode(|parts| {
+            // As prost does it: an encoding to a buffer that grows cannot fail.
+            prost::Message::encode_raw(self, parts.small());
+            encode_key(Self::DATA, WireType::LengthDelimited, parts.small());
+            encode_varint(data.len() as u64, parts.small());
+            data.take().0.iter().for_each(|part| parts.put(part));
+        })
     }
 }
 

@@ -26,6 +26,18 @@ const PREFIX_BYTES: usize = 5;
 pub struct Message(Vec<Bytes>);
 
 impl Message {
+    /// The message that `encode` appends.
+    pub fn encode(encode: impl FnOnce(&mut Parts)) -> Self {
+        let mut parts = Parts::default();
+        parts.small().put_bytes(0, PREFIX_BYTES);
+        encode(&mut parts);
+        let len = u32::try_from(parts.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
+        if let Some([_, prefix @ ..]) = parts.small().first_chunk_mut::<PREFIX_BYTES>() {
+            prefix.copy_from_slice(&len.to_be_bytes());
+        }
+        Self(parts.take().0)
+    }
+
     /// What is sent, in order.
     #[must_use]
     pub fn into_parts(self) -> Vec<Bytes> {
@@ -33,36 +45,8 @@ impl Message {
     }
 }
 
-/// A message, growing.
-#[derive(Debug)]
-pub struct MessageParts(Parts);
-
-impl Default for MessageParts {
-    fn default() -> Self {
-        let mut parts = Parts::default();
-        parts.small().put_bytes(0, PREFIX_BYTES);
-        Self(parts)
-    }
-}
-
-impl MessageParts {
-    /// Where the message's encoding goes.
-    pub fn parts(&mut self) -> &mut Parts {
-        &mut self.0
-    }
-
-    /// The message is complete.
-    #[must_use]
-    pub fn finish(mut self) -> Message {
-        let len = u32::try_from(self.0.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
-        if let Some([_, prefix @ ..]) = self.0.small().first_chunk_mut::<PREFIX_BYTES>() {
-            prefix.copy_from_slice(&len.to_be_bytes());
-        }
-        Message(self.0.take().0)
-    }
-}
-
-/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until there is no sender any more. Answers may have `bytes_max` bytes.
+/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until there is no sender any more.
+/// Answers may have `bytes_max` bytes.
 ///
 /// # Errors
 /// What the server answers in place of a stream, or why it cannot be reached.
