@@ -2,6 +2,7 @@
 
 use super::invalid;
 use crate::applied::{Answer, Appended, Reply};
+use crate::block;
 use crate::op::Publish;
 use crate::publishes::{PublishView, Runs};
 use crate::rows::RowKey;
@@ -9,10 +10,6 @@ use crate::shard::{Block, Context, Shard, no_topic};
 use quorate_types::probe;
 use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId};
 use std::collections::BTreeMap;
-
-/// A fragment has a header and one number per message ([`crate::block`]).
-const FRAGMENT_HEADER_BYTES: u64 = 8;
-const MESSAGE_HEADER_BYTES: u64 = 4;
 
 /// Consecutive messages of a publish, by the number of the first and how many.
 type Stretch = (u64, u64);
@@ -108,8 +105,7 @@ fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
         );
         return Err(Refusal::new(Reason::MessageTooLarge, text));
     }
-    let least = FRAGMENT_HEADER_BYTES + MESSAGE_HEADER_BYTES * u64::from(count);
-    if u64::from(publish.fragment_bytes) < least {
+    if (publish.fragment_bytes as usize) < block::fragment_bytes(count as usize, 0) {
         return Err(invalid(format!(
             "a fragment of {} bytes cannot hold {count} messages",
             publish.fragment_bytes
