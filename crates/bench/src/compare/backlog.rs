@@ -149,7 +149,7 @@ pub(crate) async fn measure(
 }
 
 async fn one<T: Target + 'static>(target: &T, plan: Plan, cluster: &Running, dir: &Path) -> Result<Backlog> {
-    let consumers = u32::from(!matches!(cluster.broker, Broker::Floor | Broker::FloorKeeping));
+    let consumers = u32::from(!cluster.broker.is_floor());
     let load = Load {
         topic: "backlog".to_owned(),
         until: Until::Messages(plan.messages),

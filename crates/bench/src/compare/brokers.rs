@@ -51,6 +51,11 @@ impl Broker {
         Self::ALL.into_iter().filter(|broker| *broker != Self::FloorKeeping)
     }
 
+    /// It has no consumers and no elections.
+    pub(crate) fn is_floor(self) -> bool {
+        matches!(self, Self::Floor | Self::FloorKeeping)
+    }
+
     /// For people.
     pub(crate) fn title(self) -> &'static str {
         match self {

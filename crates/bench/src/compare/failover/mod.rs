@@ -91,7 +91,7 @@ pub(crate) async fn measure(
     programs: &Programs,
     place: &Path,
 ) -> Result<Option<Outcome>> {
-    if matches!(broker, Broker::Floor | Broker::FloorKeeping | Broker::RabbitmqStream) {
+    if broker.is_floor() || broker == Broker::RabbitmqStream {
         let why = "it has no elections, or its readers do not go on where they were";
         eprintln!("SKIPPED: {}, failover: {why}", broker.title());
         return Ok(None);

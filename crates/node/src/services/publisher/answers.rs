@@ -1,7 +1,7 @@
 //! The answering side of `PublishStream`.
 
 use super::outcomes::Outcomes;
-use super::prepare::Parts;
+use super::prepare::PerTopic;
 use super::stream::Broken;
 use crate::forwarder::{Answer, answer_by};
 use crate::metrics_data::DataMetrics;
@@ -30,7 +30,7 @@ pub(super) enum Awaited {
     /// Nothing: refused by this node.
     Refused(Refusal),
     /// The group.
-    Answer { group: GroupId, answer: oneshot::Receiver<Answer>, parts: Parts },
+    Answer { group: GroupId, answer: oneshot::Receiver<Answer>, per_topic: PerTopic },
     /// The group, which only uses up the number; then the refusal.
     Void { group: GroupId, answer: oneshot::Receiver<Answer>, refusal: Refusal },
     /// The stream ends with this.
@@ -67,8 +67,8 @@ async fn respond(
     let outcomes = match awaited {
         Awaited::End(status) => return Err(status),
         Awaited::Refused(refusal) => Outcomes::refused(refusal),
-        Awaited::Answer { group, answer, parts } => {
-            Outcomes::of(group, answer_by(answer, deadline, group).await, bytes, parts)
+        Awaited::Answer { group, answer, per_topic } => {
+            Outcomes::of(group, answer_by(answer, deadline, group).await, bytes, per_topic)
         }
         Awaited::Void { group, answer, refusal } => {
             Outcomes::refused(refusal_of_void(answer_by(answer, deadline, group).await, refusal))

@@ -71,13 +71,13 @@ impl PublisherService {
             let text = "Publish uses the node's session: leave session and sequence 0, or use PublishStream";
             return Err(Refusal::new(Reason::InvalidArgument, text));
         }
-        let Prepared { op, fragment, parts } = prepare::prepare(&request, self.gateway.limits())?;
+        let Prepared { op, fragment, per_topic } = prepare::prepare(&request, self.gateway.limits())?;
         let bytes = fragment.len() as u64;
         let group = self.gateway.resolve(&request.namespace).await?;
         let running = self.gateway.publishing(group)?;
         let operation = Operation { numbering: Numbering::Gateway, op, fragment };
         let answer = running.forwarder.call(operation, self.gateway.deadline()).await?;
-        Ok(Outcomes::of(group, answer, bytes, parts))
+        Ok(Outcomes::of(group, answer, bytes, per_topic))
     }
 
     fn status(&self, refusal: &Refusal) -> Status {

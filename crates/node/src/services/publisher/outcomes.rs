@@ -1,6 +1,6 @@
 //! What became of a request's messages, topic by topic.
 
-use super::prepare::Parts;
+use super::prepare::PerTopic;
 use crate::forwarder::Answer as ForwarderAnswer;
 use crate::metrics_data::DataMetrics;
 use quorate_machine::{Answer, Appended};
@@ -24,13 +24,15 @@ impl Outcomes {
     }
 
     /// From the group's answer. `bytes`: of the operation's fragment.
-    pub(super) fn of(group: GroupId, answer: ForwarderAnswer, bytes: u64, parts: Parts) -> Self {
+    pub(super) fn of(group: GroupId, answer: ForwarderAnswer, bytes: u64, per_topic: PerTopic) -> Self {
         match answer.reply {
             Ok(Answer::Published { first_offset, count, routed, log_id }) => {
                 let first = receipt(group, Appended { first_offset, count, routed }, log_id);
                 Self { first: Ok(first), more: Vec::new(), bytes }
             }
-            Ok(Answer::PublishedEach { outcomes, log_id }) => Self::of_each(group, outcomes, log_id, parts),
+            Ok(Answer::PublishedEach { outcomes, log_id }) => {
+                Self::of_each(group, outcomes, log_id, per_topic)
+            }
             Ok(other) => Self::refused(unexpected(&other)),
             Err(refusal) => Self::refused(refusal),
         }
@@ -40,15 +42,15 @@ impl Outcomes {
         group: GroupId,
         mut outcomes: Vec<Result<Appended, Refusal>>,
         log_id: LogId,
-        parts: Parts,
+        per_topic: PerTopic,
     ) -> Self {
-        for (at, refusal) in parts.refused {
+        for (at, refusal) in per_topic.refused {
             // What is stored is stored, though a node with other limits took it first.
             if let Some(Err(text)) = outcomes.get_mut(at) {
                 *text = refusal;
             }
         }
-        let stored = outcomes.iter().zip(parts.bytes).filter(|(outcome, _)| outcome.is_ok());
+        let stored = outcomes.iter().zip(per_topic.bytes).filter(|(outcome, _)| outcome.is_ok());
         let bytes = stored.map(|(_, bytes)| u64::from(bytes)).sum();
         let receipt = |outcome: Result<Appended, _>| outcome.map(|a| receipt(group, a, log_id));
         let mut outcomes = outcomes.into_iter().map(receipt);

@@ -13,17 +13,19 @@ fn refused(reason: Reason, text: &str) -> Result<Appended, Refusal> {
     Err(Refusal::new(reason, text))
 }
 
-fn of(outcomes: Vec<Result<Appended, Refusal>>, parts: Parts) -> Outcomes {
+fn of(outcomes: Vec<Result<Appended, Refusal>>, per_topic: PerTopic) -> Outcomes {
     let reply = Ok(Answer::PublishedEach { outcomes, log_id: log_id() });
-    Outcomes::of(GroupId::new(1), ForwarderAnswer { session: SessionId::NONE, reply }, 0, parts)
+    Outcomes::of(GroupId::new(1), ForwarderAnswer { session: SessionId::NONE, reply }, 0, per_topic)
 }
 
 #[test]
 fn what_this_node_refused_is_told_in_its_words_unless_it_is_stored() {
     let void = || refused(Reason::InvalidArgument, "the publish to topic void has no message");
     let why = Refusal::new(Reason::MessageTooLarge, "message 0 of the publish is large");
-    let parts = Parts { bytes: vec![10, 0, 30, 40], refused: vec![(1, why.clone()), (3, why.clone())] };
-    let outcomes = of(vec![stored(5, 2), void(), refused(Reason::TopicNotFound, "no"), stored(7, 1)], parts);
+    let per_topic =
+        PerTopic { bytes: vec![10, 0, 30, 40], refused: vec![(1, why.clone()), (3, why.clone())] };
+    let outcomes =
+        of(vec![stored(5, 2), void(), refused(Reason::TopicNotFound, "no"), stored(7, 1)], per_topic);
     assert!(!outcomes.is_whole());
     assert_eq!(outcomes.bytes, 50, "of what is stored");
     assert_eq!(outcomes.first.as_ref().map(|r| (r.first_offset, r.count, r.index)), Ok((5, 2, 9)));
@@ -37,7 +39,7 @@ fn what_this_node_refused_is_told_in_its_words_unless_it_is_stored() {
 
 #[test]
 fn an_answer_to_nothing_is_about_the_whole_request() {
-    let outcomes = of(Vec::new(), Parts::default());
+    let outcomes = of(Vec::new(), PerTopic::default());
     assert!(outcomes.is_whole());
     assert_eq!(outcomes.first.map_err(|refusal| refusal.reason), Err(Reason::NotReady));
 }

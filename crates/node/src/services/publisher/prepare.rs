@@ -12,12 +12,12 @@ use quorate_wire::v1;
 pub(super) struct Prepared {
     pub(super) op: Op,
     pub(super) fragment: Bytes,
-    pub(super) parts: Parts,
+    pub(super) per_topic: PerTopic,
 }
 
 /// What is remembered of the publishes of an operation to several topics; nothing for a publish to one.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct PerTopic {
     /// Of the fragment of each.
     pub(super) bytes: Vec<u32>,
     /// Which were refused here, and why. The group refuses these too, and cannot know why.
@@ -36,7 +36,7 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
     check_size(&request.messages, limits)?;
     let publish = publish(topic, &request.messages, limits)?;
     let fragment = block::fragment(&request.messages);
-    Ok(Prepared { op: Op::Publish(publish), fragment, parts: Parts::default() })
+    Ok(Prepared { op: Op::Publish(publish), fragment, per_topic: PerTopic::default() })
 }
 
 /// The publishes of a request to several topics are refused one by one. A refused one goes along without its messages: the
@@ -50,7 +50,7 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
     let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), &more.messages));
     let topics = 1 + request.more.len();
     let mut publishes = Vec::with_capacity(topics);
-    let mut parts = Parts { bytes: Vec::with_capacity(topics), refused: Vec::new() };
+    let mut per_topic = PerTopic { bytes: Vec::with_capacity(topics), refused: Vec::new() };
     let heads = topics * block::fragment_bytes(0, 0);
     let mut fragments = BytesMut::with_capacity(heads + block::fragment_bytes(count, bytes));
     for (at, (topic, messages)) in std::iter::once(first).chain(more).enumerate() {
@@ -65,14 +65,14 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
             }
             Err(refusal) => {
                 let Some(void) = void_publish() else { return Err(refusal) };
-                parts.refused.push((at, refusal));
+                per_topic.refused.push((at, refusal));
                 void
             }
         };
-        parts.bytes.push(publish.fragment_bytes);
+        per_topic.bytes.push(publish.fragment_bytes);
         publishes.push(publish);
     }
-    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment: fragments.freeze(), parts })
+    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment: fragments.freeze(), per_topic })
 }
 
 /// The messages of a request to all of its topics.

@@ -79,15 +79,15 @@ fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
         ],
         ..request(vec![b.clone(), a.clone()])
     };
-    let Prepared { op, fragment, parts } = prepare(&request, &limits()).unwrap();
+    let Prepared { op, fragment, per_topic } = prepare(&request, &limits()).unwrap();
     let Op::PublishEach(publishes) = op else { panic!("{op:?}") };
     let topics: Vec<_> = publishes.iter().map(|p| (p.topic, p.count())).collect();
     let void = ("void", 0);
     assert_eq!(topics, [("orders", 2), void, ("stock", 2), void, void, void, ("orders", 1)]);
-    let refused: Vec<_> = parts.refused.iter().map(|(at, refusal)| (*at, refusal.reason)).collect();
+    let refused: Vec<_> = per_topic.refused.iter().map(|(at, refusal)| (*at, refusal.reason)).collect();
     let invalid = Reason::InvalidArgument;
     assert_eq!(refused, [(1, invalid), (3, Reason::MessageTooLarge), (4, invalid), (5, invalid)]);
-    assert!(parts.refused[1].1.message.contains("message 1"), "{}", parts.refused[1].1);
+    assert!(per_topic.refused[1].1.message.contains("message 1"), "{}", per_topic.refused[1].1);
     let mut rest = fragment;
     for (publish, messages) in
         publishes.iter().zip([vec![&b, &a], vec![], vec![&a, &b], vec![], vec![], vec![], vec![&b]])
@@ -97,7 +97,7 @@ fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
         assert_eq!(block::bodies(&own, 0, 0, count).unwrap().iter().collect::<Vec<_>>(), messages);
     }
     assert!(rest.is_empty());
-    assert_eq!(parts.bytes, publishes.iter().map(|p| p.fragment_bytes).collect::<Vec<_>>());
+    assert_eq!(per_topic.bytes, publishes.iter().map(|p| p.fragment_bytes).collect::<Vec<_>>());
 }
 
 #[test]

@@ -144,10 +144,10 @@ impl Taker {
         };
         let group = running.forwarder.group();
         match prepare::prepare(&request, self.gateway.limits()) {
-            Ok(Prepared { op, fragment, parts }) => {
+            Ok(Prepared { op, fragment, per_topic }) => {
                 let bytes = fragment.len() as u64;
                 let answer = running.forwarder.submit(Operation { numbering, op, fragment })?;
-                Ok((bytes, Awaited::Answer { group, answer, parts }))
+                Ok((bytes, Awaited::Answer { group, answer, per_topic }))
             }
             Err(refusal) if numbering == Numbering::Gateway => Err(refusal),
             // A refused request has used up its number: the group must hear of it.
