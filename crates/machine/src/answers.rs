@@ -85,7 +85,7 @@ impl Answers {
         self.bytes += page.bytes.len() - before;
         touch(first);
         let bytes_max = match reply {
-            Ok(Answer::PublishedEach { .. }) => PUBLISHED_BYTES_MAX,
+            Ok(Answer::PublishedEach { .. } | Answer::Committed { .. }) => PUBLISHED_BYTES_MAX,
             _ => BYTES_MAX,
         };
         while let Some(oldest) = self.pages.first_entry() {

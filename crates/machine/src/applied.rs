@@ -43,6 +43,13 @@ pub enum Answer {
         /// Place of the entry in the group's log.
         log_id: LogId,
     },
+    /// To `Commit`: all of it is done.
+    Committed {
+        /// Where the messages of each publish are, in order.
+        appended: Vec<Appended>,
+        /// Place of the entry in the group's log.
+        log_id: LogId,
+    },
     /// To `Settle`: one result per settlement, in order.
     Settled {
         /// How many messages of each were settled; the rest of its range was stale.
@@ -66,7 +73,7 @@ pub enum Answer {
 }
 
 /// Where the messages of one publish are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appended {
     /// Offset of the first message; the others follow densely.
     pub first_offset: u64,

@@ -119,6 +119,10 @@ pub enum Op {
     /// Appends messages to several topics, one publish after the other, as one operation of its session. Each is stored
     /// wholly or refused on its own. Answer: [`crate::Answer::PublishedEach`].
     PublishEach(Publishes),
+    /// Ends leases and appends messages, all of it or nothing: one lease that is stale or one topic that is not there refuses
+    /// the whole. Of any session: who commits a lease names the identity of the consumer that holds it. Answer:
+    /// [`crate::Answer::Committed`].
+    Commit(Box<Commit>),
     /// Attaches a consumer to a subscription. Its origin must be the node session in `consumer`. A consumer of the
     /// subscription that has the same identity is taken over: it is detached first, and what it holds returns to the
     /// queue, as when its node had died.
@@ -209,6 +213,26 @@ pub struct PublishRun {
     pub count: u32,
 }
 
+/// Leases that end, and messages that are appended, together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The leases, by who holds them. A consumer may come more than once, a message may not.
+    pub settles: Vec<CommitSettle>,
+    /// The messages, in the publisher's order; there may be none.
+    pub publishes: Publishes,
+}
+
+/// Leases of one consumer that a commit ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitSettle {
+    /// Where they are.
+    pub subscription: SubscriptionName,
+    /// Who holds them: the identity under which it is attached now. Nobody else knows it.
+    pub token: [u8; ConsumerIdentity::TOKEN_BYTES],
+    /// What to end, and how.
+    pub settlements: Vec<Settlement>,
+}
+
 impl Publish {
     /// Messages in it.
     #[must_use]
@@ -235,6 +259,7 @@ impl Op {
         let (one, each) = match self {
             Self::Publish(publish) => (Some(publish.view()), None),
             Self::PublishEach(publishes) => (None, Some(publishes.iter())),
+            Self::Commit(commit) => (None, Some(commit.publishes.iter())),
             _ => (None, None),
         };
         one.into_iter().chain(each.into_iter().flatten())
@@ -246,6 +271,7 @@ impl Op {
         match self {
             Self::Publish(publish) => u64::from(publish.fragment_bytes),
             Self::PublishEach(publishes) => publishes.fragment_bytes(),
+            Self::Commit(commit) => commit.publishes.fragment_bytes(),
             _ => 0,
         }
     }
@@ -260,6 +286,14 @@ impl Op {
                 publish.runs.iter().map(run).sum()
             }
             Self::PublishEach(publishes) => publishes.bytes(),
+            Self::Commit(commit) => {
+                let settle = |settle: &CommitSettle| {
+                    size_of::<CommitSettle>() + settle.settlements.len() * size_of::<Settlement>()
+                };
+                size_of::<Commit>()
+                    + commit.settles.iter().map(settle).sum::<usize>()
+                    + commit.publishes.bytes()
+            }
             _ => 0,
         }
     }

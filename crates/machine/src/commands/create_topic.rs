@@ -4,7 +4,7 @@ use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
 use crate::op::TopicConfig;
 use crate::shard::{Context, Shard, Topic};
-use quorate_types::{Reason, Refusal, TopicId, TopicName};
+use quorate_types::{Limits, Reason, Refusal, TopicId, TopicName};
 
 impl Shard {
     pub(crate) fn create_topic(
@@ -47,15 +47,31 @@ impl Shard {
         config: &TopicConfig,
         ctx: &mut Context<'_>,
     ) -> Result<TopicId, Refusal> {
+        self.check_room(name, 0, ctx.limits)?;
+        Ok(self.insert_topic(name, config, ctx))
+    }
+
+    /// Whether a topic of that name may be created, after `more` others.
+    pub(super) fn check_room(&self, name: &TopicName, more: usize, limits: &Limits) -> Result<(), Refusal> {
         self.check_open(format_args!("topic {name}"))?;
-        if self.topic_names.len() >= ctx.limits.topics_max as usize {
-            return Err(limit("the number of topics", ctx.limits.topics_max));
+        if self.topic_names.len() + more >= limits.topics_max as usize {
+            return Err(limit("the number of topics", limits.topics_max));
         }
+        Ok(())
+    }
+
+    /// There is none of that name, and [`Self::check_room`] allows it.
+    pub(super) fn insert_topic(
+        &mut self,
+        name: &TopicName,
+        config: &TopicConfig,
+        ctx: &mut Context<'_>,
+    ) -> TopicId {
         self.last_topic += 1;
         let id = TopicId::new(self.last_topic);
         self.topics.insert(id, Topic::new(id, name.clone(), config.clone()));
         self.topic_names.insert(name.clone(), id);
         ctx.touch_topic(id);
-        Ok(id)
+        id
     }
 }

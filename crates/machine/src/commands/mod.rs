@@ -4,6 +4,7 @@ mod attach;
 mod bind;
 mod close_session;
 mod close_shard;
+mod commit;
 mod configure_topic;
 mod create_namespace;
 mod create_subscription;

@@ -6,9 +6,9 @@ use crate::block;
 use crate::op::Publish;
 use crate::publishes::{PublishView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Context, Shard, no_topic};
+use crate::shard::{Block, Context, Shard};
 use quorate_types::probe;
-use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId};
+use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId, TopicId};
 use std::collections::BTreeMap;
 
 /// Consecutive messages of a publish, by the number of the first and how many.
@@ -37,7 +37,18 @@ impl Shard {
     ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx.limits)?;
         let id = self.topic_or_new(publish.topic, publish.create_topic, ctx)?;
-        let topic = self.topics.get_mut(&id).ok_or_else(|| no_topic(publish.topic))?;
+        Ok(self.store((id, count), publish, fragment, ctx))
+    }
+
+    /// Appends what was checked to a topic that is there. Nothing can refuse it any more.
+    pub(super) fn store(
+        &mut self,
+        (id, count): (TopicId, u32),
+        publish: &PublishView<'_>,
+        fragment: u32,
+        ctx: &mut Context<'_>,
+    ) -> Appended {
+        let Some(topic) = self.topics.get_mut(&id) else { return Appended::default() };
         let first_offset = topic.next_offset;
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
@@ -73,7 +84,7 @@ impl Shard {
                 subscription.route(id, first_offset + start, count, ctx);
             }
         }
-        Ok(Appended { first_offset, count, routed })
+        Appended { first_offset, count, routed }
     }
 }
 
@@ -83,7 +94,7 @@ pub(super) fn misfit() -> Refusal {
 }
 
 /// The publish's count, if it is within the limits.
-fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
+pub(super) fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
     let topic = publish.topic;
     let (mut messages, mut least) = (Some(0u32), u32::MAX);
     for count in publish.runs.counts() {

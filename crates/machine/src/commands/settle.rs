@@ -22,13 +22,14 @@ impl Shard {
     ) -> Reply {
         let consumer = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?;
         let subscription = consumer.subscription;
-        check(settlements, consumer.leases.len() as u64)?;
+        let leases = consumer.leases.len() as u64;
+        check(settlements.iter().map(|s| (s, leases)))?;
         let results = settlements.iter().map(|s| self.settle_one(id, subscription, s, ctx)).collect();
         ctx.touch_subscription(subscription);
         Ok(Answer::Settled { results })
     }
 
-    fn settle_one(
+    pub(super) fn settle_one(
         &mut self,
         id: ConsumerId,
         subscription: SubscriptionId,
@@ -41,6 +42,35 @@ impl Shard {
             settled += self.settle_lease(id, subscription, position, s, ctx);
         }
         SettleResult { settled, stale: asked - settled }
+    }
+
+    /// Whether all of a settlement's range is leased to the consumer in that attempt.
+    ///
+    /// # Errors
+    /// The first position that is not.
+    pub(super) fn check_held(
+        &self,
+        id: ConsumerId,
+        subscription: SubscriptionId,
+        s: &Settlement,
+    ) -> Result<(), u64> {
+        let mut next = s.first;
+        for position in self.leases_in(id, s.first, s.last) {
+            let held = self.subscriptions.get(&subscription).and_then(|s| s.leases.get(&position));
+            let Some(lease) = held else { break };
+            let end = position + lease.count;
+            if end <= next {
+                continue;
+            }
+            if position > next || lease.attempt != s.attempt || self.is_doomed(lease.topic) {
+                break;
+            }
+            if end > s.last {
+                return Ok(());
+            }
+            next = end;
+        }
+        Err(next)
     }
 
     /// Where the consumer's leases begin that may hold messages of `first..=last`.
@@ -83,13 +113,17 @@ impl Shard {
     }
 }
 
-fn check(settlements: &[Settlement], leases: u64) -> Result<(), Refusal> {
-    if let Some(s) = settlements.iter().find(|s| s.last < s.first) {
-        return Err(invalid(format!("the range {} to {} ends before it begins", s.first, s.last)));
+/// Each settlement with the number of leases of its consumer.
+pub(super) fn check<'a>(settlements: impl Iterator<Item = (&'a Settlement, u64)>) -> Result<(), Refusal> {
+    let (mut count, mut reach) = (0, 0u64);
+    for (s, leases) in settlements {
+        if s.last < s.first {
+            return Err(invalid(format!("the range {} to {} ends before it begins", s.first, s.last)));
+        }
+        count += 1;
+        reach = reach.saturating_add((s.last - s.first).saturating_add(1).min(leases + 1));
     }
-    let reach = |s: &Settlement| (s.last - s.first).saturating_add(1).min(leases + 1);
-    let reach = settlements.iter().fold(0u64, |sum, s| sum.saturating_add(reach(s)));
-    if settlements.len() > SETTLEMENTS_MAX || reach > REACH_MAX {
+    if count > SETTLEMENTS_MAX || reach > REACH_MAX {
         let text = format!(
             "a settle has at most {SETTLEMENTS_MAX} ranges, which reach {REACH_MAX} leases together: send it in parts"
         );
@@ -103,7 +137,7 @@ mod tests {
     use super::*;
 
     fn reason(settlements: &[Settlement], leases: u64) -> Option<Reason> {
-        check(settlements, leases).err().map(|refusal| refusal.reason)
+        check(settlements.iter().map(|s| (s, leases))).err().map(|refusal| refusal.reason)
     }
 
     #[test]

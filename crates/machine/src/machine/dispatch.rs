@@ -55,6 +55,10 @@ impl Machine {
                 numbered(origin)?;
                 self.shard_only()?.publish_each(publishes, fragment, ctx)
             }
+            Op::Commit(commit) => {
+                numbered(origin)?;
+                self.shard_only()?.commit(commit, fragment, ctx)
+            }
             Op::Purge { subscription } => {
                 numbered(origin)?;
                 self.shard_only()?.purge(subscription, ctx)

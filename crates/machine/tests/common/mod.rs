@@ -5,9 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Applied, Batch, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish,
-    PublishRun, Publishes, Reply, SettleResult, Settlement, Shard, SubscriptionConfig, SubscriptionView,
-    TopicConfig, TopicView, Verdict,
+    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine, Op,
+    Origin, Publish, PublishRun, Publishes, Reply, SettleResult, Settlement, Shard, SubscriptionConfig,
+    SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
@@ -109,6 +109,18 @@ impl Driver {
     /// The next publish of a session to several topics in turn.
     pub fn publish_each_step(&mut self, session: SessionId, parts: &[(&str, Vec<(&str, u32)>)]) -> Step {
         let (op, fragment) = publish_each(parts.iter().map(|(topic, runs)| publish(topic, runs)));
+        let step = self.step(session, op);
+        Step { fragment, ..step }
+    }
+
+    /// The next commit of a session: what it settles, and what it publishes to several topics.
+    pub fn commit_step(
+        &mut self,
+        session: SessionId,
+        settles: Vec<CommitSettle>,
+        parts: &[(&str, Vec<(&str, u32)>)],
+    ) -> Step {
+        let (op, fragment) = commit(settles, parts.iter().map(|(topic, runs)| publish(topic, runs)));
         let step = self.step(session, op);
         Step { fragment, ..step }
     }
@@ -302,6 +314,13 @@ pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
 pub fn publish_each(parts: impl Iterator<Item = (Publish, Bytes)>) -> (Op, Bytes) {
     let (publishes, fragments): (Vec<_>, Vec<_>) = parts.unzip();
     (Op::PublishEach(Publishes::new(&publishes)), fragments.concat().into())
+}
+
+/// A commit, and the fragments of what it publishes one after the other.
+pub fn commit(settles: Vec<CommitSettle>, parts: impl Iterator<Item = (Publish, Bytes)>) -> (Op, Bytes) {
+    let (publishes, fragments): (Vec<_>, Vec<_>) = parts.unzip();
+    let publishes = Publishes::new(&publishes);
+    (Op::Commit(Box::new(Commit { settles, publishes })), fragments.concat().into())
 }
 
 /// The runs delivered to a consumer, in order.

@@ -7,6 +7,8 @@ use quorate_machine::{Settlement, Verdict};
 pub(crate) enum Act {
     Publish(usize, Vec<(usize, u32)>),
     PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
+    /// Leases that are held, and what is published with their end.
+    Commit(Vec<Held>, Vec<(usize, Vec<(usize, u32)>)>),
     Topic(usize),
     DeleteTopic(usize),
     Subscription(usize),
@@ -27,20 +29,47 @@ pub(crate) enum Act {
     Tick(u64),
 }
 
+/// A part of what a consumer holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) consumer: usize,
+    pub(crate) lease: usize,
+    /// Messages of the lease that are left out at its beginning, and messages after its end.
+    pub(crate) skip: u64,
+    pub(crate) beyond: u64,
+    /// Whether the attempt is the right one.
+    pub(crate) right: bool,
+    pub(crate) verdict: Verdict,
+}
+
 pub(crate) fn act() -> impl Strategy<Value = Act> {
     let n = || 0usize..6;
     let runs = move || prop::collection::vec((n(), 1u32..4), 1..4);
     let who = || 0u64..3;
     let far = |max: u64| prop_oneof![9 => 0..max, 1 => Just(u64::MAX)];
-    let verdict = prop_oneof![3 => Just(Verdict::Ack), 3 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)];
+    let verdict =
+        || prop_oneof![3 => Just(Verdict::Ack), 3 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)];
+    let beyond = prop_oneof![3 => Just(0u64), 1 => 1u64..6];
+    let held = (n(), n(), 0u64..4, beyond, prop::bool::weighted(0.9), verdict()).prop_map(
+        |(consumer, lease, skip, beyond, right, verdict)| Held {
+            consumer,
+            lease,
+            skip,
+            beyond,
+            right,
+            verdict,
+        },
+    );
     let attempt = prop_oneof![8 => Just(1u32), 4 => Just(2), 1 => Just(3), 1 => Just(0), 1 => Just(u32::MAX)];
-    let settlement = (0u64..30, far(12), attempt, verdict).prop_map(|(first, more, attempt, verdict)| {
+    let settlement = (0u64..30, far(12), attempt, verdict()).prop_map(|(first, more, attempt, verdict)| {
         Settlement { first, last: first.saturating_add(more), attempt, verdict }
     });
     let credit = || prop_oneof![8 => 1u32..7, 1 => Just(10_000), 1 => Just(0), 1 => Just(u32::MAX)];
     prop_oneof![
         10 => (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
         4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
+        8 => (prop::collection::vec(held, 0..4), prop::collection::vec((n(), runs()), 0..3))
+            .prop_map(|(held, parts)| Act::Commit(held, parts)),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
         2 => n().prop_map(Act::Subscription),

@@ -1,9 +1,12 @@
 //! The machine and the model: both do the same, and what can be seen of them is compared.
 
-use crate::act::Act;
+use crate::act::{Act, Held};
 use crate::common::{self, Driver, Step, sub, topic};
 use crate::shard::{Message, Model, Place};
-use quorate_machine::{Answer, Effect, LeaseRun, Op, Origin, SubscriptionConfig, TopicConfig};
+use quorate_machine::{
+    Answer, CommitSettle, ConsumerIdentity, Effect, LeaseRun, Op, Origin, Settlement, SubscriptionConfig,
+    TopicConfig,
+};
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,6 +82,15 @@ impl Pair {
                 });
                 return self.driver.publish_each_step(self.session, &parts.collect::<Vec<_>>());
             }
+            Act::Commit(held, parts) => {
+                let settles = held.iter().filter_map(|held| self.committed(held)).collect();
+                let parts = parts.iter().map(|(t, runs)| {
+                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % 3], *n)).collect();
+                    (TOPICS[t % 2], runs)
+                });
+                let parts: Vec<_> = parts.collect();
+                return self.driver.commit_step(self.session, settles, &parts);
+            }
             Act::Topic(t) => Op::CreateTopic { topic: topic(TOPICS[t % 2]), config: TopicConfig::default() },
             Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
             Act::Subscription(s) => {
@@ -109,6 +121,22 @@ impl Pair {
         self.driver.step(self.session, op)
     }
 
+    /// A part of what a consumer holds; of one that has no identity, what nobody can commit.
+    fn committed(&self, held: &Held) -> Option<CommitSettle> {
+        let holders = &self.model.holders;
+        let (id, holder) = holders.iter().nth(held.consumer % holders.len().max(1))?;
+        let leases = self.driver.state().leases_of(*id);
+        let lease = leases.get(held.lease % leases.len().max(1))?;
+        let first = lease.position + held.skip % lease.count;
+        let last = lease.position + lease.count - 1 + held.beyond;
+        let (attempt, verdict) = (lease.attempt + u32::from(!held.right), held.verdict);
+        Some(CommitSettle {
+            subscription: sub(holder.queue),
+            token: holder.identity.map_or([9; ConsumerIdentity::TOKEN_BYTES], |identity| identity.token),
+            settlements: vec![Settlement { first, last, attempt, verdict }],
+        })
+    }
+
     /// One entry with one numbered operation: the model must answer alike.
     pub(crate) fn send(&mut self, step: &Step) {
         let (reply, effects) = self.driver.run_step(step);
@@ -133,6 +161,7 @@ impl Pair {
                 Answer::Published { first_offset, count, routed, log_id }
             }
             Answer::PublishedEach { outcomes, .. } => Answer::PublishedEach { outcomes, log_id },
+            Answer::Committed { appended, .. } => Answer::Committed { appended, log_id },
             other => other,
         };
         assert_eq!(

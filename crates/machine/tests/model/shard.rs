@@ -2,7 +2,8 @@
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use quorate_machine::{
-    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement, Verdict,
+    Answer, Appended, Commit, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement,
+    Verdict,
 };
 use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ impl Model {
                 let outcomes = publishes.iter().map(|p| self.publish(&p).map_err(refused)).collect();
                 Ok(Answer::PublishedEach { outcomes, log_id: LogId::default() })
             }
+            Op::Commit(commit) => self.commit(commit),
             Op::CreateTopic { topic, .. } => {
                 let name = known(&TOPICS, topic.as_str());
                 if !self.topics.contains_key(name) {
@@ -163,6 +165,40 @@ impl Model {
         }
         let count = u32::try_from(subjects.len()).unwrap();
         Ok(Appended { first_offset, count, routed })
+    }
+
+    /// Every message by itself: held by whom it should be, and named once.
+    fn commit(&mut self, commit: &Commit) -> Result<Answer, Reason> {
+        if commit.settles.is_empty() && commit.publishes.count() == 0 {
+            return Err(Reason::InvalidArgument);
+        }
+        let mut parts = Vec::new();
+        for settle in &commit.settles {
+            let name = known(&SUBSCRIPTIONS, settle.subscription.as_str());
+            self.queue(name)?;
+            let same = |h: &Holder| h.queue == name && h.identity.is_some_and(|i| i.token == settle.token);
+            let (id, _) = self.holders.iter().find(|(_, h)| same(h)).ok_or(Reason::StaleLease)?;
+            parts.extend(settle.settlements.iter().map(|s| (name, *id, s)));
+        }
+        let mut named = BTreeSet::new();
+        for (name, id, s) in &parts {
+            for position in s.first..=s.last {
+                let message = self.queues[name].messages.get(usize::try_from(position).unwrap());
+                let held = message.is_some_and(|m| is_held(m, *id, s.attempt));
+                if !held || !named.insert((*name, position)) {
+                    return Err(Reason::StaleLease);
+                }
+            }
+        }
+        let known_topic = |p: PublishView<'_>| self.topics.contains_key(known(&TOPICS, p.topic));
+        if !commit.publishes.iter().all(known_topic) {
+            return Err(Reason::TopicNotFound);
+        }
+        for (name, id, s) in parts {
+            settle(&mut self.queues.get_mut(name).unwrap().messages, id, s);
+        }
+        let appended = commit.publishes.iter().map(|p| self.publish(&p)).collect::<Result<_, _>>()?;
+        Ok(Answer::Committed { appended, log_id: LogId::default() })
     }
 
     fn check_open(&self) -> Result<(), Reason> {
@@ -296,11 +332,14 @@ fn check_credit(credit: u32) -> Result<(), Reason> {
     if (1..=10_000).contains(&credit) { Ok(()) } else { Err(Reason::InvalidArgument) }
 }
 
+fn is_held(message: &Message, by: ConsumerId, in_attempt: u32) -> bool {
+    matches!(message.place, Place::Leased { consumer, attempt, .. } if consumer == by && attempt == in_attempt)
+}
+
 fn settle(messages: &mut [Message], id: ConsumerId, s: &Settlement) -> SettleResult {
     let mut settled = 0;
     for (position, message) in (0u64..).zip(messages) {
-        let held = matches!(message.place, Place::Leased { consumer, attempt, .. } if consumer == id && attempt == s.attempt);
-        if held && (s.first..=s.last).contains(&position) {
+        if is_held(message, id, s.attempt) && (s.first..=s.last).contains(&position) {
             settled += 1;
             message.place = match s.verdict {
                 Verdict::Ack => Place::Acked,

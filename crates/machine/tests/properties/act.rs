@@ -23,6 +23,8 @@ pub(crate) enum Act {
     Publish(usize, Vec<(usize, u32)>),
     /// Through which session; the topics, with the runs to each.
     PublishEach(usize, Vec<(usize, Vec<(usize, u32)>)>),
+    /// Through which session; parts of leases that are held: whose, which, from where on, and how they end; what is published.
+    Commit(usize, Vec<(usize, usize, u64, Verdict)>, Vec<(usize, Vec<(usize, u32)>)>),
     /// Session, number, subscription, credit, identity (0: none) with its epoch.
     Attach(usize, u64, usize, u32, (u8, u64)),
     Detach(usize, u64),
@@ -61,6 +63,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => (0u64..6).prop_map(Act::Open),
         14 => (some(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
         4 => (some(), prop::collection::vec((some(), runs()), 1..5)).prop_map(|(s, parts)| Act::PublishEach(s, parts)),
+        6 => (some(), prop::collection::vec((some(), some(), 0u64..4, verdict()), 0..4), prop::collection::vec((some(), runs()), 0..3))
+            .prop_map(|(s, held, parts)| Act::Commit(s, held, parts)),
         7 => (some(), 0u64..4, some(), 1u32..8, (0u8..3, 0u64..4))
             .prop_map(|(c, n, s, credit, who)| Act::Attach(c, n, s, credit, who)),
         2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),

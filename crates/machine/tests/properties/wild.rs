@@ -4,7 +4,10 @@ use crate::act::verdict;
 use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
-use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Publishes, Settlement};
+use quorate_machine::{
+    Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, Op, Origin, Publish, PublishRun, Publishes,
+    Settlement,
+};
 use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject};
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
     };
     let settlement = (number(), number(), any::<u32>(), verdict())
         .prop_map(|(first, last, attempt, verdict)| Settlement { first, last, attempt, verdict });
+    let settlements = prop::collection::vec(settlement, 0..4).boxed();
     let run = (0..SUBJECTS.len(), any::<u32>())
         .prop_map(|(s, count)| PublishRun { subject: Subject::parse(SUBJECTS[s]).unwrap(), count });
     let size = prop_oneof![3 => 0u32..40, 1 => any::<u32>()];
@@ -30,9 +34,18 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
     );
     let op = prop_oneof![
         publish.clone().prop_map(Op::Publish),
-        prop::collection::vec(publish, 0..4).prop_map(|all| Op::PublishEach(Publishes::new(&all))),
-        (consumer(), prop::collection::vec(settlement, 0..4))
-            .prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
+        prop::collection::vec(publish.clone(), 0..4).prop_map(|all| Op::PublishEach(Publishes::new(&all))),
+        (prop::collection::vec((0u8..3, settlements.clone()), 0..3), prop::collection::vec(publish, 0..3))
+            .prop_map(|(settles, all)| {
+                let settle = |(who, settlements)| CommitSettle {
+                    subscription: sub("s0"),
+                    token: [who; ConsumerIdentity::TOKEN_BYTES],
+                    settlements,
+                };
+                let settles = settles.into_iter().map(settle).collect();
+                Op::Commit(Box::new(Commit { settles, publishes: Publishes::new(&all) }))
+            }),
+        (consumer(), settlements).prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
         (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),
         (consumer(), any::<u32>()).prop_map(|(consumer, credit)| Op::SetCredit { consumer, credit }),
         (consumer(), any::<u32>(), 0u8..3, number()).prop_map(|(consumer, credit, who, epoch)| Op::Attach {

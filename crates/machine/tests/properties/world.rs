@@ -4,8 +4,8 @@ use crate::act::{Act, Story};
 use crate::common::{self, Driver, SHARD, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, Effect, Envelope, Machine, Op, Origin, Settlement, SubscriptionConfig, TopicConfig,
-    Verdict,
+    Answer, Applied, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin, Settlement,
+    SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) driver: Driver,
     boots: BTreeMap<u64, u64>,
     sent: Vec<Step>,
+    /// As whom each consumer attached last.
+    identities: BTreeMap<ConsumerId, Option<ConsumerIdentity>>,
     /// (subscription, position) pairs with a committed ack.
     acked: BTreeSet<(SubscriptionId, u64)>,
     pub(crate) applied: Vec<Applied>,
@@ -41,6 +43,7 @@ impl World {
             driver: Driver::with_limits(SHARD, limits(transitions_max)),
             boots: BTreeMap::new(),
             sent: Vec::new(),
+            identities: BTreeMap::new(),
             acked: BTreeSet::new(),
             applied: Vec::new(),
         };
@@ -129,10 +132,21 @@ impl World {
                 });
                 return Some(self.driver.publish_each_step(session, &parts.collect::<Vec<_>>()));
             }
+            Act::Commit(pick, held, parts) => {
+                let session = self.session(*pick)?;
+                let settles = held.iter().filter_map(|held| self.committed(held)).collect();
+                let parts = parts.iter().map(|(t, runs)| {
+                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
+                    (TOPICS[t % TOPICS.len()], runs)
+                });
+                let parts: Vec<_> = parts.collect();
+                return Some(self.driver.commit_step(session, settles, &parts));
+            }
             Act::Attach(pick, number, subscription, credit, (who, epoch)) => {
                 let session = self.session(*pick)?;
                 let consumer = ConsumerId { session, number: *number };
                 let identity = common::identity(*who, *epoch);
+                self.identities.insert(consumer, identity);
                 let op = Op::Attach { consumer, subscription: s(subscription), credit: *credit, identity };
                 return Some(self.driver.step(session, op));
             }
@@ -161,6 +175,19 @@ impl World {
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))
+    }
+
+    /// A part of what a consumer holds, if it has an identity.
+    fn committed(&self, (pick, which, skip, verdict): &(usize, usize, u64, Verdict)) -> Option<CommitSettle> {
+        let consumer = self.consumer(*pick)?;
+        let token = self.identities.get(&consumer).copied().flatten()?.token;
+        let leases = self.driver.state().leases_of(consumer);
+        let lease = leases.get(which.checked_rem(leases.len())?)?;
+        let (first, last) = (lease.position + skip % lease.count, lease.position + lease.count - 1);
+        let settlements = vec![Settlement { first, last, attempt: lease.attempt, verdict: *verdict }];
+        let owner = *self.owners().get(&consumer)?;
+        let name = self.driver.state().subscriptions().into_iter().find(|s| s.id == owner)?.name.clone();
+        Some(CommitSettle { subscription: name, token, settlements })
     }
 
     fn consumer_step(&mut self, act: &Act) -> Option<Step> {
@@ -194,23 +221,49 @@ impl World {
     fn acks(&self, steps: &[Step]) -> Vec<Vec<(SubscriptionId, u64)>> {
         let owners = self.owners();
         let of = |step: &Step| {
-            let Op::Settle { consumer, settlements } = &step.envelope.op else { return Vec::new() };
-            let Some(subscription) = owners.get(consumer) else { return Vec::new() };
-            let leases = self.driver.state().leases_of(*consumer);
-            let acks = settlements.iter().filter(|s| s.verdict == Verdict::Ack);
-            let hit = |s: &Settlement| {
-                let (first, last, attempt) = (s.first, s.last, s.attempt);
-                leases
-                    .iter()
-                    .filter(move |l| l.attempt == attempt)
-                    .flat_map(|l| l.position..l.position + l.count)
-                    .filter(move |p| (first..=last).contains(p))
-                    .map(|p| (*subscription, p))
-                    .collect::<Vec<_>>()
+            let asked: Vec<(ConsumerId, &[Settlement])> = match &step.envelope.op {
+                Op::Settle { consumer, settlements } => vec![(*consumer, settlements)],
+                Op::Commit(commit) => {
+                    let holder = |s: &CommitSettle| {
+                        let of = self.driver.state().subscription(&s.subscription)?.id;
+                        let token =
+                            |c| self.identities.get(c).copied().flatten().map(|identity| identity.token);
+                        let same = |(c, id): &(_, &_)| **id == of && token(*c) == Some(s.token);
+                        owners.iter().find(same).map(|(c, _)| *c)
+                    };
+                    commit.settles.iter().filter_map(|s| Some((holder(s)?, &s.settlements[..]))).collect()
+                }
+                _ => return Vec::new(),
             };
-            acks.flat_map(hit).collect()
+            asked
+                .into_iter()
+                .flat_map(|(consumer, settlements)| self.hits(&owners, consumer, settlements))
+                .collect()
         };
         steps.iter().map(of).collect()
+    }
+
+    /// The positions of a consumer that settlements would ack.
+    fn hits(
+        &self,
+        owners: &BTreeMap<ConsumerId, SubscriptionId>,
+        consumer: ConsumerId,
+        settlements: &[Settlement],
+    ) -> Vec<(SubscriptionId, u64)> {
+        let Some(subscription) = owners.get(&consumer) else { return Vec::new() };
+        let leases = self.driver.state().leases_of(consumer);
+        let acks = settlements.iter().filter(|s| s.verdict == Verdict::Ack);
+        let hit = |s: &Settlement| {
+            let (first, last, attempt) = (s.first, s.last, s.attempt);
+            leases
+                .iter()
+                .filter(move |l| l.attempt == attempt)
+                .flat_map(|l| l.position..l.position + l.count)
+                .filter(move |p| (first..=last).contains(p))
+                .map(|p| (*subscription, p))
+                .collect::<Vec<_>>()
+        };
+        acks.flat_map(hit).collect()
     }
 
     fn note(
@@ -221,10 +274,15 @@ impl World {
         before: &BTreeMap<ConsumerId, SubscriptionId>,
     ) {
         // Only entries in which nothing else could take the lease away first. The answer to a repeat is an old one.
-        if let ([step], [acked], [Ok(Answer::Settled { results })]) =
-            (steps, &acked[..], &applied.replies[..])
+        if let ([step], [acked], [Ok(answer)]) = (steps, &acked[..], &applied.replies[..])
             && self.sent.iter().all(|sent| sent.envelope != step.envelope)
-            && results.iter().map(|r| r.settled).sum::<u64>() == acked.len() as u64
+            && match answer {
+                Answer::Settled { results } => {
+                    results.iter().map(|r| r.settled).sum::<u64>() == acked.len() as u64
+                }
+                Answer::Committed { .. } => true,
+                _ => false,
+            }
         {
             self.acked.extend(acked);
         }

@@ -13,6 +13,7 @@
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
+//! | `commit PART / PART…` | a part is `ack S IDENTITY FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` or `T SUBJECT[*COUNT]… [auto]` |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
 //! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
 //! | `wait MS` | no entry: the next one is stamped so much later |
@@ -25,8 +26,8 @@ mod show;
 use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement, SubscriptionConfig,
-    TopicConfig, Verdict,
+    CommitSettle, ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement,
+    SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId,
@@ -126,6 +127,20 @@ fn operation(line: &str, session: SessionId) -> (Op, Bytes) {
     if *name == "publish-each" {
         return common::publish_each(args.split(|word| *word == "/").map(publish));
     }
+    if *name == "commit" {
+        let (mut settles, mut publishes) = (Vec::new(), Vec::new());
+        for part in args.split(|word| *word == "/").filter(|part| !part.is_empty()) {
+            match part {
+                [name @ ("ack" | "nack" | "reject"), s, who, ranges @ ..] => settles.push(CommitSettle {
+                    subscription: sub(s),
+                    token: common::identity(u8::try_from(number(who)).unwrap(), 0).unwrap().token,
+                    settlements: settlements(name, ranges),
+                }),
+                part => publishes.push(publish(part)),
+            }
+        }
+        return common::commit(settles, publishes.into_iter());
+    }
     let op = conversation(name, args)
         .or_else(|| metadata(name, args))
         .or_else(|| delivery(name, args, session))
@@ -206,13 +221,7 @@ fn delivery(name: &str, args: &[&str], session: SessionId) -> Option<Op> {
         ("credit", [n, credit]) => Op::SetCredit { consumer: consumer(n), credit: small(credit) },
         ("detach", [n, written]) => Op::Detach { consumer: consumer(n), written: number(written) },
         ("ack" | "nack" | "reject", [n, ranges @ ..]) => {
-            let verdict = match name {
-                "ack" => Verdict::Ack,
-                "nack" => Verdict::Nack,
-                _ => Verdict::Reject,
-            };
-            let settlements = ranges.iter().map(|range| settlement(range, verdict)).collect();
-            Op::Settle { consumer: consumer(n), settlements }
+            Op::Settle { consumer: consumer(n), settlements: settlements(name, ranges) }
         }
         _ => return None,
     })
@@ -238,6 +247,15 @@ fn system(name: &str, args: &[&str]) -> Option<Op> {
         ("open-shard", [revision]) => Op::OpenShard { revision: number(revision) },
         _ => return None,
     })
+}
+
+fn settlements(verdict: &str, ranges: &[&str]) -> Vec<Settlement> {
+    let verdict = match verdict {
+        "ack" => Verdict::Ack,
+        "nack" => Verdict::Nack,
+        _ => Verdict::Reject,
+    };
+    ranges.iter().map(|range| settlement(range, verdict)).collect()
 }
 
 /// `FIRST-LAST@ATTEMPT`, or `POSITION@ATTEMPT`.

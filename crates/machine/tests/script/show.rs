@@ -27,6 +27,9 @@ fn reply(reply: &Reply) -> String {
             };
             join(outcomes.iter().map(each), " / ")
         }
+        Ok(Answer::Committed { appended, .. }) => {
+            join(std::iter::once("committed".to_owned()).chain(appended.iter().map(published)), " / ")
+        }
         Ok(Answer::Settled { results }) => {
             let results = results.iter().map(|r| format!("settled {} stale {}", r.settled, r.stale));
             join(results, ", ")

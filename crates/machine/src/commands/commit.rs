@@ -1,0 +1,151 @@
+//! Ends leases and appends messages: all of it, or nothing.
+//!
+//! Everything that can refuse it is looked at first. Nothing is changed before that, and nothing can fail after it.
+
+use super::invalid;
+use super::publish::{self, misfit};
+use super::settle;
+use crate::applied::{Answer, Reply};
+use crate::op::{Commit, CommitSettle, ConsumerIdentity, Settlement, TopicConfig};
+use crate::publishes::Publishes;
+use crate::shard::{Context, Shard};
+use quorate_types::probe;
+use quorate_types::{
+    ConsumerId, Limits, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName,
+};
+use std::collections::BTreeSet;
+
+type Token = [u8; ConsumerIdentity::TOKEN_BYTES];
+
+/// A lease that is to end, or several in a row.
+struct Ending<'a> {
+    consumer: ConsumerId,
+    subscription: SubscriptionId,
+    name: &'a SubscriptionName,
+    settlement: &'a Settlement,
+}
+
+/// Where the messages of a publish go, and how many they are.
+struct Admitted {
+    place: Place,
+    count: u32,
+}
+
+enum Place {
+    There(TopicId),
+    /// Created with this commit; several publishes may go to it.
+    New(TopicName),
+}
+
+impl Shard {
+    /// `fragment`: byte position of the first publish's fragment in the entry's block, which those of the others follow;
+    /// `None` as for a publish.
+    pub(crate) fn commit(&mut self, commit: &Commit, fragment: Option<u32>, ctx: &mut Context<'_>) -> Reply {
+        let mut at = fragment.ok_or_else(misfit)?;
+        if commit.settles.is_empty() && commit.publishes.count() == 0 {
+            return Err(invalid("the commit is empty: settle or publish something with it"));
+        }
+        let endings = self.endings(&commit.settles)?;
+        let admitted = self.admit(&commit.publishes, ctx.limits)?;
+        for Ending { consumer, subscription, settlement, .. } in endings {
+            let result = self.settle_one(consumer, subscription, settlement, ctx);
+            debug_assert_eq!(result.stale, 0, "all of it was held");
+            ctx.touch_subscription(subscription);
+        }
+        let mut appended = Vec::with_capacity(admitted.len());
+        for (publish, Admitted { place, count }) in commit.publishes.iter().zip(admitted) {
+            let topic = match place {
+                Place::There(id) => id,
+                Place::New(name) => match self.topic_names.get(name.as_str()) {
+                    Some(id) => id,
+                    None => self.insert_topic(&name, &TopicConfig::default(), ctx),
+                },
+            };
+            appended.push(self.store((topic, count), &publish, at, ctx));
+            // All of them lie within the block: that they make it up was checked for the entry.
+            at = at.saturating_add(publish.fragment_bytes);
+        }
+        probe::sometimes("settled and published in one commit");
+        Ok(Answer::Committed { appended, log_id: ctx.id })
+    }
+
+    /// What is to end, if all of it is held.
+    fn endings<'a>(&self, settles: &'a [CommitSettle]) -> Result<Vec<Ending<'a>>, Refusal> {
+        let mut endings = Vec::new();
+        for CommitSettle { subscription: name, token, settlements } in settles {
+            let subscription = self.subscription_id(name)?;
+            let consumer = self.holder(subscription, token).ok_or_else(|| {
+                let text = format!(
+                    "no consumer of that identity is attached to subscription {name}: what it held is delivered again"
+                );
+                Refusal::new(Reason::StaleLease, text)
+            })?;
+            endings.extend(settlements.iter().map(|settlement| Ending {
+                consumer,
+                subscription,
+                name,
+                settlement,
+            }));
+        }
+        let leases = |id: ConsumerId| self.consumers.get(&id).map_or(0, |c| c.leases.len() as u64);
+        settle::check(endings.iter().map(|e| (e.settlement, leases(e.consumer))))?;
+        for ending in &endings {
+            let held = self.check_held(ending.consumer, ending.subscription, ending.settlement);
+            held.map_err(|position| stale(ending, position))?;
+        }
+        // Held it is now, but not twice.
+        let mut ranges: Vec<&Ending<'_>> = endings.iter().collect();
+        ranges.sort_unstable_by_key(|e| (e.subscription, e.settlement.first));
+        for pair in ranges.windows(2) {
+            let [one, next] = pair else { continue };
+            if one.subscription == next.subscription && next.settlement.first <= one.settlement.last {
+                return Err(stale(next, next.settlement.first));
+            }
+        }
+        Ok(endings)
+    }
+
+    /// The consumer with that identity; one that is leaving holds nothing any more, as far as it knows.
+    fn holder(&self, subscription: SubscriptionId, token: &Token) -> Option<ConsumerId> {
+        let state = self.subscriptions.get(&subscription)?;
+        state.identities.get(token).copied().filter(|id| state.consumers.contains(id))
+    }
+
+    /// Where the messages go, if all of them can be stored.
+    fn admit(&self, publishes: &Publishes, limits: &Limits) -> Result<Vec<Admitted>, Refusal> {
+        let max = limits.publish_messages_max;
+        // A publish without messages would be refused below; that there are not too many of them must be known before.
+        if publishes.messages().max(publishes.count()) > u64::from(max) {
+            let text = format!("the commit has more than {max} messages: commit less at a time");
+            return Err(Refusal::new(Reason::LimitReached, text));
+        }
+        let mut new = BTreeSet::new();
+        let mut admitted = Vec::with_capacity(usize::try_from(publishes.count()).unwrap_or(0));
+        for publish in publishes.iter() {
+            let count = publish::check(&publish, limits)?;
+            let place = match self.topic_id(publish.topic) {
+                Ok(id) => Place::There(id),
+                Err(refusal) if !publish.create_topic => return Err(refusal),
+                Err(_) => {
+                    let name = TopicName::parse(publish.topic).map_err(|e| invalid(e.to_string()))?;
+                    if !new.contains(publish.topic) {
+                        self.check_room(&name, new.len(), limits)?;
+                        new.insert(publish.topic);
+                    }
+                    Place::New(name)
+                }
+            };
+            admitted.push(Admitted { place, count });
+        }
+        Ok(admitted)
+    }
+}
+
+fn stale(ending: &Ending<'_>, position: u64) -> Refusal {
+    probe::sometimes("commit refused for a stale lease");
+    let (name, attempt) = (ending.name, ending.settlement.attempt);
+    let text = format!(
+        "position {position} of subscription {name} is not leased to the consumer in attempt {attempt}, or named twice: nothing of the commit is done"
+    );
+    Refusal::new(Reason::StaleLease, text)
+}
