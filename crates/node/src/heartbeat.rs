@@ -75,11 +75,11 @@ async fn beat(core: &Core, node: NodeId, groups: &[Group]) {
             .collect(),
     };
     let Ok(mut client) = core.pool.client(&record.peer_address) else { return };
-    let (sent, began) = (Instant::now(), core.leader_clock.wall());
+    let sent = Instant::now();
     let answer = timeout(core.session_timeout / 4, client.heartbeat(request)).await;
     let Ok(Ok(answer)) = answer else { return };
     let answer = answer.into_inner();
-    core.leader_clock.measured(node, began, Millis::new(answer.clock_ms));
+    core.leader_clock.measured(node, sent, Millis::new(answer.clock_ms));
     for led in answer.led {
         let id = GroupId::new(led.group);
         core.liveness.answered(id, sent);

@@ -2,7 +2,8 @@
 //!
 //! The base is taken once per leadership: the lower median of the clocks of a majority of voters, as measured
 //! by heartbeats. From there it moves by the monotonic clock, so that a jump of the wall clock under a leader
-//! moves nothing. The machine itself takes the maximum of its own time and the stamp.
+//! moves nothing. What was measured moves by it too: a node whose own clock jumps before it is elected must not
+//! take the others' clocks along. The machine itself takes the maximum of its own time and the stamp.
 
 use quorate_types::{Clock, GroupId, Millis, NodeId};
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ pub(crate) struct LeaderClock {
 
 #[derive(Default)]
 struct Inner {
-    /// Node → its clock minus ours, in milliseconds.
-    offsets: BTreeMap<NodeId, i64>,
+    /// Node → its clock, and when it was so late there.
+    clocks: BTreeMap<NodeId, (Millis, Instant)>,
     /// Group → where its time started, and when, in this leadership.
     bases: BTreeMap<GroupId, (u64, Millis, Instant)>,
 }
@@ -41,14 +42,10 @@ impl LeaderClock {
         self.clock.now()
     }
 
-    /// A peer said that its clock was at `theirs`, in an exchange that began when ours was at `began` and
-    /// ends now. The error is at most half the exchange.
-    pub(crate) fn measured(&self, peer: NodeId, began: Millis, theirs: Millis) {
-        let ours = i128::from(began.get()).midpoint(i128::from(self.clock.now().get()));
-        let offset = i128::from(theirs.get()) - ours;
-        if let Ok(offset) = i64::try_from(offset) {
-            self.lock().offsets.insert(peer, offset);
-        }
+    /// A peer said that its clock was at `theirs`, in an exchange that began at `began` and ends now. The error is at most
+    /// half the exchange.
+    pub(crate) fn measured(&self, peer: NodeId, began: Instant, theirs: Millis) {
+        self.lock().clocks.insert(peer, (theirs, began + began.elapsed() / 2));
     }
 
     /// The stamp for the group's next batch, proposed in `term`. The first call of a term fixes the base.
@@ -57,7 +54,7 @@ impl LeaderClock {
         let wall = self.clock.now();
         let mut inner = self.lock();
         let now = Instant::now();
-        let median = inner.median_offset(voters, me);
+        let median = inner.median_offset(wall, voters, me);
         let base = inner.bases.entry(group).or_insert((0, wall, now));
         if base.0 != term {
             *base = (term, Millis::new(wall.get().saturating_add_signed(median)), now);
@@ -68,16 +65,18 @@ impl LeaderClock {
     /// How far this node's clock is from the median of the voters' clocks.
     #[must_use]
     pub(crate) fn skew(&self, voters: &[NodeId], me: NodeId) -> Duration {
-        Duration::from_millis(self.lock().median_offset(voters, me).unsigned_abs())
+        let wall = self.clock.now();
+        Duration::from_millis(self.lock().median_offset(wall, voters, me).unsigned_abs())
     }
 
     /// The voter whose clock is nearest to the median, if it is nearer than ours.
     #[must_use]
     pub(crate) fn better(&self, voters: &[NodeId], me: NodeId) -> Option<NodeId> {
+        let wall = self.clock.now();
         let inner = self.lock();
-        let median = inner.median_offset(voters, me);
+        let median = inner.median_offset(wall, voters, me);
         let known = voters.iter().filter(|v| **v != me);
-        let off = known.filter_map(|v| Some((inner.offsets.get(v)?.abs_diff(median), *v)));
+        let off = known.filter_map(|v| Some((inner.offset(wall, *v)?.abs_diff(median), *v)));
         off.min().filter(|(off, _)| *off < median.unsigned_abs()).map(|(_, voter)| voter)
     }
 
@@ -87,9 +86,16 @@ impl LeaderClock {
 }
 
 impl Inner {
+    /// A node's clock minus ours, in milliseconds.
+    fn offset(&self, wall: Millis, node: NodeId) -> Option<i64> {
+        let (clock, at) = self.clocks.get(&node)?;
+        let theirs = i128::from(clock.after(at.elapsed()).get());
+        i64::try_from(theirs - i128::from(wall.get())).ok()
+    }
+
     /// Lower median of the offsets that are known, our own (0) among them; 0 while no majority is known.
-    fn median_offset(&self, voters: &[NodeId], me: NodeId) -> i64 {
-        let known = voters.iter().filter(|v| **v != me).filter_map(|v| self.offsets.get(v).copied());
+    fn median_offset(&self, wall: Millis, voters: &[NodeId], me: NodeId) -> i64 {
+        let known = voters.iter().filter(|v| **v != me).filter_map(|v| self.offset(wall, *v));
         let mut offsets: Vec<i64> = known.chain([0]).collect();
         if offsets.len() * 2 <= voters.len() {
             return 0;
@@ -128,12 +134,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_jump_of_the_wall_clock_between_the_last_heartbeat_and_an_election_moves_no_stamp() {
+        let wall = Arc::new(Fake(AtomicU64::new(1_000_000)));
+        let clock = LeaderClock::new(wall.clone());
+        clock.measured(nodes()[1], Instant::now(), Millis::new(1_000_010));
+        wall.0.store(9_000_000, Ordering::Relaxed);
+        tokio::time::advance(Duration::from_millis(20)).await;
+        assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_030);
+        assert!(clock.skew(&nodes(), nodes()[0]) > SKEW_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn of_clocks_that_all_differ_the_middle_one_leads() {
         let now = Millis::new(1_000_000_000);
         let clock = |offsets: [i64; 2]| {
             let clock = LeaderClock::new(Arc::new(Fake(AtomicU64::new(now.get()))));
             for (node, offset) in [nodes()[1], nodes()[2]].into_iter().zip(offsets) {
-                clock.measured(node, now, Millis::new(now.get().saturating_add_signed(offset)));
+                clock.measured(node, Instant::now(), Millis::new(now.get().saturating_add_signed(offset)));
             }
             clock
         };
@@ -147,9 +164,8 @@ mod tests {
     async fn the_base_is_the_lower_median_of_the_voters_clocks() {
         let wall = Arc::new(Fake(AtomicU64::new(1_000_000)));
         let clock = LeaderClock::new(wall);
-        let now = Millis::new(1_000_000);
-        clock.measured(nodes()[1], now, Millis::new(1_000_100));
-        clock.measured(nodes()[2], now, Millis::new(1_060_000));
+        clock.measured(nodes()[1], Instant::now(), Millis::new(1_000_100));
+        clock.measured(nodes()[2], Instant::now(), Millis::new(1_060_000));
         assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_100);
         assert_eq!(clock.skew(&nodes(), nodes()[0]), Duration::from_millis(100));
     }
@@ -158,9 +174,8 @@ mod tests {
     async fn a_leader_far_off_the_others_sees_its_own_skew() {
         let wall = Arc::new(Fake(AtomicU64::new(9_000_000)));
         let clock = LeaderClock::new(wall);
-        let now = Millis::new(9_000_000);
-        clock.measured(nodes()[1], now, Millis::new(1_000_000));
-        clock.measured(nodes()[2], now, Millis::new(1_000_010));
+        clock.measured(nodes()[1], Instant::now(), Millis::new(1_000_000));
+        clock.measured(nodes()[2], Instant::now(), Millis::new(1_000_010));
         assert!(clock.skew(&nodes(), nodes()[0]) > SKEW_MAX);
         assert_eq!(clock.better(&nodes(), nodes()[0]), Some(nodes()[2]));
         assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_010);

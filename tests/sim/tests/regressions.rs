@@ -36,6 +36,10 @@ const SEEDS: &[(u64, &str)] = &[
         "replication to a follower stopped for ever: a stream that had ended took what was meant for the next one",
     ),
     (1571, "a snapshot's install cut the log that held one of its blocks, and the node stopped"),
+    (
+        7727,
+        "a node whose clock had jumped before it was elected led by that clock, and leases ended hours early",
+    ),
     (298, "a follower said that less was committed than it had applied"),
 ];
 
