@@ -24,6 +24,7 @@ pub const BUGS: &[&str] = &[
     "ignore the attempt of a settle",
     "a nack is an ack",
     "an attempt is not counted",
+    "a commit with a stale lease publishes all the same",
     "leases of a detached consumer are dropped",
     "nobody is taken over",
     "one publish in fifty is not routed",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 pub const POINTS: &[&str] = &[
     "asked for a pre-vote",
     "attached consumer taken over",
+    "commit refused for a stale lease",
     "cut-off node closed its consumers",
     "entry carried",
     "gap refused",
@@ -30,6 +31,7 @@ pub const POINTS: &[&str] = &[
     "rows stood in for a snapshot",
     "segment retired",
     "session not found",
+    "settled and published in one commit",
     "snapshot built",
     "snapshot installed",
     "stale lease refused",

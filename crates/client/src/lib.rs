@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! A worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
+//!
 //! A client knows several nodes and moves on to the next one when one fails. Publishing survives that without duplicates
 //! ([`Publisher`]); consuming goes on by itself ([`Consumer`]).
 
@@ -29,6 +31,7 @@ mod admin;
 mod backoff;
 mod changes;
 mod client;
+mod commit;
 mod consumer;
 mod entropy;
 mod error;
@@ -39,12 +42,13 @@ mod publisher;
 mod reader;
 
 pub use client::Client;
+pub use commit::Commit;
 pub use consumer::{Attachment, Consumer, Delivery, Settling};
 pub use entropy::OsEntropy;
 pub use error::{CallError, ConnectError, ConsumeError, PublishError, SettleError};
 pub use message::{Message, MessageDecodeError, Receipt};
 pub use options::{ClientOptions, ConsumerOptions, PublisherOptions};
-pub use publisher::{BatchConfirmation, Confirmation, Publisher};
+pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Publisher};
 pub use quorate_types::{Kind, Reason, Refusal};
 pub use quorate_wire::v1;
 pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};

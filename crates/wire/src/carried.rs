@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 /// `quorate.v1.PublishRequest`; its fields are described there.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct PublishRequest {
     /// Empty: `default`.
     #[prost(string, tag = "1")]
@@ -27,6 +27,9 @@ pub struct PublishRequest {
     /// What goes to further topics.
     #[prost(message, repeated, tag = "6")]
     pub more: Vec<TopicMessages>,
+    /// Leases to end with it: all or nothing.
+    #[prost(message, optional, tag = "7")]
+    pub commit: Option<crate::v1::Commit>,
 }
 
 /// `quorate.v1.TopicMessages`. There is one for each message of a publisher that changes the topic with each: the name too is

@@ -36,3 +36,18 @@ pub(super) fn drained(node: &str, subscription: &Subscription, ledger: &Ledger) 
     }
     Ok(())
 }
+
+/// A subscription whose consumers ack only with a result, in one commit: there are as many results as acks.
+pub(super) fn committed(
+    node: &str,
+    subscription: &Subscription,
+    ledger: &Ledger,
+    results: Option<u64>,
+) -> Result<(), Violation> {
+    if results == Some(ledger.acked) {
+        return Ok(());
+    }
+    let what =
+        format!("{node}: {} acked {} messages, of which {results:?} came", subscription.name, ledger.acked);
+    Err(Violation::new("exactly_once", what))
+}

@@ -68,6 +68,8 @@ pub(crate) struct Subscription {
     pub(crate) name: String,
     /// Topics, by number, and filters.
     pub(crate) bindings: Vec<(u64, String)>,
+    /// Its consumers commit each ack with a message to this topic, to which nothing else is published.
+    pub(crate) results: Option<u64>,
     /// Since when it is certain to get what is published.
     pub(crate) bound: Option<Duration>,
     /// After so long a lease ends by itself.
@@ -121,6 +123,13 @@ impl History {
     pub(super) fn finished(&mut self, uid: Uid, outcome: Outcome) {
         if let Some(message) = self.messages.get_mut(&uid) {
             message.outcome = Some(outcome);
+        }
+    }
+
+    /// Nobody waits any more to hear what became of a publish.
+    pub(crate) fn give_up(&mut self, uid: Uid) {
+        if let Some(message) = self.messages.get_mut(&uid) {
+            message.outcome.get_or_insert(Outcome::Unknown);
         }
     }
 

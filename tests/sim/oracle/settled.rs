@@ -4,7 +4,7 @@ use super::{Oracle, conservation, lost, order, replicas};
 use crate::cluster::{Cluster, Process};
 use quorate_consensus::Group;
 use quorate_machine::Ledger;
-use quorate_types::SubscriptionName;
+use quorate_types::{SubscriptionName, TopicName};
 
 /// What is still going on; `None` when nothing is. Liveness is that this becomes `None` in bounded time.
 pub(crate) fn unsettled(cluster: &Cluster, oracle: &Oracle) -> Option<String> {
@@ -42,8 +42,20 @@ pub(crate) fn check(cluster: &Cluster, oracle: &mut Oracle) {
         let subscription = oracle.history.subscriptions.values().find(|s| s.name == name).cloned();
         if let Some(subscription) = subscription {
             oracle.check(conservation::drained(&node, &subscription, &ledger));
+            if let Some(results) = subscription.results {
+                let topic = oracle.history.topics.get(&results).cloned().unwrap_or_default();
+                let stored = stored(cluster, &node, &topic);
+                oracle.check(conservation::committed(&node, &subscription, &ledger, stored));
+            }
         }
     }
+}
+
+/// How many messages a topic of a node ever got.
+fn stored(cluster: &Cluster, node: &str, topic: &str) -> Option<u64> {
+    let topic = TopicName::parse(topic).ok()?;
+    let groups = all(cluster).into_iter().find(|(name, _)| name == node)?.1;
+    groups.iter().find_map(|group| group.read(|m| Some(m.shard()?.topic(&topic)?.next_offset)))
 }
 
 fn all(cluster: &Cluster) -> Vec<(String, Vec<Group>)> {

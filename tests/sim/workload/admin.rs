@@ -58,13 +58,20 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
     let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
     let config = v1::SubscriptionConfig { lease_timeout_ms };
+    // What its consumers make of each message goes there, with the ack.
+    let results = own.percent(30).then(|| format!("r{name}"));
+    if let Some(results) = &results {
+        until_done(async || client.create_topic(results, self::config()).await).await;
+    }
     until_done(async || client.create_subscription(&name, config, &bindings).await).await;
     let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
     let mut oracle = shared.oracle.borrow_mut();
     let number = oracle.history.subscription(&name, numbered);
+    let results = results.map(|results| oracle.history.topic(&results));
     if let Some(subscription) = oracle.history.subscriptions.get_mut(&number) {
         subscription.bound = Some(now());
         subscription.lease_timeout = Duration::from_millis(lease_timeout_ms);
+        subscription.results = results;
     }
     crate::trace::line(format_args!("{name} is bound to {bindings:?}"));
     shared.subscriptions.borrow_mut().push((number, name));

@@ -1,13 +1,16 @@
 //! Consumers: quick ones, slow ones, ones that return or reject what they get, ones that never settle, ones that leave in
 //! the middle.
 
+use super::worker::Worker;
 use super::{Phase, Shared};
 use crate::oracle::{Arrival, Verdict};
 use crate::rng::Rng;
 use crate::trace;
+use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use quorate_client::{Client, Consumer, ConsumerOptions, Delivery, Settling};
+use quorate_client::{Client, Consumer, ConsumerOptions, Delivery};
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -75,7 +78,11 @@ pub(super) async fn follow(shared: Rc<Shared>, host: u64) -> turmoil::Result {
             for _ in (0..count).filter(|_| mine) {
                 let mut own = Rng::of(rng.next(), "consumer");
                 if let Some(client) = shared.client(&mut own, None) {
-                    let work = consume(Rc::clone(&shared), client, (number, name.clone()), alone, own);
+                    let results = shared.results(number);
+                    let worker =
+                        results.map(|results| Worker::new(&shared, &client, host, results, &mut own));
+                    let work =
+                        consume(Rc::clone(&shared), client, (number, name.clone()), (alone, worker), own);
                     tokio::task::spawn_local(work);
                 }
             }
@@ -84,12 +91,12 @@ pub(super) async fn follow(shared: Rc<Shared>, host: u64) -> turmoil::Result {
     }
 }
 
-/// Attaches again and again. `alone`: it is the only consumer of the subscription.
+/// Attaches again and again. `alone`: it is the only consumer of the subscription. What a worker acks it commits.
 async fn consume(
     shared: Rc<Shared>,
     client: Client,
     (number, name): (u64, String),
-    alone: bool,
+    (alone, worker): (bool, Option<Worker>),
     mut rng: Rng,
 ) {
     loop {
@@ -99,7 +106,7 @@ async fn consume(
         let credit = u32::try_from(manners.credit).unwrap_or(1);
         shared.oracle.borrow_mut().consumes(number);
         if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit }).await {
-            attached(&shared, consumer, number, (began, manners), &mut rng).await;
+            attached(&shared, consumer, number, (began, manners), worker.as_ref(), &mut rng).await;
         }
         let pause = rng.ms(10, 300);
         shared.pause(pause).await;
@@ -112,10 +119,11 @@ async fn attached(
     mut consumer: Consumer,
     subscription: u64,
     (began, manners): (Phase, Manners),
+    worker: Option<&Worker>,
     rng: &mut Rng,
 ) {
     let attachment = consumer.attachment();
-    let mut settling: FuturesUnordered<_> = FuturesUnordered::new();
+    let mut settling: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
     loop {
         // Who has learnt to behave begins anew, so that what was forgotten comes again.
         let learnt = began == Phase::Busy && shared.phase.get() != began;
@@ -137,8 +145,12 @@ async fn attached(
         if !manners.slow.is_zero() {
             shared.pause(manners.slow).await;
         }
-        if let Some((verdict, settled)) = settle(manners, &delivery, rng) {
-            settling.push(told(shared, subscription, delivery.position, delivery.attempt, verdict, settled));
+        match (verdict(manners, rng), worker) {
+            (Some(Verdict::Ack), Some(worker)) => {
+                settling.push(worker.commit(shared, subscription, delivery).await);
+            }
+            (Some(verdict), _) => settling.push(Box::pin(settle(shared, subscription, delivery, verdict))),
+            (None, _) => {}
         }
         if rng.percent(manners.leave_percent) {
             // Dropped: what is held goes back.
@@ -147,33 +159,40 @@ async fn attached(
     }
 }
 
-fn settle(manners: Manners, delivery: &Delivery, rng: &mut Rng) -> Option<(Verdict, Settling)> {
+fn verdict(manners: Manners, rng: &mut Rng) -> Option<Verdict> {
     let drawn = rng.below(100);
     let nack = manners.nack_percent;
     let reject = nack + manners.reject_percent;
     let forget = reject + manners.forget_percent;
     match drawn {
-        drawn if drawn < nack => Some((Verdict::Nack, delivery.nack())),
-        drawn if drawn < reject => Some((Verdict::Reject, delivery.reject())),
+        drawn if drawn < nack => Some(Verdict::Nack),
+        drawn if drawn < reject => Some(Verdict::Reject),
         drawn if drawn < forget => None,
-        _ => Some((Verdict::Ack, delivery.ack())),
+        _ => Some(Verdict::Ack),
     }
 }
 
-async fn told(
+fn settle(
     shared: &Shared,
     subscription: u64,
-    position: u64,
-    attempt: u32,
+    delivery: Delivery,
     verdict: Verdict,
-    settled: Settling,
-) {
-    let answer = settled.await;
-    trace::detail(format_args!(
-        "s{subscription} position {position} attempt {attempt} {verdict:?}: {answer:?}"
-    ));
-    if answer.is_ok() {
-        shared.oracle.borrow_mut().settled(subscription, position, attempt, verdict);
+) -> impl Future<Output = ()> + use<'_> {
+    // Asked at once, whenever it is waited for.
+    let settling = match verdict {
+        Verdict::Ack => delivery.ack(),
+        Verdict::Nack => delivery.nack(),
+        Verdict::Reject => delivery.reject(),
+    };
+    let (position, attempt) = (delivery.position, delivery.attempt);
+    async move {
+        let answer = settling.await;
+        trace::detail(format_args!(
+            "s{subscription} position {position} attempt {attempt} {verdict:?}: {answer:?}"
+        ));
+        if answer.is_ok() {
+            shared.oracle.borrow_mut().settled(subscription, position, attempt, verdict);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod consumer;
 mod publisher;
 mod reader;
+mod worker;
 
 use crate::determinism;
 use crate::net::SimNet;
@@ -110,6 +111,13 @@ impl Shared {
             ..ClientOptions::default()
         };
         Client::new(&nodes, options).ok()
+    }
+
+    /// Where the results of a subscription's consumers go, if they are workers.
+    fn results(&self, subscription: u64) -> Option<(u64, String)> {
+        let oracle = self.oracle.borrow();
+        let results = oracle.history.subscriptions.get(&subscription)?.results?;
+        Some((results, oracle.history.topics.get(&results)?.clone()))
     }
 
     /// Sleeps, or until the phase changes.

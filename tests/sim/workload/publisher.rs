@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// A message that is not confirmed for so long is given up as unknown: longer than any single fault.
-const TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(8);
 /// Some are forgotten before the end of a longer outage.
 const SESSION_TIMEOUTS: [Duration; 3] =
     [Duration::from_secs(10), Duration::from_secs(11), Duration::from_secs(60)];
@@ -87,7 +87,7 @@ async fn confirmed(uid: Uid, confirmation: Confirmation) -> (Uid, Result<Receipt
     (uid, confirmation.await)
 }
 
-fn answered(shared: &Shared, uid: Uid, answer: Result<Receipt, PublishError>) {
+pub(super) fn answered(shared: &Shared, uid: Uid, answer: Result<Receipt, PublishError>) {
     // The topics that last are there, and what is sent is within all limits.
     if let Err(PublishError::Refused(refusal)) = &answer {
         let what = format!("message {} was refused: {refusal}", uid.0);

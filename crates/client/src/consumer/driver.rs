@@ -32,23 +32,14 @@ const SETTLE_RETRY: Duration = Duration::from_millis(200);
 /// What a consumer is made of.
 pub(super) struct Parts {
     pub(super) client: Client,
-    pub(super) subscription: String,
     pub(super) options: ConsumerOptions,
     pub(super) shared: Arc<Shared>,
 }
 
-/// Who this consumer is, through all its connections: the cluster takes the former one's messages back when it attaches again.
-struct Identity {
-    token: Bytes,
-    /// Of the newest attach. Each has its own, so that one that was given up and comes late is known as such.
-    epoch: u64,
-}
-
-impl Identity {
-    fn draw(entropy: &dyn Entropy) -> Self {
-        let halves = [entropy.next_u64(), entropy.next_u64()];
-        Self { token: halves.map(u64::to_le_bytes).concat().into(), epoch: 0 }
-    }
+/// Who a consumer is, through all its connections: the cluster takes the former one's messages back when it attaches again.
+pub(super) fn draw_identity(entropy: &dyn Entropy) -> Bytes {
+    let halves = [entropy.next_u64(), entropy.next_u64()];
+    halves.map(u64::to_le_bytes).concat().into()
 }
 
 /// One attached stream.
@@ -86,9 +77,8 @@ pub(super) async fn attach_first(
 ) -> Result<watch::Receiver<Attachment>, ConsumeError> {
     let (attachment, attached) = watch::channel(Attachment::default());
     let (route, backoff) = (parts.client.nodes.route(), parts.client.backoff());
-    let identity = Identity::draw(&*parts.client.options.entropy);
     let topic = Arc::from("");
-    let mut driver = Driver { parts, chunks, attachment, identity, route, backoff, topic, outgoing: None };
+    let mut driver = Driver { parts, chunks, attachment, epoch: 0, route, backoff, topic, outgoing: None };
     let (started, after) = (Instant::now(), driver.parts.client.options.call_timeout);
     let stream = loop {
         let failure = match driver.attach().await {
@@ -118,7 +108,8 @@ struct Driver {
     parts: Parts,
     chunks: mpsc::Sender<Chunk>,
     attachment: watch::Sender<Attachment>,
-    identity: Identity,
+    /// Of the newest attach. Each has its own, so that one that was given up and comes late is known as such.
+    epoch: u64,
     route: Route,
     backoff: Backoff,
     /// The topic of the newest delivery: most have the same one, and share its text.
@@ -170,13 +161,13 @@ impl Driver {
         let limit = self.parts.client.options.attempt_timeout;
         let late = || Failure::unavailable(format!("{address} did not attach the consumer within {limit:?}"));
         let (requests, queue) = mpsc::channel(STREAM_QUEUE);
-        self.identity.epoch += 1;
+        self.epoch += 1;
         let attach = v1::Attach {
             namespace: self.parts.client.options.namespace.clone(),
-            subscription: self.parts.subscription.clone(),
+            subscription: self.parts.shared.subscription.clone(),
             credit: self.parts.options.credit,
-            identity: self.identity.token.clone(),
-            epoch: self.identity.epoch,
+            identity: self.parts.shared.identity.clone(),
+            epoch: self.epoch,
         };
         let _ = requests.try_send(v1::ConsumeRequest { request: Some(Request::Attach(attach)) });
         let mut client = ConsumerClient::new(channel)

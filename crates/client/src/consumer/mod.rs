@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::error::{ConsumeError, SettleError};
 use crate::message::Message;
 use crate::options::ConsumerOptions;
+use bytes::Bytes;
 use futures::Stream;
 use quorate_types::Millis;
 use quorate_wire::v1;
@@ -57,6 +58,9 @@ struct Chunk {
 /// What the handles and the task share.
 #[derive(Debug)]
 struct Shared {
+    subscription: String,
+    /// Who this consumer is, through all its connections.
+    identity: Bytes,
     settles: Mutex<Settles>,
     /// There is something to settle, or the consumer was closed.
     asked: Notify,
@@ -79,12 +83,16 @@ pub(crate) async fn start(
     subscription: &str,
     options: ConsumerOptions,
 ) -> Result<Consumer, ConsumeError> {
-    let shared = Arc::new(Shared { settles: Mutex::new(Settles::default()), asked: Notify::new() });
+    let shared = Arc::new(Shared {
+        subscription: subscription.to_owned(),
+        identity: driver::draw_identity(&*client.options.entropy),
+        settles: Mutex::new(Settles::default()),
+        asked: Notify::new(),
+    });
     // Credit bounds how many deliveries can wait here: a chunk has at least one.
     let (sender, chunks) = mpsc::channel(options.credit.clamp(1, 10_000) as usize);
     let (closing, closed) = oneshot::channel();
-    let parts =
-        driver::Parts { client, subscription: subscription.to_owned(), options, shared: Arc::clone(&shared) };
+    let parts = driver::Parts { client, options, shared: Arc::clone(&shared) };
     let attachment = driver::attach_first(parts, sender, closing).await?;
     let (buffered, buffered_generation) = (Vec::new().into_iter(), 0);
     Ok(Consumer { chunks, buffered, buffered_generation, attachment, shared, closed: Some(closed) })
@@ -184,6 +192,12 @@ impl Delivery {
     /// Never to be delivered again.
     pub fn reject(&self) -> Settling {
         self.settle(v1::Verdict::Reject)
+    }
+
+    /// Who holds it: the subscription, and the identity of its consumer.
+    pub(crate) fn holder(&self) -> (String, Bytes) {
+        let shared = &self.lease.shared;
+        (shared.subscription.clone(), shared.identity.clone())
     }
 
     fn settle(&self, verdict: v1::Verdict) -> Settling {

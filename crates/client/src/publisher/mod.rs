@@ -9,11 +9,12 @@ mod queue;
 mod unconfirmed;
 
 use crate::client::Client;
+use crate::commit::Commit;
 use crate::error::PublishError;
 use crate::message::{Message, Receipt};
 use crate::options::PublisherOptions;
 use bytes::Bytes;
-use queue::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Queue, Waiter};
+use queue::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Confirm, Queue, Waiter};
 use quorate_types::{Reason, Refusal, Subject, TopicName};
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
 use std::future::Future;
@@ -25,6 +26,9 @@ use tokio::time::Instant;
 
 /// One message as encoded; what the largest request may have, less room for the request's other fields.
 const MESSAGE_BYTES_MAX: usize = CLIENT_BYTES_MAX - (64 << 10);
+
+/// What a request adds to a message at most: the fields that hold it and its topic.
+const PER_MESSAGE_BYTES: usize = 32;
 
 /// Publishes messages, in the order of the calls, each exactly once.
 ///
@@ -153,6 +157,41 @@ impl Publisher {
         self.send_batch(topic, messages).await?.receipts().await
     }
 
+    /// Does a commit and waits until it is durable: a receipt for each topic that it publishes to, in their order, where messages
+    /// to the same topic that follow each other share one.
+    ///
+    /// # Errors
+    /// [`PublishError`]. `Refused`: nothing of it is done; `STALE_LEASE` says that a delivery in it is not the consumer's any
+    /// more and is delivered again. After the others it may be done: what it settles is then never delivered again.
+    pub async fn commit(&self, commit: Commit) -> Result<Vec<Receipt>, PublishError> {
+        self.send_commit(commit).await?.await
+    }
+
+    /// Puts a commit in line, behind what was sent before, waiting for room in the window. Keep many to commit in a pipeline.
+    ///
+    /// # Errors
+    /// As for [`Publisher::send`].
+    pub async fn send_commit(&self, commit: Commit) -> Result<CommitConfirmation, PublishError> {
+        let (commit, publishes) = commit.into_parts();
+        let mut checked_publishes = Vec::with_capacity(publishes.len());
+        let (mut bytes, mut topics) = (0, 0);
+        for (topic, message) in publishes {
+            let message = checked(&topic, message)?;
+            bytes += encoded_bytes(&message)?;
+            topics += topic.len() + PER_MESSAGE_BYTES;
+            checked_publishes.push((topic, message));
+        }
+        check_commit(bytes + topics + prost::Message::encoded_len(&commit))?;
+        self.reserve(checked_publishes.len().max(1), bytes).await?;
+        let (told, confirmed) = oneshot::channel();
+        let waiter = self.handle.waiter(checked_publishes.len().max(1), bytes, Confirm::Commit(told));
+        let first = self.handle.shared.queue().put_commit(commit, &checked_publishes, waiter);
+        if first {
+            self.handle.shared.filled.notify_one();
+        }
+        Ok(CommitConfirmation(confirmed))
+    }
+
     /// Waits until everything that was published before is answered, one way or the other.
     pub async fn flush(&self) {
         loop {
@@ -200,13 +239,17 @@ impl Handle {
         bytes: usize,
         confirm: oneshot::Sender<Result<Receipt, PublishError>>,
     ) {
-        let deadline = Instant::now() + self.timeout;
-        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        let waiter = Waiter { count, weight: self.weight(bytes), deadline, confirm: Some(confirm) };
+        let waiter = self.waiter(messages.len(), bytes, Confirm::Messages(confirm));
         let first = self.shared.queue().put(topic, messages, bytes, waiter);
         if first {
             self.shared.filled.notify_one();
         }
+    }
+
+    fn waiter(&self, messages: usize, bytes: usize, confirm: Confirm) -> Waiter {
+        let deadline = Instant::now() + self.timeout;
+        let count = u32::try_from(messages).unwrap_or(u32::MAX);
+        Waiter { count, weight: self.weight(bytes), deadline, confirm: Some(confirm) }
     }
 }
 
@@ -235,6 +278,17 @@ fn encoded_bytes(message: &v1::Message) -> Result<usize, PublishError> {
     Ok(bytes)
 }
 
+/// A request is refused by the connection, again and again, when it is too large: it must not be sent.
+fn check_commit(bytes: usize) -> Result<(), PublishError> {
+    if bytes > MESSAGE_BYTES_MAX {
+        let text = format!(
+            "the commit has {bytes} bytes as encoded; no request may carry more than {MESSAGE_BYTES_MAX}: commit less at a time"
+        );
+        return Err(PublishError::Refused(Refusal::new(Reason::MessageTooLarge, text)));
+    }
+    Ok(())
+}
+
 /// Resolves when the message (or the part of a batch) is durable and routed, or known not to be, or its time is over. May be
 /// dropped: the message is published all the same.
 #[derive(Debug)]
@@ -242,6 +296,19 @@ pub struct Confirmation(oneshot::Receiver<Result<Receipt, PublishError>>);
 
 impl Future for Confirmation {
     type Output = Result<Receipt, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(answered.unwrap_or(Err(PublishError::Closed)))
+    }
+}
+
+/// Resolves when the commit is durable, or known not to be, or its time is over. May be dropped: it is done all the same.
+#[derive(Debug)]
+pub struct CommitConfirmation(oneshot::Receiver<Result<Vec<Receipt>, PublishError>>);
+
+impl Future for CommitConfirmation {
+    type Output = Result<Vec<Receipt>, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answered = ready!(Pin::new(&mut self.0).poll(cx));

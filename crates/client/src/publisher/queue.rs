@@ -29,14 +29,25 @@ pub(super) struct Waiter {
     pub(super) weight: u32,
     pub(super) deadline: Instant,
     /// `None` once told.
-    pub(super) confirm: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
+    pub(super) confirm: Option<Confirm>,
+}
+
+/// How it is told.
+#[derive(Debug)]
+pub(super) enum Confirm {
+    /// The receipt of its messages.
+    Messages(oneshot::Sender<Result<Receipt, PublishError>>),
+    /// A receipt for each run of a commit.
+    Commit(oneshot::Sender<Result<Vec<Receipt>, PublishError>>),
 }
 
 impl Waiter {
+    /// Who dropped the confirmation does not want to know.
     pub(super) fn tell(&mut self, outcome: Result<Receipt, PublishError>) {
-        if let Some(confirm) = self.confirm.take() {
-            // Who dropped the confirmation does not want to know.
-            let _ = confirm.send(outcome);
+        match self.confirm.take() {
+            Some(Confirm::Messages(confirm)) => drop(confirm.send(outcome)),
+            Some(Confirm::Commit(confirm)) => drop(confirm.send(outcome.map(|receipt| vec![receipt]))),
+            None => {}
         }
     }
 }
@@ -59,6 +70,8 @@ pub(super) struct Batch {
     runs: VecDeque<Run>,
     bytes: usize,
     alone: bool,
+    /// Makes one step of it.
+    commit: Option<v1::Commit>,
 }
 
 impl Batch {
@@ -69,14 +82,26 @@ impl Batch {
             && self.bytes + bytes + names <= BATCH_BYTES_MAX
     }
 
+    fn add(&mut self, topic: &str, messages: &[v1::Message], arena: &mut BytesMut) {
+        match self.runs.back_mut() {
+            Some(run) if run.topic == topic => run.messages += messages.len(),
+            _ => {
+                self.bytes += topic.len();
+                let topic = encoded_topic(arena, topic);
+                self.runs.push_back(Run { topic, messages: messages.len() });
+            }
+        }
+        self.messages.extend(messages.iter().map(|message| encode(arena, message)));
+    }
+
     /// Whether the newest message goes to this topic.
     fn is_last(&self, topic: &str) -> bool {
         self.runs.back().is_some_and(|run| run.topic == topic)
     }
 
-    /// How many outcomes the request has.
-    pub(super) fn runs(&self) -> usize {
-        self.runs.len()
+    /// How many outcomes the request has: one at least.
+    pub(super) fn outcomes(&self) -> usize {
+        self.runs.len().max(1)
     }
 
     pub(super) fn first_topic(&self) -> Option<Encoded> {
@@ -91,8 +116,10 @@ impl Batch {
             rest = later;
             v1::TopicMessages { topic: run.topic.clone(), messages: messages.to_vec() }
         });
-        let Some(first) = runs.next() else { return v1::PublishRequest::default() };
+        let commit = self.commit.clone();
+        let Some(first) = runs.next() else { return v1::PublishRequest { commit, ..Default::default() } };
         v1::PublishRequest {
+            commit,
             topic: String::from_utf8_lossy(&first.topic).into_owned(),
             messages: first.messages,
             more: runs.collect(),
@@ -124,6 +151,9 @@ impl Batch {
         mut self,
         outcomes: impl IntoIterator<Item = Result<v1::Receipt, PublishError>>,
     ) -> Room {
+        if self.commit.is_some() {
+            return self.tell_commit(outcomes);
+        }
         let mut waiters = self.waiters.iter_mut();
         for (run, outcome) in self.runs.iter().zip(outcomes) {
             let mut told = 0;
@@ -136,6 +166,19 @@ impl Batch {
                 });
                 told += u64::from(waiter.count);
             }
+        }
+        room_of(&self.waiters)
+    }
+
+    /// A commit has one waiter, and was done wholly.
+    fn tell_commit(mut self, outcomes: impl IntoIterator<Item = Result<v1::Receipt, PublishError>>) -> Room {
+        let receipt = |receipt: v1::Receipt| receipt_of(&receipt, 0, receipt.count);
+        let receipts = outcomes.into_iter().map(|outcome| outcome.map(receipt)).collect();
+        if let Some(waiter) = self.waiters.first_mut()
+            && let Some(Confirm::Commit(confirm)) = waiter.confirm.take()
+        {
+            // Who dropped the confirmation does not want to know.
+            drop(confirm.send(receipts));
         }
         room_of(&self.waiters)
     }
@@ -187,24 +230,36 @@ impl Queue {
         let fits = !alone && self.batches.back().is_some_and(|b| b.takes(topic, messages.len(), bytes));
         if !fits {
             let (messages, waiters, runs) = (Vec::new(), Vec::new(), VecDeque::new());
-            self.batches.push_back(Batch { messages, waiters, runs, bytes: 0, alone });
+            self.batches.push_back(Batch { messages, waiters, runs, bytes: 0, alone, commit: None });
         }
         if let Some(batch) = self.batches.back_mut() {
             batch.bytes += bytes;
-            match batch.runs.back_mut() {
-                Some(run) if run.topic == topic => run.messages += messages.len(),
-                _ => {
-                    batch.bytes += topic.len();
-                    let topic = encoded_topic(&mut self.arena, topic);
-                    batch.runs.push_back(Run { topic, messages: messages.len() });
-                }
-            }
             batch.waiters.push(waiter);
-            for message in messages {
-                let encoded = encode(&mut self.arena, message);
-                batch.messages.push(encoded);
-            }
+            batch.add(topic, messages, &mut self.arena);
         }
+        first
+    }
+
+    /// Adds a commit, as a request of its own. Says whether the queue was empty.
+    pub(super) fn put_commit(
+        &mut self,
+        commit: v1::Commit,
+        publishes: &[(String, v1::Message)],
+        waiter: Waiter,
+    ) -> bool {
+        let first = self.batches.is_empty();
+        let mut batch = Batch {
+            messages: Vec::with_capacity(publishes.len()),
+            waiters: vec![waiter],
+            runs: VecDeque::new(),
+            bytes: 0,
+            alone: true,
+            commit: Some(commit),
+        };
+        for (topic, message) in publishes {
+            batch.add(topic, std::slice::from_ref(message), &mut self.arena);
+        }
+        self.batches.push_back(batch);
         first
     }
 
@@ -218,7 +273,8 @@ impl Queue {
 
     /// Whether the first batch can grow no more.
     pub(super) fn is_first_full(&self) -> bool {
-        self.batches.len() > 1 || self.batches.front().is_some_and(|b| b.messages.len() >= BATCH_MESSAGES_MAX)
+        let full = |b: &Batch| b.alone || b.messages.len() >= BATCH_MESSAGES_MAX;
+        self.batches.len() > 1 || self.batches.front().is_some_and(full)
     }
 
     pub(super) fn take(&mut self) -> Option<Batch> {
@@ -278,7 +334,7 @@ mod tests {
         let (confirm, confirmed) = oneshot::channel();
         let message = v1::Message { payload: Bytes::from(vec![7; payload]), ..Default::default() };
         let bytes = message.encoded_len();
-        let waiter = Waiter { count: 1, weight: 1, deadline, confirm: Some(confirm) };
+        let waiter = Waiter { count: 1, weight: 1, deadline, confirm: Some(Confirm::Messages(confirm)) };
         queue.put(topic, &[message], bytes, waiter);
         confirmed
     }
@@ -338,6 +394,52 @@ mod tests {
         let told: Vec<_> =
             waiters.into_iter().map(|mut w| w.try_recv().unwrap().map(|receipt| receipt.offset)).collect();
         assert_eq!(told, [Ok(7), Ok(8), Err(refused), Ok(40), Ok(41), Ok(42)]);
+    }
+
+    fn put_commit(
+        queue: &mut Queue,
+        topics: &[&str],
+        deadline: Instant,
+    ) -> oneshot::Receiver<Result<Vec<Receipt>, PublishError>> {
+        let (confirm, confirmed) = oneshot::channel();
+        let publishes: Vec<_> = topics.iter().map(|t| ((*t).to_owned(), v1::Message::default())).collect();
+        let count = u32::try_from(topics.len().max(1)).unwrap();
+        let waiter = Waiter { count, weight: 1, deadline, confirm: Some(Confirm::Commit(confirm)) };
+        queue.put_commit(v1::Commit::default(), &publishes, waiter);
+        confirmed
+    }
+
+    #[test]
+    fn a_commit_is_a_request_of_its_own_with_a_receipt_for_each_topic() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        drop(put(&mut queue, "a", 1, now));
+        let mut told = put_commit(&mut queue, &["a", "a", "b"], now);
+        let mut only_settles = put_commit(&mut queue, &[], now);
+        drop(put(&mut queue, "a", 1, now));
+        let batches: Vec<Batch> = std::iter::from_fn(|| queue.take()).collect();
+        let sizes: Vec<_> = batches.iter().map(|b| (b.messages.len(), b.outcomes())).collect();
+        assert_eq!(sizes, [(1, 1), (3, 2), (0, 1), (1, 1)]);
+        let commits: Vec<_> = batches.iter().map(|b| b.request().commit.is_some()).collect();
+        assert_eq!(commits, [false, true, true, false]);
+        let mut batches = batches.into_iter().skip(1);
+        let at = |first_offset, count| Ok(v1::Receipt { first_offset, count, ..Default::default() });
+        assert_eq!(batches.next().unwrap().tell_each([at(7, 2), at(0, 1)]), Room { messages: 3, bytes: 1 });
+        let receipts = told.try_recv().unwrap().unwrap();
+        assert_eq!(receipts.iter().map(|r| (r.offset, r.count)).collect::<Vec<_>>(), [(7, 2), (0, 1)]);
+        let refused = PublishError::Refused(Refusal::new(Reason::StaleLease, "no"));
+        assert_eq!(batches.next().unwrap().tell_all(&refused), Room { messages: 1, bytes: 1 });
+        assert_eq!(only_settles.try_recv().unwrap(), Err(refused));
+    }
+
+    #[test]
+    fn a_commit_that_was_not_sent_in_time_is_taken_out_and_told_so() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        let mut told = [put_commit(&mut queue, &["a"], now), put_commit(&mut queue, &[], now)];
+        let error = PublishError::NotSent { after: Duration::from_secs(1), last: None };
+        assert_eq!(queue.expire(now, &error), Room { messages: 2, bytes: 2 });
+        assert!(queue.is_empty() && told.iter_mut().all(|t| t.try_recv().unwrap() == Err(error.clone())));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Unconfirmed {
     pub(super) fn answer(&mut self, sequence: u64, outcomes: Outcomes) -> Result<Room, OutOfStep> {
         let fits = |n: &Numbered| match &outcomes {
             Outcomes::All(_) => n.sequence == sequence,
-            Outcomes::Each(each) => n.sequence == sequence && n.batch.runs() == each.len(),
+            Outcomes::Each(each) => n.sequence == sequence && n.batch.outcomes() == each.len(),
         };
         if self.on_stream == 0 || !self.batches.front().is_some_and(fits) {
             return Err(OutOfStep);

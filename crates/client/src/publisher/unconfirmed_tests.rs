@@ -1,4 +1,4 @@
-use super::super::queue::{Queue, Waiter};
+use super::super::queue::{Confirm, Queue, Waiter};
 use super::*;
 use crate::message::Receipt;
 use bytes::Bytes;
@@ -13,7 +13,12 @@ fn batch(deadline: Instant) -> (Batch, Confirmed) {
     let (confirm, confirmed) = oneshot::channel();
     let message = v1::Message { payload: Bytes::from_static(b"x"), ..Default::default() };
     let mut queue = Queue::default();
-    queue.put("t", &[message], 3, Waiter { count: 1, weight: 3, deadline, confirm: Some(confirm) });
+    queue.put(
+        "t",
+        &[message],
+        3,
+        Waiter { count: 1, weight: 3, deadline, confirm: Some(Confirm::Messages(confirm)) },
+    );
     (queue.take().unwrap(), confirmed)
 }
 

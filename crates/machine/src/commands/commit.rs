@@ -45,7 +45,10 @@ impl Shard {
         if commit.settles.is_empty() && commit.publishes.count() == 0 {
             return Err(invalid("the commit is empty: settle or publish something with it"));
         }
-        let endings = self.endings(&commit.settles)?;
+        let endings = match self.endings(&commit.settles) {
+            Err(_) if probe::planted("a commit with a stale lease publishes all the same") => Vec::new(),
+            endings => endings?,
+        };
         let admitted = self.admit(&commit.publishes, ctx.limits)?;
         for Ending { consumer, subscription, settlement, .. } in endings {
             let result = self.settle_one(consumer, subscription, settlement, ctx);

@@ -18,6 +18,10 @@ impl Held {
         match &self.submission.envelope.op {
             Op::Publish(publish) => publish.count().max(1),
             Op::PublishEach(publishes) => publishes.messages().max(publishes.count()).max(1),
+            Op::Commit(commit) => {
+                let settlements: usize = commit.settles.iter().map(|s| s.settlements.len()).sum();
+                (commit.publishes.messages() + settlements as u64).max(1)
+            }
             Op::Settle { settlements, .. } => settlements.len().max(1) as u64,
             _ => 1,
         }

@@ -102,19 +102,23 @@ pub(super) fn credit(given: u32, gateway: &Gateway) -> Result<u32, Refusal> {
 }
 
 /// Who attaches; `None` when it does not say.
-///
-/// # Errors
-/// `INVALID_ARGUMENT` for one that is not as long as it must be: a short one may be drawn twice.
 fn identity(request: &v1::Attach) -> Result<Option<ConsumerIdentity>, Refusal> {
     if request.identity.is_empty() {
         return Ok(None);
     }
-    let token = <[u8; ConsumerIdentity::TOKEN_BYTES]>::try_from(&request.identity[..]).map_err(|_| {
-        let (given, wanted) = (request.identity.len(), ConsumerIdentity::TOKEN_BYTES);
-        let text = format!("the identity has {given} bytes; it must have {wanted}, drawn at random, or none");
+    Ok(Some(ConsumerIdentity { token: token(&request.identity)?, epoch: request.epoch }))
+}
+
+/// The identity of a consumer.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for one that is not as long as it must be: a short one may be drawn twice.
+pub(in crate::services) fn token(given: &[u8]) -> Result<[u8; ConsumerIdentity::TOKEN_BYTES], Refusal> {
+    given.try_into().map_err(|_| {
+        let (given, wanted) = (given.len(), ConsumerIdentity::TOKEN_BYTES);
+        let text = format!("the identity has {given} bytes; it must have {wanted}, drawn at random");
         Refusal::new(Reason::InvalidArgument, text)
-    })?;
-    Ok(Some(ConsumerIdentity { token, epoch: request.epoch }))
+    })
 }
 
 /// A node that has just started, or come back, may deliver as soon as the leader has answered a heartbeat.

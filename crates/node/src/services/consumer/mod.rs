@@ -5,6 +5,9 @@ mod connection;
 mod outbox;
 mod settle;
 
+pub(super) use attach::token;
+pub(super) use settle::settlements;
+
 use crate::gateway::Gateway;
 use futures::stream::BoxStream;
 use quorate_wire::v1::{self, consumer_server::Consumer};

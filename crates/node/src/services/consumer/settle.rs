@@ -12,7 +12,7 @@ const SETTLEMENTS_MAX: usize = 10_000;
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` or `LIMIT_REACHED`, naming the first that is wrong.
-pub(super) fn settlements(given: &[v1::Settlement]) -> Result<Vec<Settlement>, Refusal> {
+pub(in crate::services) fn settlements(given: &[v1::Settlement]) -> Result<Vec<Settlement>, Refusal> {
     if given.is_empty() {
         return Err(invalid("the settle has no settlements: give at least one"));
     }

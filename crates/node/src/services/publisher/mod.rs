@@ -1,6 +1,7 @@
 //! `quorate.v1.Publisher`.
 
 mod answers;
+mod commit;
 mod outcomes;
 mod prepare;
 mod stream;
@@ -74,7 +75,11 @@ impl PublisherService {
         let Prepared { op, fragment, per_topic } = prepare::prepare(&request, self.gateway.limits())?;
         let bytes = fragment.len() as u64;
         let group = self.gateway.resolve(&request.namespace).await?;
-        let running = self.gateway.publishing(group)?;
+        let running = if commit::publishes(&request) {
+            self.gateway.publishing(group)?
+        } else {
+            self.gateway.serving(group)?
+        };
         let operation = Operation { numbering: Numbering::Gateway, op, fragment };
         let answer = running.forwarder.call(operation, self.gateway.deadline()).await?;
         Ok(Outcomes::of(group, answer, bytes, per_topic))

@@ -33,6 +33,12 @@ impl Outcomes {
             Ok(Answer::PublishedEach { outcomes, log_id }) => {
                 Self::of_each(group, outcomes, log_id, per_topic)
             }
+            Ok(Answer::Committed { appended, log_id }) if appended.is_empty() => {
+                Self { first: Ok(receipt(group, Appended::default(), log_id)), more: Vec::new(), bytes }
+            }
+            Ok(Answer::Committed { appended, log_id }) => {
+                Self::of_each(group, appended.into_iter().map(Ok).collect(), log_id, per_topic)
+            }
             Ok(other) => Self::refused(unexpected(&other)),
             Err(refusal) => Self::refused(refusal),
         }

@@ -1,5 +1,6 @@
 //! From a request to an operation: checks every message, copies each once, into the operation's fragment.
 
+use super::commit;
 use crate::gateway::GatewayLimits;
 use bytes::{Bytes, BytesMut};
 use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
@@ -29,6 +30,9 @@ pub(super) struct PerTopic {
 /// # Errors
 /// The refusal names what is wrong, the limit and what to do. It is about the whole request.
 pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
+    if let Some(commit) = &request.commit {
+        return commit::prepare(request, commit, limits);
+    }
     if !request.more.is_empty() {
         return prepare_each(request, limits);
     }
@@ -42,6 +46,33 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
 /// The publishes of a request to several topics are refused one by one. A refused one goes along without its messages: the
 /// operation has as many answers as the request has topics, whichever node asks for them again.
 fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
+    let mut refused = Vec::new();
+    let gathered = gather(request, limits, |at, refusal| {
+        let Some(void) = void_publish() else { return Err(refusal) };
+        refused.push((at, refusal));
+        Ok(void)
+    })?;
+    let Gathered { publishes, fragments, bytes } = gathered;
+    let op = Op::PublishEach(Publishes::new(&publishes));
+    Ok(Prepared { op, fragment: fragments, per_topic: PerTopic { bytes, refused } })
+}
+
+/// The publishes of a request, one for each of its topics.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) publishes: Vec<Publish>,
+    /// One after the other.
+    pub(super) fragments: Bytes,
+    /// Of the fragment of each.
+    pub(super) bytes: Vec<u32>,
+}
+
+/// `instead`: what takes the place of the publish to the so-manieth topic, which is refused; or why all are.
+pub(super) fn gather(
+    request: &v1::PublishRequest,
+    limits: &GatewayLimits,
+    mut instead: impl FnMut(usize, Refusal) -> Result<Publish, Refusal>,
+) -> Result<Gathered, Refusal> {
     // A topic without messages is work, too.
     let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
     let bytes = all_messages(request).map(Bytes::len).sum();
@@ -49,10 +80,13 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
     let first = (wire::topic(&request.topic), &request.messages);
     let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), &more.messages));
     let topics = 1 + request.more.len();
-    let mut publishes = Vec::with_capacity(topics);
-    let mut per_topic = PerTopic { bytes: Vec::with_capacity(topics), refused: Vec::new() };
     let heads = topics * block::fragment_bytes(0, 0);
     let mut fragments = BytesMut::with_capacity(heads + block::fragment_bytes(count, bytes));
+    let mut gathered = Gathered {
+        publishes: Vec::with_capacity(topics),
+        fragments: Bytes::new(),
+        bytes: Vec::with_capacity(topics),
+    };
     for (at, (topic, messages)) in std::iter::once(first).chain(more).enumerate() {
         let checked = topic.and_then(|topic| {
             check_count(messages.len())?;
@@ -63,16 +97,13 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
                 block::append_fragment(&mut fragments, messages);
                 publish
             }
-            Err(refusal) => {
-                let Some(void) = void_publish() else { return Err(refusal) };
-                per_topic.refused.push((at, refusal));
-                void
-            }
+            Err(refusal) => instead(at, refusal)?,
         };
-        per_topic.bytes.push(publish.fragment_bytes);
-        publishes.push(publish);
+        gathered.bytes.push(publish.fragment_bytes);
+        gathered.publishes.push(publish);
     }
-    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment: fragments.freeze(), per_topic })
+    gathered.fragments = fragments.freeze();
+    Ok(gathered)
 }
 
 /// The messages of a request to all of its topics.

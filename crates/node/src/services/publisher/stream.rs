@@ -1,12 +1,14 @@
 //! The taking side of `PublishStream`.
 
 use super::answers::{Awaited, InFlight, answers};
+use super::commit;
 use super::prepare::{self, Prepared};
 use crate::forwarder::{Numbering, Operation};
 use crate::gateway::{Gateway, Running};
 use crate::services::session;
 use bytes::Bytes;
 use futures::Stream;
+use quorate_machine::Settlement;
 use quorate_types::{Reason, Refusal, SessionId};
 use quorate_wire::v1;
 use std::sync::Arc;
@@ -105,7 +107,8 @@ impl Taker {
     /// Waits for room: every request in flight is answered by its deadline at the latest, so this ends.
     async fn room(&self, request: &v1::PublishRequest) -> Option<OwnedSemaphorePermit> {
         let topics = (1 + request.more.len()) * REQUEST_BYTES;
-        let bytes = topics + prepare::all_messages(request).map(Bytes::len).sum::<usize>();
+        let settlements = commit::settlements(request) * size_of::<Settlement>();
+        let bytes = topics + settlements + prepare::all_messages(request).map(Bytes::len).sum::<usize>();
         // One request may be larger than an operator's small budget: it then goes alone.
         let bytes = bytes.min(self.gateway.limits().connection_bytes_max);
         let acquire = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -135,7 +138,9 @@ impl Taker {
             return Err(refusal);
         }
         let running = self.running(&request.namespace).await?;
-        self.gateway.check_disk(running.forwarder.group())?;
+        if commit::publishes(&request) {
+            self.gateway.check_disk(running.forwarder.group())?;
+        }
         let session = session::of_client(running.forwarder.group(), request.session)?;
         self.check_session(session, &running)?;
         let numbering = match session {
