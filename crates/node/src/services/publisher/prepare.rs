@@ -1,9 +1,10 @@
-//! From a request to an operation: checks every message, copies each once, into the operation's fragment.
+//! From a request to an operation: checks every message and puts it into the operation's fragment, small ones as copies.
 
 use crate::gateway::GatewayLimits;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
-use quorate_types::{Reason, Refusal, TopicName};
+use quorate_types::{Parts, Reason, Refusal, Rope, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1;
 
@@ -11,7 +12,7 @@ use quorate_wire::v1;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) op: Op,
-    pub(super) fragment: Bytes,
+    pub(super) fragment: Rope,
     pub(super) per_topic: PerTopic,
 }
 
@@ -35,7 +36,7 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
     let topic = wire::topic(&request.topic)?;
     check_size(&request.messages, limits)?;
     let publish = publish(topic, &request.messages, limits)?;
-    let fragment = block::fragment(&request.messages);
+    let fragment = fragments(request, std::iter::once(&request.messages));
     Ok(Prepared { op: Op::Publish(publish), fragment, per_topic: PerTopic::default() })
 }
 
@@ -46,23 +47,19 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
     let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
     let bytes = all_messages(request).map(Bytes::len).sum();
     check_sum(count, bytes, limits)?;
-    let first = (wire::topic(&request.topic), &request.messages);
-    let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), &more.messages));
+    let first = wire::topic(&request.topic);
+    let more = request.more.iter().map(|more| wire::topic_of_bytes(&more.topic));
+    let messages = std::iter::once(&request.messages).chain(request.more.iter().map(|more| &more.messages));
     let topics = 1 + request.more.len();
     let mut publishes = Vec::with_capacity(topics);
     let mut per_topic = PerTopic { bytes: Vec::with_capacity(topics), refused: Vec::new() };
-    let heads = topics * block::fragment_bytes(0, 0);
-    let mut fragments = BytesMut::with_capacity(heads + block::fragment_bytes(count, bytes));
-    for (at, (topic, messages)) in std::iter::once(first).chain(more).enumerate() {
+    for (at, (topic, messages)) in std::iter::once(first).chain(more).zip(messages.clone()).enumerate() {
         let checked = topic.and_then(|topic| {
             check_count(messages.len())?;
             publish(topic, messages, limits)
         });
         let publish = match checked {
-            Ok(publish) => {
-                block::append_fragment(&mut fragments, messages);
-                publish
-            }
+            Ok(publish) => publish,
             Err(refusal) => {
                 let Some(void) = void_publish() else { return Err(refusal) };
                 per_topic.refused.push((at, refusal));
@@ -72,7 +69,28 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
         per_topic.bytes.push(publish.fragment_bytes);
         publishes.push(publish);
     }
-    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment: fragments.freeze(), per_topic })
+    let kept = publishes.iter().zip(messages).filter(|(publish, _)| publish.fragment_bytes > 0);
+    let fragment = fragments(request, kept.map(|(_, messages)| messages));
+    Ok(Prepared { op: Op::PublishEach(Publishes::new(&publishes)), fragment, per_topic })
+}
+
+/// The fragments of lists of messages of a request, one behind the other.
+///
+/// A message that stays where it lies keeps all of the request in memory, while what is counted in the budgets are the
+/// fragments. So large messages stay only where they make up most of the request; otherwise everything is copied.
+fn fragments<'a>(request: &v1::PublishRequest, lists: impl Iterator<Item = &'a Vec<Bytes>> + Clone) -> Rope {
+    let bytes = |messages: &Vec<Bytes>| messages.iter().map(Bytes::len).sum();
+    let large = lists.clone().flatten().map(Bytes::len).filter(|bytes| *bytes >= Parts::APART_BYTES_MIN);
+    let large: usize = large.sum();
+    let mut fragments = Parts::default();
+    if large > 0 && 2 * large >= request.encoded_len() {
+        lists.for_each(|messages| block::append_fragment_in_parts(&mut fragments, messages));
+    } else {
+        let all = lists.clone().map(|messages| block::fragment_bytes(messages.len(), bytes(messages))).sum();
+        fragments.small().reserve(all);
+        lists.for_each(|messages| block::append_fragment(fragments.small(), messages));
+    }
+    fragments.into()
 }
 
 /// The messages of a request to all of its topics.
