@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use quorate_machine::block::{self, bodies};
 use quorate_machine::entry;
-use quorate_types::{Millis, TopicName};
+use quorate_types::{Millis, Rope, TopicName};
 use std::hint::black_box;
 use support::{World, publishes};
 
@@ -53,6 +53,7 @@ fn whole(criterion: &mut Criterion) {
     for bytes in BODY_BYTES {
         let (ops, fragments) = publishes(&topics, MESSAGES as usize, &vec![b'x'; bytes]);
         let ops = World::new().batch(ops, &[]).ops;
+        let fragments: Vec<Rope> = fragments.into_iter().map(Rope::from).collect();
         let encode = || entry::encode_parts(Millis::new(1), black_box(&ops), black_box(&fragments));
         group.bench_function(BenchmarkId::new("encode", bytes), |bencher| bencher.iter(encode));
         let encoded = encode();

@@ -7,6 +7,7 @@
 //! never again: the leader only concatenates.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use quorate_types::Parts;
 use thiserror::Error;
 
 const HEADER_BYTES: usize = 8;
@@ -40,17 +41,29 @@ pub fn fragment(bodies: &[impl AsRef<[u8]>]) -> Bytes {
 /// Adds the fragment of one more publish; each message is copied once when there is room. Beyond 4 GiB in all it is refused by
 /// its readers; callers bound it long before.
 pub fn append_fragment(block: &mut BytesMut, bodies: &[impl AsRef<[u8]>]) {
+    let bytes = bodies.iter().map(|body| body.as_ref().len()).sum();
+    block.reserve(fragment_bytes(bodies.len(), bytes));
+    append_head(block, bodies, bytes);
+    bodies.iter().for_each(|body| block.put_slice(body.as_ref()));
+}
+
+/// As [`append_fragment`], but large messages stay where they lie in memory.
+pub fn append_fragment_in_parts(block: &mut Parts, bodies: &[Bytes]) {
+    block.small().reserve(fragment_bytes(bodies.len(), 0));
+    append_head(block.small(), bodies, bodies.iter().map(Bytes::len).sum());
+    bodies.iter().for_each(|body| block.put(body));
+}
+
+/// What comes before the bodies, which have so many bytes.
+fn append_head(block: &mut BytesMut, bodies: &[impl AsRef<[u8]>], bytes: usize) {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let bytes = fragment_bytes(bodies.len(), bodies.iter().map(|body| body.as_ref().len()).sum());
-    block.reserve(bytes);
-    block.put_u32_le(number(bytes));
+    block.put_u32_le(number(fragment_bytes(bodies.len(), bytes)));
     block.put_u32_le(number(bodies.len()));
     let mut end = 0;
     for body in bodies {
         end += body.as_ref().len();
         block.put_u32_le(number(end));
     }
-    bodies.iter().for_each(|body| block.put_slice(body.as_ref()));
 }
 
 /// Length of the fragment of `count` bodies of `bytes` bytes together.
@@ -148,6 +161,18 @@ mod tests {
         #[test]
         fn garbage_is_refused_and_never_a_panic(bytes: Vec<u8>, at: u32, slot: u32, count in 0u32..100) {
             let _ = bodies(&bytes.into(), at % 64, slot, count);
+        }
+
+        #[test]
+        fn a_fragment_in_parts_is_the_same_fragment(sizes in proptest::collection::vec(0usize..30, 0..9)) {
+            let bodies: Vec<Bytes> = sizes.iter().map(|size| vec![7; *size].into()).collect();
+            let mut parts = Parts::apart_from(20);
+            let mut whole = BytesMut::new();
+            for bodies in [&bodies[..], &bodies[sizes.len() / 2..]] {
+                append_fragment_in_parts(&mut parts, bodies);
+                append_fragment(&mut whole, bodies);
+            }
+            prop_assert_eq!(parts.concat(), whole);
         }
 
         #[test]

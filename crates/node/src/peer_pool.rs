@@ -25,18 +25,23 @@ impl PeerPool {
     /// # Errors
     /// `INVALID_ARGUMENT` when that is no address.
     pub(crate) fn client(&self, address: &str) -> Result<PeersClient<Channel>, Refusal> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = match channels.get(address) {
-            Some(channel) => channel.clone(),
-            None => {
-                let made = self.connect.channel(address, &ChannelOptions::peer());
-                let channel = made.map_err(|e| Refusal::new(Reason::InvalidArgument, e.to_string()))?;
-                channels.insert(address.to_owned(), channel.clone());
-                channel
-            }
-        };
-        Ok(PeersClient::new(channel)
+        Ok(PeersClient::new(self.channel(address)?)
             .max_decoding_message_size(PEER_BYTES_MAX)
             .max_encoding_message_size(PEER_BYTES_MAX))
+    }
+
+    /// The channel to the peer at `host:port`; connects on its first call.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when that is no address.
+    pub(crate) fn channel(&self, address: &str) -> Result<Channel, Refusal> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let made = self.connect.channel(address, &ChannelOptions::peer());
+        let channel = made.map_err(|e| Refusal::new(Reason::InvalidArgument, e.to_string()))?;
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
     }
 }

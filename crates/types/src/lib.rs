@@ -9,6 +9,7 @@ mod name;
 mod parts;
 pub mod probe;
 mod refusal;
+mod rope;
 mod text;
 mod time;
 
@@ -21,4 +22,5 @@ pub use limits::Limits;
 pub use name::{NameError, NamespaceName, SubscriptionName, TopicName};
 pub use parts::Parts;
 pub use refusal::{Kind, Reason, Refusal};
+pub use rope::Rope;
 pub use time::{Clock, Entropy, Millis};

@@ -4,17 +4,31 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Bytes in parts: what is small is copied beside its neighbours, what is large is a part of its own and stays where it lies in
 /// memory. For vectored writes, to a file or to a connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Parts {
     small: BytesMut,
     /// What lies elsewhere, each with the byte of `small` that comes after it.
     apart: Vec<(usize, Bytes)>,
     apart_bytes: usize,
+    apart_bytes_min: usize,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self::apart_from(Self::APART_BYTES_MIN)
+    }
 }
 
 impl Parts {
-    /// From this size on bytes are a part of their own. Below a page, one more part costs about what the copy does.
+    /// From this size on bytes are a part of their own, unless another size is asked for. Below a page, one more part costs about
+    /// what the copy does.
     pub const APART_BYTES_MIN: usize = 4 << 10;
+
+    /// No bytes. From `bytes_min` on they will be a part of their own.
+    #[must_use]
+    pub fn apart_from(bytes_min: usize) -> Self {
+        Self { small: BytesMut::new(), apart: Vec::new(), apart_bytes: 0, apart_bytes_min: bytes_min }
+    }
 
     /// No bytes, in memory that another one used: [`Self::take`] returns it. Not if somebody still holds some of it, and not if it
     /// is more than `bytes_max`.
@@ -45,7 +59,7 @@ impl Parts {
 
     /// Appends bytes that are already in memory.
     pub fn put(&mut self, bytes: &Bytes) {
-        if bytes.len() < Self::APART_BYTES_MIN {
+        if bytes.len() < self.apart_bytes_min {
             self.small.put_slice(bytes);
         } else {
             self.apart.push((self.small.len(), bytes.clone()));
@@ -53,10 +67,15 @@ impl Parts {
         }
     }
 
+    /// Whether there is a part beside the small bytes.
+    pub(crate) fn has_apart(&self) -> bool {
+        !self.apart.is_empty()
+    }
+
     /// All of it, copied together.
     #[must_use]
     pub fn concat(self) -> Bytes {
-        if self.apart.is_empty() { self.small.freeze() } else { self.take().0.concat().into() }
+        if self.has_apart() { self.take().0.concat().into() } else { self.small.freeze() }
     }
 
     /// All parts in order, none of them empty; and the small bytes, whose memory may be used again when the parts are gone.
@@ -64,18 +83,29 @@ impl Parts {
     pub fn take(self) -> (Vec<Bytes>, Bytes) {
         let small = self.small.freeze();
         let mut parts = Vec::with_capacity(2 * self.apart.len() + 1);
-        let mut from = 0;
-        for (at, apart) in self.apart {
-            if from < at {
-                parts.push(small.slice(from..at));
-            }
-            parts.push(apart);
-            from = at;
-        }
-        if from < small.len() {
-            parts.push(small.slice(from..));
-        }
+        in_order(&small, self.apart, &mut parts);
         (parts, small)
+    }
+
+    /// Moves all parts to the end of others, in order, none of them empty. What comes next goes on in the same memory.
+    pub fn drain_into(&mut self, parts: &mut impl Extend<Bytes>) {
+        let small = self.small.split().freeze();
+        self.apart_bytes = 0;
+        in_order(&small, self.apart.drain(..), parts);
+    }
+}
+
+fn in_order(small: &Bytes, apart: impl IntoIterator<Item = (usize, Bytes)>, parts: &mut impl Extend<Bytes>) {
+    let mut from = 0;
+    for (at, apart) in apart {
+        if from < at {
+            parts.extend(Some(small.slice(from..at)));
+        }
+        parts.extend(Some(apart));
+        from = at;
+    }
+    if from < small.len() {
+        parts.extend(Some(small.slice(from..)));
     }
 }
 
@@ -106,6 +136,24 @@ mod tests {
                 prop_assert_eq!(all.concat(), plain);
                 memory = small;
             }
+        }
+
+        #[test]
+        fn what_is_moved_out_is_what_was_put(
+            rounds in proptest::collection::vec(proptest::collection::vec(0_usize..30, 0..9), 1..4)
+        ) {
+            let (mut parts, mut all, mut plain) = (Parts::apart_from(20), Vec::new(), Vec::new());
+            for (n, sizes) in (0_u8..).zip(&rounds) {
+                for size in sizes {
+                    let bytes = Bytes::from(vec![n; *size]);
+                    parts.put(&bytes);
+                    plain.extend_from_slice(&bytes);
+                }
+                parts.drain_into(&mut all);
+                prop_assert!(parts.is_empty());
+            }
+            prop_assert!(all.iter().all(|part: &Bytes| !part.is_empty()));
+            prop_assert_eq!(all.concat(), plain);
         }
     }
 }

@@ -4,7 +4,11 @@
 //! those of their names in `quorate.v1` exactly as `proto/` defines them. A node that would decode each message
 //! to encode it again for the disk, and again for each delivery, would spend most of its time on that.
 
+use crate::parted;
 use bytes::Bytes;
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, message, string, uint64};
+use quorate_types::Parts;
 
 /// `quorate.v1.PublishRequest`; its fields are described there.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -59,4 +63,79 @@ pub struct Run {
     /// Encoded [`crate::v1::Message`]s.
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub messages: Vec<Bytes>,
+}
+
+impl parted::Message for PublishRequest {
+    fn append(&self, parts: &mut Parts) {
+        let Self { namespace, session, sequence, topic, messages, more, commit } = self;
+        let small = parts.small();
+        if !namespace.is_empty() {
+            string::encode(1, namespace, small);
+        }
+        if *session != 0 {
+            uint64::encode(2, session, small);
+        }
+        if *sequence != 0 {
+            uint64::encode(3, sequence, small);
+        }
+        if !topic.is_empty() {
+            string::encode(4, topic, small);
+        }
+        messages.iter().for_each(|message| append_bytes(5, message, parts));
+        for more in more {
+            encode_key(6, WireType::LengthDelimited, parts.small());
+            encode_varint(more.encoded_len() as u64, parts.small());
+            let TopicMessages { topic, messages } = more;
+            if !topic.is_empty() {
+                append_bytes(1, topic, parts);
+            }
+            messages.iter().for_each(|message| append_bytes(2, message, parts));
+        }
+        if let Some(commit) = commit {
+            message::encode(7, commit, parts.small());
+        }
+    }
+}
+
+fn append_bytes(field: u32, bytes: &Bytes, parts: &mut Parts) {
+    encode_key(field, WireType::LengthDelimited, parts.small());
+    encode_varint(bytes.len() as u64, parts.small());
+    parts.put(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parted::Message as _;
+    use crate::v1::{Commit, CommitSettle, Settlement};
+    use proptest::prelude::*;
+
+    fn messages() -> impl Strategy<Value = Vec<Bytes>> {
+        let bytes = prop_oneof![0_usize..9, 100_usize..300, 16_000_usize..17_000];
+        proptest::collection::vec(bytes.prop_map(|size| Bytes::from(vec![7; size])), 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_in_parts_is_the_same_request(
+            (namespace, session, sequence, topic) in (".{0,3}", 0_u64..3, 0_u64..3, ".{0,3}"),
+            messages in messages(),
+            more in proptest::collection::vec((".{0,3}", messages()), 0..4),
+            commit in proptest::option::of((".{0,3}", 0_u64..9)),
+        ) {
+            let more = more.into_iter().map(|(topic, messages)| TopicMessages { topic: topic.into(), messages });
+            let more = more.collect();
+            let commit = commit.map(|(subscription, first)| Commit {
+                settles: vec![CommitSettle {
+                    subscription,
+                    identity: Bytes::from_static(b"identity"),
+                    settlements: vec![Settlement { first, last: 2 * first, ..Default::default() }],
+                }],
+            });
+            let request = PublishRequest { namespace, session, sequence, topic, messages, more, commit };
+            let mut parts = Parts::default();
+            request.append(&mut parts);
+            prop_assert_eq!(parts.concat(), request.encode_to_vec());
+        }
+    }
 }

@@ -1,45 +1,82 @@
-//! A peer's frame with data that lies in parts.
+//! Messages between peers whose last field lies in parts.
 
-use crate::parted::Message;
-use crate::peer::Frame;
+use crate::parted;
+use crate::peer::{ForwardRequest, Frame};
 use prost::encoding::{WireType, encode_key, encode_varint};
-use quorate_types::Parts;
+use quorate_types::{Parts, Rope};
+
+/// A message whose last field, of bytes, is kept apart and not copied together.
+#[derive(Clone, Debug)]
+pub struct InParts<M> {
+    /// With nothing in that field.
+    message: M,
+    field: u32,
+    bytes: Rope,
+}
+
+impl<M: prost::Message + 'static> parted::Message for InParts<M> {
+    fn append(&self, parts: &mut Parts) {
+        // As prost does it: an encoding to a buffer that grows cannot fail.
+        self.message.encode_raw(parts.small());
+        if !self.bytes.is_empty() {
+            encode_key(self.field, WireType::LengthDelimited, parts.small());
+            encode_varint(self.bytes.len() as u64, parts.small());
+            self.bytes.parts().iter().for_each(|part| parts.put(part));
+        }
+    }
+}
 
 impl Frame {
     /// Number of its field `data`.
     const DATA: u32 = 3;
 
-    /// The message that this frame is with `data` in it, which is not copied together. It must have no data of its own.
+    /// This frame, which must have no data, with data in it.
     #[must_use]
-    pub fn with_data(&self, data: Parts) -> Message {
-        Message::encode(|parts| {
-            // As prost does it: an encoding to a buffer that grows cannot fail.
-            prost::Message::encode_raw(self, parts.small());
-            encode_key(Self::DATA, WireType::LengthDelimited, parts.small());
-            encode_varint(data.len() as u64, parts.small());
-            data.take().0.iter().for_each(|part| parts.put(part));
-        })
+    pub fn with_data(self, data: Rope) -> InParts<Self> {
+        InParts { message: self, field: Self::DATA, bytes: data }
+    }
+}
+
+impl ForwardRequest {
+    /// Number of its field `fragment`.
+    const FRAGMENT: u32 = 5;
+
+    /// This request, which must have no fragment, with one in it.
+    #[must_use]
+    pub fn with_fragment(self, fragment: Rope) -> InParts<Self> {
+        InParts { message: self, field: Self::FRAGMENT, bytes: fragment }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parted::Message;
     use crate::peer::Link;
     use bytes::Bytes;
+    use prost::Message as _;
+
+    fn sent(message: &impl Message) -> Bytes {
+        let mut parts = Parts::default();
+        message.append(&mut parts);
+        parts.concat()
+    }
 
     #[test]
-    fn data_in_parts_is_the_same_message() {
+    fn a_field_in_parts_is_the_same_message() {
         let link = Link { cluster_id: "c".to_owned(), ..Link::default() };
-        let frame = Frame { link: Some(link), group: 7, data: Bytes::new() };
+        let frame = Frame { link: Some(link.clone()), group: 7, data: Bytes::new() };
+        let envelope = Bytes::from_static(b"e");
+        let forward = ForwardRequest { link: Some(link), id: 1, group: 7, envelope, fragment: Bytes::new() };
         for sizes in [&[][..], &[3], &[70_000], &[1, 5_000, 2, 300_000]] {
-            let mut data = Parts::default();
-            sizes.iter().for_each(|size| data.put(&Bytes::from(vec![9; *size])));
-            let whole = Frame { data: data.clone().concat(), ..frame.clone() };
-            let sent = frame.with_data(data).into_parts().concat();
-            let (prefix, message) = sent.split_at(5);
-            assert_eq!(prefix[1..], u32::try_from(message.len()).unwrap().to_be_bytes());
-            assert_eq!(<Frame as prost::Message>::decode(message).unwrap(), whole);
+            let mut parts = Parts::default();
+            sizes.iter().for_each(|size| parts.put(&Bytes::from(vec![9; *size])));
+            let whole = parts.clone().concat();
+            let rope = Rope::from(parts);
+            let plain = Frame { data: whole.clone(), ..frame.clone() };
+            assert_eq!(sent(&frame.clone().with_data(rope.clone())), plain.encode_to_vec());
+            let plain = ForwardRequest { fragment: whole, ..forward.clone() };
+            assert_eq!(sent(&forward.clone().with_fragment(rope)), plain.encode_to_vec());
         }
     }
 }

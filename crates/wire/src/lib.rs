@@ -19,6 +19,7 @@ mod status;
 mod tcp;
 mod view;
 
+pub use frame::InParts;
 pub use limits::{CLIENT_BYTES_MAX, CONCURRENT_STREAMS_MAX, PEER_BYTES_MAX};
 pub use link::{forward_error, member, refusal_of_forward, voter};
 pub use net::{

@@ -1,17 +1,19 @@
 //! A gRPC call whose requests go out in parts, as they lie in memory.
 //!
-//! tonic encodes a message into one buffer, which for an entry of several MiB is one more copy and as many page faults. Here a
-//! message is [`Parts`], each of which becomes HTTP/2 frames of its own. What is sent is the same.
+//! tonic encodes a message into one buffer, which for an entry of several MiB is one more copy and as many page faults. Here
+//! what is large in a message becomes HTTP/2 frames of its own; what is small goes out with its neighbours, also those of
+//! messages that are there already, as tonic does it. What is sent is the same.
 
 use bytes::{BufMut, Bytes};
+use futures::stream::{Fuse, Stream, StreamExt};
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
 use http::uri::PathAndQuery;
 use http_body::Frame;
 use quorate_types::Parts;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc;
+use std::task::{Context, Poll};
 use tonic::codec::{Codec, Streaming};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -20,46 +22,35 @@ use tower::{Service, ServiceExt};
 
 /// Before each message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
+/// From this size on bytes are a frame of their own. Each such frame is a write to the socket, which costs more than copying
+/// less.
+const APART_BYTES_MIN: usize = 16 << 10;
+/// Messages that are ready go out together until they are so many bytes. As with tonic.
+const TOGETHER_BYTES: usize = 32 << 10;
+/// Of the first buffer, and at least of those that follow. As with tonic.
+const BUFFER_BYTES: usize = 8 << 10;
 
-/// One message, encoded, behind its prefix.
-#[derive(Clone, Debug)]
-pub struct Message(Vec<Bytes>);
-
-impl Message {
-    /// The message that `encode` appends.
-    pub fn encode(encode: impl FnOnce(&mut Parts)) -> Self {
-        let mut parts = Parts::default();
-        parts.small().put_bytes(0, PREFIX_BYTES);
-        encode(&mut parts);
-        let len = u32::try_from(parts.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
-        if let Some([_, prefix @ ..]) = parts.small().first_chunk_mut::<PREFIX_BYTES>() {
-            prefix.copy_from_slice(&len.to_be_bytes());
-        }
-        Self(parts.take().0)
-    }
-
-    /// What is sent, in order.
-    #[must_use]
-    pub fn into_parts(self) -> Vec<Bytes> {
-        self.0
-    }
+/// A message that goes out in parts.
+pub trait Message: Send + 'static {
+    /// Appends it as it is encoded.
+    fn append(&self, parts: &mut Parts);
 }
 
-/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until there is no sender any more.
-/// Answers may have `bytes_max` bytes.
+/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until they end. Answers may have `bytes_max` bytes.
 ///
 /// # Errors
 /// What the server answers in place of a stream, or why it cannot be reached.
-pub async fn stream<T>(
+pub async fn stream<S, T>(
     channel: &mut Channel,
     path: &'static str,
-    messages: mpsc::Receiver<Message>,
+    messages: S,
     bytes_max: usize,
 ) -> Result<Streaming<T>, Status>
 where
+    S: Stream<Item: Message> + Send + Unpin + 'static,
     T: prost::Message + Default + Send + 'static,
 {
-    let body = tonic::body::Body::new(Body { messages, parts: Vec::new().into_iter() });
+    let body = tonic::body::Body::new(Body::new(messages));
     let mut request = http::Request::new(body);
     *request.method_mut() = http::Method::POST;
     *request.version_mut() = http::Version::HTTP_2;
@@ -82,13 +73,33 @@ fn unreachable(error: tonic::transport::Error) -> Status {
     Status::from_error(error.into())
 }
 
-struct Body {
-    messages: mpsc::Receiver<Message>,
-    /// What is left of the message that is being sent.
-    parts: std::vec::IntoIter<Bytes>,
+struct Body<S> {
+    messages: Fuse<S>,
+    /// What was taken from there.
+    taken: Parts,
+    /// What is left of that which is being sent.
+    parts: VecDeque<Bytes>,
 }
 
-impl http_body::Body for Body {
+impl<S: Stream<Item: Message>> Body<S> {
+    fn new(messages: S) -> Self {
+        let mut taken = Parts::apart_from(APART_BYTES_MIN);
+        taken.small().reserve(BUFFER_BYTES);
+        Self { messages: messages.fuse(), taken, parts: VecDeque::new() }
+    }
+
+    fn take(&mut self, message: &S::Item) {
+        let (at, before) = (self.taken.small().len(), self.taken.len());
+        self.taken.small().put_bytes(0, PREFIX_BYTES);
+        message.append(&mut self.taken);
+        let len = u32::try_from(self.taken.len() - before - PREFIX_BYTES).unwrap_or(u32::MAX);
+        if let Some(prefix) = self.taken.small().get_mut(at + 1..at + PREFIX_BYTES) {
+            prefix.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+}
+
+impl<S: Stream<Item: Message> + Unpin> http_body::Body for Body<S> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -96,14 +107,25 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        loop {
-            if let Some(part) = self.parts.next() {
-                return Poll::Ready(Some(Ok(Frame::data(part))));
+        let this = &mut *self;
+        while this.parts.is_empty() {
+            match this.messages.poll_next_unpin(cx) {
+                Poll::Ready(Some(message)) => {
+                    this.take(&message);
+                    if this.taken.len() < TOGETHER_BYTES {
+                        continue;
+                    }
+                }
+                Poll::Ready(None) if this.taken.is_empty() => return Poll::Ready(None),
+                Poll::Pending if this.taken.is_empty() => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => {}
             }
-            match ready!(self.messages.poll_recv(cx)) {
-                Some(message) => self.parts = message.into_parts().into_iter(),
-                None => return Poll::Ready(None),
-            }
+            this.taken.drain_into(&mut this.parts);
         }
+        Poll::Ready(this.parts.pop_front().map(|part| Ok(Frame::data(part))))
     }
 }
+
+#[cfg(test)]
+#[path = "parted_tests.rs"]
+mod tests;

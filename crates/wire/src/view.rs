@@ -180,6 +180,7 @@ mod tests {
             topic,
             messages: encoded(&built.messages),
             more: vec![more],
+            commit: None,
         };
         assert_eq!(carried.encode_to_vec(), built.encode_to_vec());
         assert_eq!(carried::PublishRequest::decode(&built.encode_to_vec()[..]), Ok(carried));

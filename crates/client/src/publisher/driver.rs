@@ -10,7 +10,7 @@ use crate::options::PublisherOptions;
 use quorate_types::{Kind, Reason, Refusal, SessionId};
 use quorate_wire::v1::publisher_client::PublisherClient;
 use quorate_wire::v1::{self, publish_response, topic_outcome};
-use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of, refusal_of_error};
+use quorate_wire::{CLIENT_BYTES_MAX, leader_of, parted, refusal_of, refusal_of_error};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -19,6 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+/// The method of `quorate.v1.Publisher`.
+const PUBLISH_STREAM: &str = "/quorate.v1.Publisher/PublishStream";
 /// Requests between this task and the connection: enough to keep it busy, few enough that what waits can still grow.
 const STREAM_QUEUE: usize = 4;
 /// While fewer requests than these are unanswered, even a batch that could still grow is sent at once.
@@ -109,7 +111,7 @@ impl Driver {
             self.unconfirmed.open(session);
         }
         self.unconfirmed.rewind();
-        let Some((address, channel)) = self.route.current() else {
+        let Some((address, mut channel)) = self.route.current() else {
             return Err(Failure::retry(Reason::Unavailable, "no node is known"));
         };
         tracing::debug!(node = address, "publisher connects");
@@ -119,10 +121,10 @@ impl Driver {
         if let Some(first) = self.unconfirmed.next(&self.client.options.namespace) {
             let _ = requests.try_send(first);
         }
-        let mut publisher = client_of(channel);
-        let open = publisher.publish_stream(ReceiverStream::new(queue));
+        let queue = ReceiverStream::new(queue);
+        let open = parted::stream(&mut channel, PUBLISH_STREAM, queue, CLIENT_BYTES_MAX);
         let responses = match timeout(self.client.options.attempt_timeout, open).await {
-            Ok(Ok(response)) => response.into_inner(),
+            Ok(Ok(responses)) => responses,
             Ok(Err(status)) => return Err(Failure::of_status(&status)),
             Err(_) => {
                 return Err(Failure::retry(Reason::Unavailable, "the node did not take the stream in time"));

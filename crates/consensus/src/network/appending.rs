@@ -8,13 +8,13 @@ use futures::{Stream, StreamExt, stream};
 use openraft::AnyError;
 use openraft::error::RPCError;
 use quorate_types::probe;
-use quorate_wire::PEER_BYTES_MAX;
-use quorate_wire::parted::{self, Message};
 use quorate_wire::peer::Frame;
+use quorate_wire::{InParts, PEER_BYTES_MAX, parted};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
@@ -45,7 +45,7 @@ pub(super) struct Appending<S> {
     way: Way,
     input: S,
     /// `None` when there is nothing more to send.
-    frames: Option<mpsc::Sender<Message>>,
+    frames: Option<mpsc::Sender<InParts<Frame>>>,
     answers: Streaming<Frame>,
     unanswered: u64,
     /// When the oldest unanswered request will have been that for too long.
@@ -61,6 +61,7 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
         let (frames, queue) = mpsc::channel(FRAMES_MAX);
         // There is room.
         let _ = frames.try_send(way.frame(&first));
+        let queue = ReceiverStream::new(queue);
         let open = parted::stream(&mut way.channel, STREAM_APPEND, queue, PEER_BYTES_MAX);
         let answers = match timeout(way.patience, open).await {
             Ok(Ok(answers)) => answers,
@@ -128,8 +129,8 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
 }
 
 impl Way {
-    fn frame(&self, request: &AppendRequest) -> Message {
-        self.frame.with_data(codec::encode_append(request))
+    fn frame(&self, request: &AppendRequest) -> InParts<Frame> {
+        self.frame.clone().with_data(codec::encode_append(request).into())
     }
 }
 

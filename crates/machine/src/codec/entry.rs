@@ -6,7 +6,7 @@ pub use super::{DecodeError, decode_envelope, decode_reply, encode_envelope, enc
 
 use crate::batch::{Batch, Envelope};
 use bytes::{BufMut, Bytes, BytesMut};
-use quorate_types::Millis;
+use quorate_types::{Millis, Rope};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 13;
@@ -16,21 +16,21 @@ const OPS_BYTES_MAX: usize = 64 << 20;
 /// Encodes a batch.
 #[must_use]
 pub fn encode(batch: &Batch) -> Bytes {
-    encode_parts(batch.stamp, &batch.ops, std::slice::from_ref(&batch.block))
+    encode_parts(batch.stamp, &batch.ops, &[Rope::from(batch.block.clone())])
 }
 
-/// Encodes a batch whose block is still in fragments: each is copied once, into its place.
+/// Encodes a batch whose block is still in fragments: here, and nowhere before, they are copied together.
 #[must_use]
-pub fn encode_parts(stamp: Millis, ops: &[Envelope], fragments: &[Bytes]) -> Bytes {
+pub fn encode_parts(stamp: Millis, ops: &[Envelope], fragments: &[Rope]) -> Bytes {
     let mut encoded = Vec::with_capacity(64 * ops.len() + 16);
     super::append(&mut encoded, &ops);
-    let block: usize = fragments.iter().map(Bytes::len).sum();
+    let block: usize = fragments.iter().map(Rope::len).sum();
     let mut out = BytesMut::with_capacity(HEADER_BYTES + encoded.len() + block);
     out.put_u8(VERSION);
     out.put_u64_le(stamp.get());
     out.put_u32_le(u32::try_from(encoded.len()).unwrap_or(u32::MAX));
     out.put_slice(&encoded);
-    fragments.iter().for_each(|f| out.put_slice(f));
+    fragments.iter().flat_map(Rope::parts).for_each(|part| out.put_slice(part));
     out.freeze()
 }
 
@@ -80,6 +80,7 @@ mod tests {
     use super::*;
     use crate::{Op, Origin};
     use proptest::prelude::*;
+    use quorate_types::Parts;
 
     #[test]
     fn a_batch_survives_the_round_trip_and_shares_the_block() {
@@ -92,6 +93,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_batch_whose_block_lies_in_parts_is_the_same_entry(
+            sizes in proptest::collection::vec(proptest::collection::vec(0_usize..30, 0..4), 0..4)
+        ) {
+            let ropes: Vec<Rope> = sizes.iter().map(|sizes| {
+                let mut parts = Parts::apart_from(20);
+                sizes.iter().for_each(|size| parts.put(&vec![7; *size].into()));
+                parts.into()
+            }).collect();
+            let stamp = Millis::new(77);
+            let ops = vec![Envelope { origin: Origin::Leader, op: Op::Tick }];
+            let block = ropes.iter().flat_map(Rope::parts).flatten().copied().collect::<Vec<_>>().into();
+            let bytes = encode_parts(stamp, &ops, &ropes);
+            prop_assert_eq!(bytes, encode(&Batch { stamp, ops, block }));
+        }
+
         #[test]
         fn garbage_is_refused_and_never_a_panic(mut bytes: Vec<u8>) {
             let _ = decode(bytes.clone().into());

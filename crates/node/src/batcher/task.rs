@@ -3,11 +3,10 @@
 use super::waiting::{Held, Proposers, Taken, Waiting};
 use super::{Outcome, Proposed, Proposer, ReplyTo};
 use crate::metrics_data::DataMetrics;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use quorate_machine::{Envelope, Reply, entry};
-use quorate_types::{Reason, Refusal};
+use quorate_types::{Reason, Refusal, Rope};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +47,7 @@ pub(crate) struct Submission {
     /// The operation and its place in its session.
     pub(crate) envelope: Envelope,
     /// Its fragment of the block; empty unless it publishes.
-    pub(crate) fragment: Bytes,
+    pub(crate) fragment: Rope,
     /// Who is told what became of it.
     pub(crate) reply: ReplyTo,
 }

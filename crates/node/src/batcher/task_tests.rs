@@ -1,5 +1,6 @@
 use super::*;
 use crate::batcher::Answered;
+use bytes::Bytes;
 use futures::FutureExt;
 use quorate_machine::{Answer, Op, Origin, Publish, PublishRun};
 use quorate_types::{Millis, Subject, TopicName};
@@ -71,11 +72,11 @@ impl World {
     }
 
     /// Submits an operation, which must not have to wait.
-    fn submit(&self, id: u64, op: Op, fragment: Bytes) {
+    fn submit(&self, id: u64, op: Op, fragment: Rope) {
         assert!(self.submitting(id, op, fragment).now_or_never().is_some());
     }
 
-    fn submitting(&self, id: u64, op: Op, fragment: Bytes) -> impl Future<Output = ()> + use<> {
+    fn submitting(&self, id: u64, op: Op, fragment: Rope) -> impl Future<Output = ()> + use<> {
         let reply = ReplyTo::Link { link: 0, id, answers: self.answers_tx.clone(), room: None };
         let batcher = self.batcher.clone();
         async move {
@@ -85,7 +86,7 @@ impl World {
     }
 
     fn tick(&self, id: u64) {
-        self.submit(id, Op::Tick, Bytes::new());
+        self.submit(id, Op::Tick, Rope::new());
     }
 
     fn publish(&self, id: u64, count: u32, fragment: &'static [u8]) {
@@ -96,7 +97,7 @@ impl World {
             message_bytes_max: 1,
             create_topic: false,
         };
-        self.submit(id, Op::Publish(publish), Bytes::from_static(fragment));
+        self.submit(id, Op::Publish(publish), Bytes::from_static(fragment).into());
     }
 
     async fn cut(&mut self) -> Cut {
@@ -203,8 +204,8 @@ async fn a_full_queue_lets_operations_wait_in_order_until_there_is_room() {
     let mut first = world.cut().await;
     drop(first.flushed.take());
     world.tick(2);
-    let mut third = Box::pin(world.submitting(3, Op::Tick, Bytes::new()));
-    let mut fourth = Box::pin(world.submitting(4, Op::Tick, Bytes::new()));
+    let mut third = Box::pin(world.submitting(3, Op::Tick, Rope::new()));
+    let mut fourth = Box::pin(world.submitting(4, Op::Tick, Rope::new()));
     assert!((&mut third).now_or_never().is_none());
     assert!((&mut fourth).now_or_never().is_none());
     let second = world.cut().await;
@@ -231,7 +232,7 @@ async fn a_stop_answers_what_waits_for_room() {
     let mut world = World::new(BatcherOptions { bytes_max: OP_BYTES, ..BatcherOptions::default() });
     world.tick(1);
     let _first = world.cut().await;
-    let waiting = tokio::spawn(world.submitting(2, Op::Tick, Bytes::new()));
+    let waiting = tokio::spawn(world.submitting(2, Op::Tick, Rope::new()));
     settle().await;
     world.stop.cancel();
     timeout(PATIENCE, waiting).await.unwrap().unwrap();

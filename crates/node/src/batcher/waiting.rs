@@ -1,8 +1,8 @@
 //! Operations that wait for the next entry.
 
 use super::{ReplyTo, Submission};
-use bytes::Bytes;
 use quorate_machine::{Envelope, Op};
+use quorate_types::Rope;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// An operation that was taken in.
@@ -49,7 +49,7 @@ pub(super) type Proposers = Vec<(ReplyTo, OwnedSemaphorePermit)>;
 pub(super) struct Taken {
     pub(super) ops: Vec<Envelope>,
     /// Those that are not empty: together the block.
-    pub(super) fragments: Vec<Bytes>,
+    pub(super) fragments: Vec<Rope>,
     pub(super) proposers: Proposers,
 }
 
@@ -85,7 +85,7 @@ impl Waiting {
             self.held.push(over);
         }
         let mut ops: Vec<Envelope> = Vec::with_capacity(held.len());
-        let mut fragments: Vec<Bytes> = Vec::with_capacity(held.len());
+        let mut fragments: Vec<Rope> = Vec::with_capacity(held.len());
         let mut proposers = Vec::with_capacity(held.len());
         for Held { submission, room } in held {
             ops.push(submission.envelope);

@@ -3,11 +3,10 @@
 use super::replica::Replica;
 use super::roster::{Roster, Seat};
 use crate::forwarder::{Answer, Forwarder, Numbering, Operation};
-use bytes::Bytes;
 use quorate_consensus::GroupEvent;
 use quorate_machine::{Effect, Op};
 use quorate_types::probe;
-use quorate_types::{ConsumerId, NodeId, Reason, Refusal, SessionId};
+use quorate_types::{ConsumerId, NodeId, Reason, Refusal, Rope, SessionId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -148,7 +147,7 @@ impl Inner {
 
     fn detach(&self, consumer: ConsumerId, written: u64) -> Result<oneshot::Receiver<Answer>, Refusal> {
         let op = Op::Detach { consumer, written };
-        self.forwarder.submit(Operation { numbering: Numbering::Gateway, op, fragment: Bytes::new() })
+        self.forwarder.submit(Operation { numbering: Numbering::Gateway, op, fragment: Rope::new() })
     }
 }
 

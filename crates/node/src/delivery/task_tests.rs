@@ -2,6 +2,7 @@ use super::*;
 use crate::batcher::Answered;
 use crate::delivery::replica::Located;
 use crate::forwarder::test_support::{FakeLink, PATIENCE, World as ForwarderWorld, remote};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_machine::{Deliver, LeaseRun};
 use quorate_types::{GroupId, LogId, TopicId};

@@ -4,9 +4,8 @@ use super::link::Routes;
 use super::task::Task;
 use crate::identity::BootCounter;
 use crate::metrics_data::DataMetrics;
-use bytes::Bytes;
 use quorate_machine::{Op, Reply};
-use quorate_types::{GroupId, NodeId, Reason, Refusal, SessionId};
+use quorate_types::{GroupId, NodeId, Reason, Refusal, Rope, SessionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -70,7 +69,7 @@ pub(crate) struct Operation {
     /// What to do. The consumer of an `Attach` has session 0: the forwarder fills in the one in which it is sent.
     pub(crate) op: Op,
     /// Its fragment of the block; empty unless it publishes.
-    pub(crate) fragment: Bytes,
+    pub(crate) fragment: Rope,
 }
 
 /// Whether an operation is worth sending when nobody waits for its answer any more.

@@ -1,10 +1,9 @@
 //! One way to the leader of a group: its own batcher, or a stream to another node.
 
 use crate::batcher::{Answered, Batcher, Outcome, ReplyTo, Submission};
-use bytes::Bytes;
 use quorate_consensus::Leadership;
 use quorate_machine::Envelope;
-use quorate_types::{BootId, Refusal, Voter};
+use quorate_types::{BootId, Refusal, Rope, Voter};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -57,7 +56,7 @@ pub(crate) struct Request {
     /// The operation.
     pub(crate) envelope: Envelope,
     /// Its fragment.
-    pub(crate) fragment: Bytes,
+    pub(crate) fragment: Rope,
 }
 
 /// An open link: a task that hands operations to the leader in order. Dropping it gives it up.

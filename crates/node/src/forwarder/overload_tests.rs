@@ -109,7 +109,7 @@ fn message() -> Operation {
         message_bytes_max: 1,
         create_topic: true,
     };
-    let fragment = Bytes::from(vec![7; MESSAGE_BYTES]);
+    let fragment = Bytes::from(vec![7; MESSAGE_BYTES]).into();
     Operation { numbering: Numbering::Gateway, op: Op::Publish(publish), fragment }
 }
 

@@ -2,10 +2,9 @@
 
 use super::handle::{Answer, Command, Numbering, Wanted};
 use crate::batcher::Outcome;
-use bytes::Bytes;
 use quorate_machine::{Envelope, Op, Origin, Reply};
 use quorate_types::probe;
-use quorate_types::{ConsumerId, Reason, Refusal, SessionId};
+use quorate_types::{ConsumerId, Reason, Refusal, Rope, SessionId};
 use std::collections::VecDeque;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -13,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 struct Unanswered {
     origin: Place,
     op: Op,
-    fragment: Bytes,
+    fragment: Rope,
     caller: Option<oneshot::Sender<Answer>>,
     wanted: Wanted,
     /// It was sent on a link that broke: whether it was done is not known.
@@ -94,7 +93,7 @@ impl Queue {
     }
 
     /// The next operation to send on the present link, as it goes out.
-    pub(super) fn send_next(&mut self) -> Option<(u64, Envelope, Bytes)> {
+    pub(super) fn send_next(&mut self) -> Option<(u64, Envelope, Rope)> {
         let (session, _) = self.session?;
         loop {
             let index = self.sent;
@@ -249,7 +248,7 @@ impl Unanswered {
 
     fn tell(&mut self, session: SessionId, reply: Reply) {
         self.answered = true;
-        self.fragment = Bytes::new();
+        self.fragment = Rope::new();
         if let Some(caller) = self.caller.take() {
             drop(caller.send(Answer { session, reply }));
         }

@@ -16,7 +16,7 @@ fn push_wanted(queue: &mut Queue, numbering: Numbering, op: Op, wanted: Wanted) 
     let room = Arc::new(Semaphore::new(2));
     let take = || Arc::clone(&room).try_acquire_owned().unwrap();
     let rooms = [take(), take()];
-    let operation = Operation { numbering, op, fragment: Bytes::new() };
+    let operation = Operation { numbering, op, fragment: Rope::new() };
     queue.push(Command { operation, wanted, caller, rooms });
     answer
 }

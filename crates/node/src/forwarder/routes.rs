@@ -9,10 +9,11 @@ use quorate_consensus::{Group, Leadership};
 use quorate_machine::Machine;
 use quorate_types::{BootId, ClusterId, GroupId, Reason, Refusal, Voter};
 use quorate_wire::peer::{self, ForwardRequest, forward_response};
-use quorate_wire::{member, refusal_of, refusal_of_forward};
+use quorate_wire::{PEER_BYTES_MAX, member, parted, refusal_of, refusal_of_forward};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 
 /// Leader and ways of one group, from its local replica.
 pub(crate) struct GroupRoutes {
@@ -56,7 +57,7 @@ impl Routes for GroupRoutes {
         match route {
             Route::Local => Ok(Link::local(self.batcher.clone(), link, events, self.in_flight_ops_max)),
             Route::Remote { leader, address } => {
-                let client = self.peers.client(address)?;
+                let channel = self.peers.channel(address)?;
                 let (requests, rx) = mpsc::channel(self.in_flight_ops_max + 1);
                 let intro = peer::Link {
                     cluster_id: self.cluster.to_string(),
@@ -64,13 +65,14 @@ impl Routes for GroupRoutes {
                     target: Some(member(*leader)),
                 };
                 let stream = Stream { group: self.group.id(), link, events, intro: Some(intro) };
-                Ok(Link { requests, _task: TaskGuard(tokio::spawn(stream.run(client, rx))) })
+                Ok(Link { requests, _task: TaskGuard(tokio::spawn(stream.run(channel, rx))) })
             }
         }
     }
 }
 
-type Client = peer::peers_client::PeersClient<tonic::transport::Channel>;
+/// The method of `quorate.peer.v1.Peers`.
+const FORWARD: &str = "/quorate.peer.v1.Peers/Forward";
 
 /// One `Peers.Forward` stream.
 struct Stream {
@@ -81,17 +83,20 @@ struct Stream {
 }
 
 impl Stream {
-    async fn run(mut self, mut client: Client, requests: mpsc::Receiver<Request>) {
+    async fn run(mut self, mut channel: Channel, requests: mpsc::Receiver<Request>) {
         let (group, mut intro) = (self.group, self.intro.take());
-        let requests = ReceiverStream::new(requests).map(move |request| ForwardRequest {
-            link: intro.take(),
-            id: request.id,
-            group: group.get(),
-            envelope: codec::encode_envelope(&request.envelope),
-            fragment: request.fragment,
+        let requests = ReceiverStream::new(requests).map(move |Request { id, envelope, fragment }| {
+            let request = ForwardRequest {
+                link: intro.take(),
+                id,
+                group: group.get(),
+                envelope: codec::encode_envelope(&envelope),
+                ..ForwardRequest::default()
+            };
+            request.with_fragment(fragment)
         });
-        let refusal = match client.forward(requests).await {
-            Ok(responses) => self.answers(responses.into_inner()).await,
+        let refusal = match parted::stream(&mut channel, FORWARD, requests, PEER_BYTES_MAX).await {
+            Ok(responses) => self.answers(responses).await,
             Err(status) => refusal_of(&status),
         };
         drop(self.events.broken.send((self.link, refusal)));

@@ -6,9 +6,8 @@ use super::queue::{Next, Queue};
 use crate::batcher::{Answered, Outcome};
 use crate::identity::BootCounter;
 use crate::metrics_data::DataMetrics;
-use bytes::Bytes;
 use quorate_machine::{Answer, Envelope, Op, Origin, Reply};
-use quorate_types::{GroupId, NodeId, Reason, Refusal, SessionId};
+use quorate_types::{GroupId, NodeId, Reason, Refusal, Rope, SessionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -179,7 +178,7 @@ impl Task {
                     self.boots.raise_above(newest);
                 }
                 let op = Op::Hello { node: self.me, boot: self.boots.next() };
-                self.send(HELLO, Envelope { origin: Origin::Leader, op }, Bytes::new());
+                self.send(HELLO, Envelope { origin: Origin::Leader, op }, Rope::new());
             }
             return;
         }
@@ -214,7 +213,7 @@ impl Task {
         }
     }
 
-    fn send(&mut self, id: u64, envelope: Envelope, fragment: Bytes) {
+    fn send(&mut self, id: u64, envelope: Envelope, fragment: Rope) {
         let sent = match &self.link {
             Some((_, link)) => link.send(Request { id, envelope, fragment }),
             None => Ok(()),

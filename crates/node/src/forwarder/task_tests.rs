@@ -140,7 +140,7 @@ async fn without_a_majority_a_call_is_answered_at_its_deadline_and_its_operation
     let mut world = World::new(Some(remote(2)));
     let mut link = world.link().await;
     link.open(7).await;
-    let operation = Operation { numbering: Numbering::Gateway, op: Op::Tick, fragment: Bytes::new() };
+    let operation = Operation { numbering: Numbering::Gateway, op: Op::Tick, fragment: Rope::new() };
     let deadline = Instant::now() + Duration::from_secs(1);
     let answer = world.forwarder.call(operation, deadline).await.unwrap();
     assert_eq!(answer.reply.unwrap_err().reason, Reason::NoQuorum);
@@ -164,7 +164,7 @@ async fn a_link_that_answers_nothing_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_as_overloaded() {
     let world = World::new(None);
-    let operation = || Operation { numbering: Numbering::Gateway, op: Op::Tick, fragment: Bytes::new() };
+    let operation = || Operation { numbering: Numbering::Gateway, op: Op::Tick, fragment: Rope::new() };
     let mut answers = Vec::new();
     let refusal = loop {
         match world.forwarder.submit(operation()) {

@@ -5,10 +5,9 @@ use super::link::{Link, LinkEvents, Request, Route, Routes, TaskGuard, answered,
 use crate::batcher::Outcome;
 use crate::identity::BootCounter;
 use crate::metrics_data::DataMetrics;
-use bytes::Bytes;
 use quorate_consensus::Leadership;
 use quorate_machine::{Answer, Op};
-use quorate_types::{BootId, GroupId, Incarnation, NodeId, Refusal, SessionId, Voter};
+use quorate_types::{BootId, GroupId, Incarnation, NodeId, Refusal, Rope, SessionId, Voter};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -126,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn submit(&self) -> oneshot::Receiver<Told> {
-        let operation = Operation { numbering: Numbering::Gateway, op: Op::Tick, fragment: Bytes::new() };
+        let operation = Operation { numbering: Numbering::Gateway, op: Op::Tick, fragment: Rope::new() };
         self.forwarder.submit(operation).unwrap()
     }
 }

@@ -10,11 +10,10 @@ use crate::leader_clock::LeaderClock;
 use crate::liveness::Liveness;
 use crate::metrics_data::DataMetrics;
 use crate::peer_pool::PeerPool;
-use bytes::Bytes;
 use quorate_consensus::Group;
 use quorate_machine::{Answer, Envelope, Op, Origin};
 use quorate_types::probe;
-use quorate_types::{ClusterId, GroupId, Reason, Refusal, SessionId, Voter};
+use quorate_types::{ClusterId, GroupId, Reason, Refusal, Rope, SessionId, Voter};
 use quorate_wire::{peer, status_of};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -178,7 +177,7 @@ impl Gateway {
             _ => Numbering::Gateway,
         };
         let forwarder = self.serving(group)?.forwarder;
-        forwarder.call(Operation { numbering, op, fragment: Bytes::new() }, deadline).await?.reply
+        forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
     }
 
     /// One operation under a client's number: done once, through however many nodes it comes.
@@ -195,7 +194,7 @@ impl Gateway {
         let running = self.serving(group)?;
         running.check_client_session(session)?;
         let numbering = Numbering::Client { session, sequence };
-        running.forwarder.call(Operation { numbering, op, fragment: Bytes::new() }, deadline).await?.reply
+        running.forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
     }
 
     /// One operation proposed by this node as the group's leader, unnumbered: ticks, expiry, forming.
@@ -206,7 +205,7 @@ impl Gateway {
         let batcher = self.running(group)?.batcher;
         let (reply, outcome) = oneshot::channel();
         let envelope = Envelope { origin: Origin::Leader, op };
-        batcher.submit(Submission { envelope, fragment: Bytes::new(), reply: ReplyTo::Caller(reply) }).await;
+        batcher.submit(Submission { envelope, fragment: Rope::new(), reply: ReplyTo::Caller(reply) }).await;
         match outcome.await {
             Ok(Outcome::Replied(reply)) => reply,
             Ok(Outcome::Retry(refusal)) => Err(refusal),

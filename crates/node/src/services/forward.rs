@@ -132,7 +132,7 @@ fn accept(
     check_operation(&envelope, &request.fragment)?;
     match gateway.running(GroupId::new(request.group)) {
         Ok(running) => {
-            let submission = Submission { envelope, fragment: request.fragment, reply };
+            let submission = Submission { envelope, fragment: request.fragment.into(), reply };
             // Each operation in the queue holds one of the rooms, and there is a place for each of these.
             let full = || Refusal::new(Reason::Overloaded, "the stream has too many operations in flight");
             queue.try_send((running.batcher, submission)).map_err(|_| full())?;

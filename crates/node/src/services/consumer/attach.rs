@@ -5,9 +5,8 @@ use super::outbox::Outbox;
 use crate::delivery::Seat;
 use crate::forwarder::{Numbering, Operation, answer_by};
 use crate::gateway::{Gateway, Running};
-use bytes::Bytes;
 use quorate_machine::{ConsumerIdentity, Op};
-use quorate_types::{ConsumerId, Reason, Refusal, SessionId};
+use quorate_types::{ConsumerId, Reason, Refusal, Rope, SessionId};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, consume_request::Request, consume_response::Response};
 use tokio::time::{Instant, timeout_at};
@@ -59,7 +58,7 @@ async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Ref
     let seat = running.delivery.seat(number);
     let consumer = ConsumerId { session: SessionId::NONE, number };
     let op = Op::Attach { consumer, subscription, credit, identity };
-    let operation = Operation { numbering: Numbering::Gateway, op, fragment: Bytes::new() };
+    let operation = Operation { numbering: Numbering::Gateway, op, fragment: Rope::new() };
     let answer = match running.forwarder.submit(operation) {
         Ok(answer) => answer_by(answer, deadline, group).await,
         Err(refusal) => {
@@ -152,6 +151,7 @@ async fn run(gateway: Gateway, attached: Attached, requests: Streaming<v1::Consu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     #[test]
     fn an_identity_has_sixteen_bytes_or_is_not_given() {

@@ -5,11 +5,10 @@ use super::{attach, settle};
 use crate::delivery::{Cutter, Seat};
 use crate::forwarder::{Numbering, Operation, answer_by};
 use crate::gateway::{Gateway, Running};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use quorate_machine::{LeaseRun, Op};
-use quorate_types::{ConsumerId, Reason, Refusal};
+use quorate_types::{ConsumerId, Reason, Refusal, Rope};
 use quorate_wire::v1::{self, consume_request::Request, consume_response::Response};
 use std::collections::VecDeque;
 use tokio::sync::{mpsc, oneshot};
@@ -233,7 +232,7 @@ impl Connection {
     }
 
     fn submit(&self, op: Op) -> Result<oneshot::Receiver<crate::forwarder::Answer>, Refusal> {
-        let operation = Operation { numbering: Numbering::Gateway, op, fragment: Bytes::new() };
+        let operation = Operation { numbering: Numbering::Gateway, op, fragment: Rope::new() };
         self.running.forwarder.submit(operation)
     }
 }

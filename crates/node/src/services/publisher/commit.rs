@@ -58,8 +58,8 @@ mod tests {
     use crate::config::Config;
     use bytes::Bytes;
     use prost::Message as _;
-    use quorate_machine::Settlement;
-    use quorate_machine::Verdict;
+    use quorate_machine::{Settlement, Verdict};
+    use quorate_types::Rope;
 
     fn settle(subscription: &str, identity: usize, positions: &[u64]) -> v1::CommitSettle {
         let ack = v1::Verdict::Ack.into();
@@ -74,7 +74,7 @@ mod tests {
     fn prepared(
         settles: Vec<v1::CommitSettle>,
         publishes: &[(&str, usize)],
-    ) -> Result<(Commit, Bytes), Refusal> {
+    ) -> Result<(Commit, Rope), Refusal> {
         let message = |bytes: usize| {
             let payload = vec![7; bytes].into();
             Bytes::from(v1::Message { payload, ..Default::default() }.encode_to_vec())

@@ -1,10 +1,11 @@
-//! From a request to an operation: checks every message, copies each once, into the operation's fragment.
+//! From a request to an operation: checks every message and puts it into the operation's fragment, small ones as copies.
 
 use super::commit;
 use crate::gateway::GatewayLimits;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
-use quorate_types::{Reason, Refusal, TopicName};
+use quorate_types::{Parts, Reason, Refusal, Rope, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1;
 
@@ -12,7 +13,7 @@ use quorate_wire::v1;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) op: Op,
-    pub(super) fragment: Bytes,
+    pub(super) fragment: Rope,
     pub(super) per_topic: PerTopic,
 }
 
@@ -39,7 +40,7 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
     let topic = wire::topic(&request.topic)?;
     check_size(&request.messages, limits)?;
     let publish = publish(topic, &request.messages, limits)?;
-    let fragment = block::fragment(&request.messages);
+    let fragment = fragments(request, std::iter::once(&request.messages));
     Ok(Prepared { op: Op::Publish(publish), fragment, per_topic: PerTopic::default() })
 }
 
@@ -62,12 +63,12 @@ fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<
 pub(super) struct Gathered {
     pub(super) publishes: Vec<Publish>,
     /// One after the other.
-    pub(super) fragments: Bytes,
+    pub(super) fragments: Rope,
     /// Of the fragment of each.
     pub(super) bytes: Vec<u32>,
 }
 
-/// `instead`: what takes the place of the publish to the so-manieth topic, which is refused; or why all are.
+/// `instead`: what takes the place of the publish at an index, which is refused; or why all of the request is.
 pub(super) fn gather(
     request: &v1::PublishRequest,
     limits: &GatewayLimits,
@@ -77,33 +78,46 @@ pub(super) fn gather(
     let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
     let bytes = all_messages(request).map(Bytes::len).sum();
     check_sum(count, bytes, limits)?;
-    let first = (wire::topic(&request.topic), &request.messages);
-    let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), &more.messages));
+    let first = wire::topic(&request.topic);
+    let more = request.more.iter().map(|more| wire::topic_of_bytes(&more.topic));
+    let messages = std::iter::once(&request.messages).chain(request.more.iter().map(|more| &more.messages));
     let topics = 1 + request.more.len();
-    let heads = topics * block::fragment_bytes(0, 0);
-    let mut fragments = BytesMut::with_capacity(heads + block::fragment_bytes(count, bytes));
-    let mut gathered = Gathered {
-        publishes: Vec::with_capacity(topics),
-        fragments: Bytes::new(),
-        bytes: Vec::with_capacity(topics),
-    };
-    for (at, (topic, messages)) in std::iter::once(first).chain(more).enumerate() {
+    let mut publishes = Vec::with_capacity(topics);
+    let mut bytes = Vec::with_capacity(topics);
+    for (at, (topic, messages)) in std::iter::once(first).chain(more).zip(messages.clone()).enumerate() {
         let checked = topic.and_then(|topic| {
             check_count(messages.len())?;
             publish(topic, messages, limits)
         });
         let publish = match checked {
-            Ok(publish) => {
-                block::append_fragment(&mut fragments, messages);
-                publish
-            }
+            Ok(publish) => publish,
             Err(refusal) => instead(at, refusal)?,
         };
-        gathered.bytes.push(publish.fragment_bytes);
-        gathered.publishes.push(publish);
+        bytes.push(publish.fragment_bytes);
+        publishes.push(publish);
     }
-    gathered.fragments = fragments.freeze();
-    Ok(gathered)
+    let kept = publishes.iter().zip(messages).filter(|(publish, _)| publish.fragment_bytes > 0);
+    let fragments = fragments(request, kept.map(|(_, messages)| messages));
+    Ok(Gathered { publishes, fragments, bytes })
+}
+
+/// The fragments of lists of messages of a request, one behind the other.
+///
+/// A message that stays where it lies keeps all of the request in memory, while what is counted in the budgets are the
+/// fragments. So large messages stay only where they make up most of the request; otherwise everything is copied.
+fn fragments<'a>(request: &v1::PublishRequest, lists: impl Iterator<Item = &'a Vec<Bytes>> + Clone) -> Rope {
+    let bytes = |messages: &Vec<Bytes>| messages.iter().map(Bytes::len).sum();
+    let large = lists.clone().flatten().map(Bytes::len).filter(|bytes| *bytes >= Parts::APART_BYTES_MIN);
+    let large: usize = large.sum();
+    let mut fragments = Parts::default();
+    if large > 0 && 2 * large >= request.encoded_len() {
+        lists.for_each(|messages| block::append_fragment_in_parts(&mut fragments, messages));
+    } else {
+        let all = lists.clone().map(|messages| block::fragment_bytes(messages.len(), bytes(messages))).sum();
+        fragments.small().reserve(all);
+        lists.for_each(|messages| block::append_fragment(fragments.small(), messages));
+    }
+    fragments.into()
 }
 
 /// The messages of a request to all of its topics.

@@ -1,6 +1,5 @@
 use super::*;
 use crate::config::Config;
-use prost::Message as _;
 use quorate_machine::block;
 
 fn limits() -> GatewayLimits {
@@ -17,6 +16,10 @@ fn request(messages: Vec<Bytes>) -> v1::PublishRequest {
     v1::PublishRequest { topic: "orders".into(), messages, ..Default::default() }
 }
 
+fn whole(fragment: &Rope) -> Bytes {
+    fragment.parts().concat().into()
+}
+
 fn refused(messages: Vec<Bytes>) -> Refusal {
     prepare(&request(messages), &limits()).unwrap_err()
 }
@@ -30,7 +33,7 @@ fn messages_are_kept_as_they_came_and_equal_subjects_are_one_run() {
     assert_eq!(runs, [("a", 2), ("b", 1), ("a", 1)]);
     assert_eq!(publish.fragment_bytes as usize, fragment.len());
     assert_eq!(publish.message_bytes_max as usize, messages[1].len());
-    assert_eq!(block::bodies(&fragment, 0, 0, 4).unwrap(), messages);
+    assert_eq!(block::bodies(&whole(&fragment), 0, 0, 4).unwrap(), messages);
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
     let invalid = Reason::InvalidArgument;
     assert_eq!(refused, [(1, invalid), (3, Reason::MessageTooLarge), (4, invalid), (5, invalid)]);
     assert!(per_topic.refused[1].1.message.contains("message 1"), "{}", per_topic.refused[1].1);
-    let mut rest = fragment;
+    let mut rest = whole(&fragment);
     for (publish, messages) in
         publishes.iter().zip([vec![&b, &a], vec![], vec![&a, &b], vec![], vec![], vec![], vec![&b]])
     {
@@ -109,4 +112,36 @@ fn the_limits_are_those_of_all_topics_together() {
     assert_eq!(refused(many(5_000), vec![more(b"stock", many(5_001))]), Reason::LimitReached);
     let large = |count| vec![encoded("a", 1_000_000); count];
     assert_eq!(refused(large(2), vec![more(b"b", large(1)), more(b"c", large(2))]), Reason::MessageTooLarge);
+}
+
+#[test]
+fn large_messages_that_make_up_most_of_a_request_stay_where_they_lie() {
+    let large = encoded("a", 16 << 10);
+    let stays = |request: &v1::PublishRequest| {
+        let fragment = prepare(request, &limits()).unwrap().fragment;
+        fragment.parts().iter().filter(|part| part.as_ptr() == large.as_ptr()).count()
+    };
+    assert_eq!(stays(&request(vec![large.clone(), encoded("b", 9), large.clone()])), 2);
+    let shared = request(vec![large.clone()]);
+    assert_eq!(
+        stays(&v1::PublishRequest { more: vec![more(b"stock", vec![large.clone()])], ..shared.clone() }),
+        2
+    );
+    // What they would keep in memory beside themselves is not counted anywhere: small messages, and what is refused.
+    assert_eq!(stays(&request([vec![large.clone()], vec![encoded("b", 99); 500]].concat())), 0);
+    let refused = more(b"stock", vec![encoded("b", 1 << 20)]);
+    assert_eq!(stays(&v1::PublishRequest { more: vec![refused], ..shared.clone() }), 0);
+    let name = v1::TopicMessages { topic: vec![b'x'; 1 << 20].into(), messages: vec![] };
+    assert_eq!(stays(&v1::PublishRequest { more: vec![name], ..shared }), 0);
+}
+
+#[test]
+fn a_fragment_in_parts_is_the_one_that_is_copied_together() {
+    let messages = vec![encoded("a", 5_000), encoded("b", 9), encoded("c", 20_000)];
+    let one = prepare(&request(messages.clone()), &limits()).unwrap().fragment;
+    assert!(one.parts().len() > 1);
+    assert_eq!(whole(&one), block::fragment(&messages));
+    let each = v1::PublishRequest { more: vec![more(b"stock", messages.clone())], ..request(messages) };
+    let each = prepare(&each, &limits()).unwrap().fragment;
+    assert_eq!(whole(&each), whole(&one).repeat(2));
 }

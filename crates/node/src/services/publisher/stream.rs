@@ -9,7 +9,7 @@ use crate::services::session;
 use bytes::Bytes;
 use futures::Stream;
 use quorate_machine::Settlement;
-use quorate_types::{Reason, Refusal, SessionId};
+use quorate_types::{Reason, Refusal, Rope, SessionId};
 use quorate_wire::v1;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -158,7 +158,7 @@ impl Taker {
             // A refused request has used up its number: the group must hear of it.
             Err(refusal) => match prepare::void() {
                 Some(op) => {
-                    let operation = Operation { numbering, op, fragment: Bytes::new() };
+                    let operation = Operation { numbering, op, fragment: Rope::new() };
                     let answer = running.forwarder.submit(operation)?;
                     Ok((0, Awaited::Void { group, answer, refusal }))
                 }
