@@ -1,7 +1,7 @@
 //! The commands and what they share. The arguments of a command are declared beside its code.
 
 use crate::commands::{
-    bench, cluster, consume, dev, namespace, prove, publish, read, serve, subscription, topic,
+    bench, cluster, consume, dev, moving, namespace, prove, publish, read, serve, subscription, topic,
 };
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Publish(publish::PublishArgs),
     /// Consume from a subscription: print and ack.
     Consume(consume::ConsumeArgs),
+    /// Move messages from a subscription to a topic, exactly once.
+    Move(moving::MoveArgs),
     /// Read what a topic keeps, without a subscription.
     Read(read::ReadArgs),
     /// Show the cluster.

@@ -8,7 +8,7 @@ use crate::throwaway::Throwaway;
 use clap::Args;
 use quorate_client::OsEntropy;
 use quorate_types::Entropy;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Room for whatever a trial writes must not be what stops it: the disk limit has tests of its own.
@@ -25,6 +25,7 @@ the books. Exit status 0: the promise was kept; 1: it was broken (logs are kept)
 Examples:
   quorate prove                                     60 s, a new seed
   quorate prove --duration 10m --seed 42            the plan of faults of seed 42
+  quorate prove --exactly-once                      and workers that are killed too: each output once
   quorate prove --nodes 10.0.0.1:7411,10.0.0.2:7411,10.0.0.3:7411
                                                     audit a running cluster; nothing is killed";
 
@@ -40,6 +41,10 @@ pub(crate) struct ProveArgs {
     /// Audit this cluster, without killing anything.
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', conflicts_with_all = ["seed", "dir"])]
     nodes: Vec<String>,
+    /// Also let workers (processes) move each message to another topic, each with its ack in one commit, and kill them at
+    /// random: every confirmed message must come out exactly once.
+    #[arg(long)]
+    exactly_once: bool,
     /// Publishers, each with a client and a session of its own.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     publishers: u32,
@@ -58,8 +63,10 @@ pub(crate) struct ProveArgs {
 }
 
 impl ProveArgs {
-    fn options(&self) -> TrialOptions {
+    /// `directory`: for the logs of workers.
+    fn options(&self, directory: &Path, seed: u64) -> TrialOptions {
         TrialOptions {
+            workers: self.exactly_once.then(|| (directory.to_owned(), seed)),
             duration: self.duration,
             publishers: self.publishers,
             messages_per_second: self.rate,
@@ -86,8 +93,9 @@ async fn prove(args: &ProveArgs, output: Output) -> Result<(), Failure> {
     let starting = output.spinner("starting three nodes");
     let mut cluster = Throwaway::start(3, args.dir.as_deref(), NODE_ARGUMENTS).await?;
     starting.finish_and_clear();
-    let trial = Trial::new(args.options(), cluster.processes.addresses(), OsEntropy.next_u64(), output);
     let directory = cluster.directory().to_owned();
+    let options = args.options(&directory, seed);
+    let trial = Trial::new(options, cluster.processes.addresses(), OsEntropy.next_u64(), output);
     let nemesis = Nemesis::new(&mut cluster.processes, seed, &directory)?;
     let report = trial.run(Some(nemesis)).await;
     let keep = args.keep || !report.as_ref().is_ok_and(|r| r.kept);
@@ -101,7 +109,11 @@ async fn prove(args: &ProveArgs, output: Output) -> Result<(), Failure> {
 
 async fn audit(args: &ProveArgs, output: Output) -> Result<(), Failure> {
     output.note(format!("auditing {} for {} s", args.nodes.join(", "), args.duration.as_secs()));
-    let trial = Trial::new(args.options(), args.nodes.clone(), OsEntropy.next_u64(), output);
+    let place = std::env::temp_dir();
+    let directory = tempfile::Builder::new().prefix("quorate-prove-").tempdir_in(&place);
+    let directory = directory.map_err(|source| Failure::Directory { path: place, source })?;
+    let options = args.options(directory.path(), OsEntropy.next_u64());
+    let trial = Trial::new(options, args.nodes.clone(), OsEntropy.next_u64(), output);
     let report = trial.run(None).await?;
     if !args.keep && report.kept {
         trial.clean_up().await?;

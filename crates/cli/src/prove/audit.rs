@@ -1,7 +1,6 @@
 //! What the cluster holds in the end: the topic message by message through every node, the counters of the subscriptions,
 //! and the state of the replicas.
 
-use super::history::History;
 use super::verdict::Violations;
 use crate::failure::Failure;
 use quorate_client::{Client, ReadFrom, ReadOptions, v1};
@@ -15,11 +14,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// …and so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Reads the whole topic through each of the clients; the ledger checks each message.
+/// Reads a whole topic through each of the clients.
 pub(super) async fn read_back(
     clients: &[Client],
     topic: &str,
-    history: &History,
+    mut note: impl FnMut(&[u8], u64),
     mut progress: impl FnMut(u64),
 ) -> Result<(), Failure> {
     let mut count = 0;
@@ -28,12 +27,32 @@ pub(super) async fn read_back(
         let mut reader = client.read(topic, all);
         while let Some(stored) = reader.next().await {
             let stored = stored?;
-            history.read_back(&stored.message.payload, stored.offset);
+            note(&stored.message.payload, stored.offset);
             count += 1;
             progress(count);
         }
     }
     Ok(())
+}
+
+/// Waits until everything that was routed to a subscription is settled, or nothing of it is any more.
+pub(super) async fn settled(client: &Client, subscription: &str, patience: Duration) -> Result<(), Failure> {
+    let mut last = (u64::MAX, Instant::now());
+    loop {
+        let described = client.describe_subscription(subscription).await?;
+        let ledger = described.subscription.and_then(|s| s.ledger).unwrap_or_default();
+        let left = ledger.ready + ledger.leased + ledger.delayed;
+        if left == 0 {
+            return Ok(());
+        }
+        if left != last.0 {
+            last = (left, Instant::now());
+        } else if last.1.elapsed() >= patience {
+            // What is missing is counted as lost.
+            return Ok(());
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Compares counters and replicas; adds to the violations.

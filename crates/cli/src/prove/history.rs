@@ -90,6 +90,13 @@ impl History {
         }
     }
 
+    pub(crate) fn moved(&self, payload: &[u8], offset: u64) {
+        match Key::read(self.run, payload) {
+            Some(key) => self.ledger().moved(key, offset),
+            None => self.ledger().corrupt(),
+        }
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.ledger().counts().clone()
     }
@@ -103,8 +110,8 @@ impl History {
     }
 
     /// Closes the books.
-    pub(crate) fn close(&self) -> (Counts, Violations) {
-        self.ledger().close()
+    pub(crate) fn close(&self, moving: bool) -> (Counts, Violations) {
+        self.ledger().close(moving)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -38,6 +38,9 @@ struct Message {
     state: State,
     read_back: bool,
     stored_twice: bool,
+    /// Offset + 1 in the topic to which it was moved; 0: it was not.
+    moved: u64,
+    moved_twice: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,6 +208,21 @@ impl Ledger {
         self.placed(key, offset);
     }
 
+    /// A message was moved on, to this offset: read back after the run, perhaps several times.
+    pub(crate) fn moved(&mut self, key: Key, offset: u64) {
+        let Some(message) = self.message(key) else {
+            self.violations.corrupt += 1;
+            return;
+        };
+        if message.moved == 0 {
+            message.moved = offset.saturating_add(1);
+            self.counts.moved += 1;
+        } else if message.moved != offset.saturating_add(1) && !message.moved_twice {
+            message.moved_twice = true;
+            self.violations.moved_twice += 1;
+        }
+    }
+
     /// Something came whose bytes nobody sent.
     pub(crate) fn corrupt(&mut self) {
         self.violations.corrupt += 1;
@@ -228,13 +246,15 @@ impl Ledger {
         &self.violations
     }
 
-    /// Closes the books after the topic was read to its end: what never came is lost.
-    pub(crate) fn close(&self) -> (Counts, Violations) {
+    /// Closes the books after the topic was read to its end: what never came is lost. `moving`: workers moved everything on,
+    /// and the topic to which they did was read, too.
+    pub(crate) fn close(&self, moving: bool) -> (Counts, Violations) {
         let mut violations = self.violations.clone();
         for message in self.messages.iter().flatten() {
             match message.state {
                 State::Confirmed if !message.read_back => violations.lost_stored += 1,
-                State::Refused if message.place != 0 => violations.phantom += 1,
+                State::Confirmed if moving && message.moved == 0 => violations.lost_unmoved += 1,
+                State::Refused if message.place + message.moved != 0 => violations.phantom += 1,
                 _ => {}
             }
         }

@@ -34,7 +34,7 @@ fn faultless_run_has_no_violation() {
     assert_eq!(ledger.outstanding(), 3);
     deliver_all(&mut ledger, &keys);
     assert_eq!(ledger.outstanding(), 0);
-    let (counts, violations) = ledger.close();
+    let (counts, violations) = ledger.close(false);
     assert_eq!(violations, Violations::default());
     assert_eq!((counts.sent, counts.confirmed, counts.delivered, counts.acked), (3, 3, 3, 3));
 }
@@ -43,7 +43,7 @@ fn faultless_run_has_no_violation() {
 fn confirmed_message_that_never_comes_is_lost() {
     let (mut ledger, keys) = three();
     deliver_all(&mut ledger, &keys[..2]);
-    let (_, violations) = ledger.close();
+    let (_, violations) = ledger.close(false);
     assert_eq!((violations.lost_undelivered, violations.lost_stored), (1, 1));
     assert_eq!(violations.lost(), 2);
 }
@@ -63,7 +63,7 @@ fn message_at_two_offsets_is_stored_twice() {
     deliver_all(&mut ledger, &keys);
     ledger.read_back(keys[1], 3);
     ledger.read_back(keys[1], 4);
-    assert_eq!(ledger.close().1, Violations { stored_twice: 1, ..Violations::default() });
+    assert_eq!(ledger.close(false).1, Violations { stored_twice: 1, ..Violations::default() });
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn first_deliveries_of_one_publisher_must_be_in_order() {
         ledger.delivered(0, seen(keys[i], i as u64, 1, 1));
         ledger.read_back(keys[i], i as u64);
     }
-    assert_eq!(ledger.close().1, Violations { out_of_order: 1, ..Violations::default() });
+    assert_eq!(ledger.close(false).1, Violations { out_of_order: 1, ..Violations::default() });
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn order_is_asked_of_exclusive_subscriptions_and_confirmed_messages_only() {
         ledger.delivered(1, seen(key, offset, 1, 2));
         ledger.read_back(key, offset);
     }
-    assert_eq!(ledger.close().1, Violations::default());
+    assert_eq!(ledger.close(false).1, Violations::default());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn refused_message_that_appears_is_a_phantom_and_an_unknown_one_is_not() {
     ledger.answered(keys[1], Outcome::Unknown);
     ledger.delivered(0, seen(keys[0], 0, 1, 1));
     ledger.delivered(0, seen(keys[1], 1, 1, 1));
-    let (counts, violations) = ledger.close();
+    let (counts, violations) = ledger.close(false);
     assert_eq!(violations, Violations { phantom: 1, ..Violations::default() });
     assert_eq!((counts.refused, counts.unknown), (1, 1));
 }

@@ -16,6 +16,7 @@ mod publishers;
 mod report;
 mod trial;
 mod verdict;
+mod workers;
 
 pub(crate) use nemesis::Nemesis;
 pub(crate) use payload::Noise;

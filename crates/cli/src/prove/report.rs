@@ -25,6 +25,9 @@ pub(crate) struct Report {
     pub(crate) pauses: u64,
     /// How often all nodes were killed at once; each node counts among the kills.
     pub(crate) full_stops: u64,
+    /// Absent when there were no workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker_kills: Option<u64>,
     /// Whether the promise was kept.
     pub(crate) kept: bool,
 }
@@ -52,6 +55,7 @@ impl Report {
             kills: done.kills,
             pauses: done.pauses,
             full_stops: done.full_stops,
+            worker_kills: None,
         }
     }
 
@@ -68,6 +72,12 @@ impl Report {
             line("delivered", c.delivered, &format!("to {} subscriptions", self.subscriptions)),
             line("redelivered", c.redelivered, "not acked before"),
             line("acked", c.acked, ""),
+        ];
+        if let Some(kills) = self.worker_kills {
+            lines.push(line("worker kills", kills, ""));
+            lines.push(line("moved by workers", c.moved, "published on and acked in one commit"));
+        }
+        lines.extend([
             format!(
                 "{:<24}{:>10.1} s",
                 "longest without confirm",
@@ -77,15 +87,23 @@ impl Report {
             line(
                 "lost",
                 self.lost,
-                &parts(&[("undelivered", v.lost_undelivered), ("not stored", v.lost_stored)]),
+                &parts(&[
+                    ("undelivered", v.lost_undelivered),
+                    ("not stored", v.lost_stored),
+                    ("not moved", v.lost_unmoved),
+                ]),
             ),
             line(
                 "duplicates",
                 self.duplicates,
-                &parts(&[("stored twice", v.stored_twice), ("delivered after ack", v.delivered_after_ack)]),
+                &parts(&[
+                    ("stored twice", v.stored_twice),
+                    ("delivered after ack", v.delivered_after_ack),
+                    ("moved twice", v.moved_twice),
+                ]),
             ),
             line("out of order", self.out_of_order, ""),
-        ];
+        ]);
         let rare = [
             ("leased twice", v.leased_twice),
             ("offset clashes", v.offset_clash),

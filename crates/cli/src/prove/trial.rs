@@ -7,11 +7,13 @@ use super::history::History;
 use super::nemesis::{Done, Nemesis};
 use super::publishers::{Publishing, publish};
 use super::report::Report;
+use super::workers::Workers;
 use crate::clients::starting_at;
 use crate::failure::Failure;
 use crate::output::Output;
 use indicatif::ProgressBar;
 use quorate_client::{Client, v1};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,6 +43,8 @@ pub(crate) struct TrialOptions {
     /// Over all publishers.
     pub(crate) messages_per_second: u32,
     pub(crate) message_bytes: usize,
+    /// Where workers have their logs, and the seed by which they are killed; `None`: there are none.
+    pub(crate) workers: Option<(PathBuf, u64)>,
 }
 
 /// A trial of a cluster that is there.
@@ -49,6 +53,8 @@ pub(crate) struct Trial {
     addresses: Vec<String>,
     topic: String,
     subscriptions: Vec<String>,
+    /// From where workers take messages, and whereto they move them.
+    moving: (String, String),
     history: Arc<History>,
     output: Output,
 }
@@ -62,7 +68,8 @@ impl Trial {
         let topic = format!("prove-{run:016x}");
         let subscriptions = vec![format!("{topic}-one"), format!("{topic}-many")];
         let history = Arc::new(History::new(run, options.publishers as usize, &EXCLUSIVE));
-        Self { options, addresses, topic, subscriptions, history, output }
+        let moving = (format!("{topic}-work"), format!("{topic}-out"));
+        Self { options, addresses, topic, subscriptions, moving, history, output }
     }
 
     /// Runs it to the end.
@@ -75,8 +82,9 @@ impl Trial {
         let (stop_consumers, consumers_stop) = watch::channel(false);
         let mut consumers = self.start_consumers(&consumers_stop)?;
         let mut publishers = self.start_publishers(&publishers_stop)?;
+        let mut workers = self.start_workers()?;
         self.history.mark();
-        self.load(nemesis.as_mut()).await?;
+        self.load(nemesis.as_mut(), workers.as_mut()).await?;
         self.history.mark();
         // Nobody is left to tell when all have ended by themselves.
         let _ = stop_publishers.send(true);
@@ -86,16 +94,26 @@ impl Trial {
         }
         while publishers.join_next().await.is_some() {}
         self.drain(&spinner).await;
+        if let Some(workers) = workers.as_mut() {
+            workers.revive()?;
+            spinner.set_message("waiting for the workers");
+            audit::settled(first, &self.moving.0, DRAIN_PATIENCE).await?;
+        }
         let _ = stop_consumers.send(true);
         while consumers.join_next().await.is_some() {}
         spinner.set_message("reading the topic back through every node");
-        audit::read_back(&clients, &self.topic, &self.history, |n| {
+        let progress = |n| {
             if n % 1_000 == 0 {
                 spinner.set_message(format!("reading back: {n} messages"));
             }
-        })
-        .await?;
-        let (counts, mut violations) = self.history.close();
+        };
+        let read = |payload: &[u8], offset| self.history.read_back(payload, offset);
+        audit::read_back(&clients, &self.topic, read, progress).await?;
+        if workers.is_some() {
+            let moved = |payload: &[u8], offset| self.history.moved(payload, offset);
+            audit::read_back(&clients, &self.moving.1, moved, progress).await?;
+        }
+        let (counts, mut violations) = self.history.close(workers.is_some());
         audit::compare(first, &self.subscriptions, &mut violations).await?;
         spinner.finish_and_clear();
         let done = nemesis.map(|n| n.done()).unwrap_or_default();
@@ -103,6 +121,7 @@ impl Trial {
         report.seconds = began.elapsed().as_secs_f64();
         report.publishers = self.options.publishers;
         report.subscriptions = self.subscriptions.len();
+        report.worker_kills = workers.map(|workers| workers.kills);
         Ok(report)
     }
 
@@ -112,6 +131,10 @@ impl Trial {
         let Some(client) = clients.first() else { return Ok(()) };
         for subscription in &self.subscriptions {
             client.delete_subscription(subscription).await?;
+        }
+        if self.options.workers.is_some() {
+            client.delete_subscription(&self.moving.0).await?;
+            client.delete_topic(&self.moving.1).await?;
         }
         Ok(client.delete_topic(&self.topic).await?)
     }
@@ -124,6 +147,11 @@ impl Trial {
     async fn prepare(&self, client: &Client) -> Result<(), Failure> {
         let kept = v1::TopicConfig { retention_ms: Some(RETENTION_MS), retention_bytes: None };
         client.create_topic(&self.topic, kept).await?;
+        if self.options.workers.is_some() {
+            client.create_topic(&self.moving.1, kept).await?;
+            let config = v1::SubscriptionConfig::default();
+            client.create_subscription(&self.moving.0, config, &[(&self.topic, "#")]).await?;
+        }
         for subscription in &self.subscriptions {
             let config = v1::SubscriptionConfig::default();
             client.create_subscription(subscription, config, &[(&self.topic, "#")]).await?;
@@ -167,7 +195,18 @@ impl Trial {
         Ok(tasks)
     }
 
-    async fn load(&self, nemesis: Option<&mut Nemesis<'_>>) -> Result<(), Failure> {
+    fn start_workers(&self) -> Result<Option<Workers>, Failure> {
+        let start = |(directory, seed): &(PathBuf, u64)| {
+            Workers::start(directory, *seed, &self.addresses, (&self.moving.0, &self.moving.1))
+        };
+        self.options.workers.as_ref().map(start).transpose()
+    }
+
+    async fn load(
+        &self,
+        nemesis: Option<&mut Nemesis<'_>>,
+        workers: Option<&mut Workers>,
+    ) -> Result<(), Failure> {
         let length = u64::try_from(self.options.duration.as_millis()).unwrap_or(u64::MAX);
         let bar = self.output.bar(length, "publishing and consuming");
         let (faults, done) = watch::channel(Done::default());
@@ -181,9 +220,16 @@ impl Trial {
                 }
             }
         };
+        let working = async {
+            match workers {
+                Some(workers) => workers.rage().await,
+                None => std::future::pending().await,
+            }
+        };
         let ended = tokio::select! {
             biased;
             ended = faulty => ended,
+            ended = working => ended,
             () = self.show(&bar, &done) => Ok(()),
         };
         bar.finish_and_clear();

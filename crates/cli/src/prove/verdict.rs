@@ -19,6 +19,8 @@ pub(crate) struct Counts {
     pub(crate) redelivered: u64,
     /// Acks that were answered as committed.
     pub(crate) acked: u64,
+    /// Messages that workers moved on, where there are workers.
+    pub(crate) moved: u64,
 }
 
 /// Breaches of the promise (DESIGN §2). One above zero fails the run.
@@ -28,6 +30,10 @@ pub(crate) struct Violations {
     pub(crate) lost_undelivered: u64,
     /// Confirmed, and not in the topic when it was read back.
     pub(crate) lost_stored: u64,
+    /// Confirmed, and never moved on by a worker.
+    pub(crate) lost_unmoved: u64,
+    /// Moved on twice.
+    pub(crate) moved_twice: u64,
     /// One message at two offsets.
     pub(crate) stored_twice: u64,
     /// Delivered under a newer attempt, or again, although its ack was committed.
@@ -54,13 +60,13 @@ impl Violations {
     /// Confirmed messages that are gone.
     #[must_use]
     pub(crate) fn lost(&self) -> u64 {
-        self.lost_undelivered + self.lost_stored
+        self.lost_undelivered + self.lost_stored + self.lost_unmoved
     }
 
     /// Messages that are there more than once.
     #[must_use]
     pub(crate) fn duplicates(&self) -> u64 {
-        self.stored_twice + self.delivered_after_ack
+        self.stored_twice + self.delivered_after_ack + self.moved_twice
     }
 
     /// Whether the promise was kept.
