@@ -3,12 +3,12 @@
 use super::invalid;
 use crate::applied::{Answer, Appended, Reply};
 use crate::block;
-use crate::op::Publish;
+use crate::op::{Publish, TopicConfig};
 use crate::publishes::{PublishView, Runs};
 use crate::rows::RowKey;
 use crate::shard::{Block, Context, Shard, no_topic};
 use quorate_types::probe;
-use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId};
+use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId, TopicId};
 use std::collections::BTreeMap;
 
 /// Consecutive messages of a publish, by the number of the first and how many.
@@ -36,22 +36,35 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx.limits)?;
-        let id = self.topic_or_new(publish.topic, publish.create_topic, ctx)?;
-        let topic = self.topics.get_mut(&id).ok_or_else(|| no_topic(publish.topic))?;
-        let first_offset = topic.next_offset;
+        let default = TopicConfig::default();
+        let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
+        let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
+        let block = Block { index, fragment, count, bytes, begin: 0, stamp, live: 0, origin: None };
+        self.store(id, publish.runs, block, ctx).ok_or_else(|| no_topic(publish.topic))
+    }
+
+    /// Appends a block to a topic and routes its messages, of which `runs` tells the subjects. `None`: the topic is not there.
+    pub(crate) fn store(
+        &mut self,
+        id: TopicId,
+        runs: Runs<'_>,
+        mut block: Block,
+        ctx: &mut Context<'_>,
+    ) -> Option<Appended> {
+        let topic = self.topics.get_mut(&id)?;
+        let (first_offset, count) = (topic.next_offset, block.count);
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
             .iter()
-            .map(|(subscription, filters)| (*subscription, stretches(filters, publish.runs)))
+            .map(|(subscription, filters)| (*subscription, stretches(filters, runs)))
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
-        let live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
+        block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
-        if live > 0 || topic.is_retained() {
-            let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
-            let block = Block { index, fragment, count, bytes, begin: 0, stamp, live };
+        if block.live > 0 || topic.is_retained() {
+            let index = block.index;
             if topic.append(first_offset, block, ctx.dirty) {
                 *self.entries.entry(index).or_default() += 1;
             }
@@ -73,7 +86,7 @@ impl Shard {
                 subscription.route(id, first_offset + start, count, ctx);
             }
         }
-        Ok(Appended { first_offset, count, routed })
+        Some(Appended { first_offset, count, routed })
     }
 }
 

@@ -1,12 +1,15 @@
-//! Ends leases: ack, nack, reject.
+//! Ends leases: ack, nack, reject; or lets them go on.
 
 use super::{invalid, unknown_consumer};
 use crate::applied::{Answer, Reply, SettleResult};
+use crate::backoff::Backoff;
+use crate::dead_letter::DeathReason;
 use crate::op::{Settlement, Verdict};
-use crate::shard::{Context, Lease, Shard};
+use crate::shard::{Context, Ending, Lease, Shard, Taken};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
 use std::ops::Bound::{Excluded, Included};
+use std::time::Duration;
 
 /// Settlements of one operation: as many as the largest credit, so that each message may be settled by itself.
 const SETTLEMENTS_MAX: usize = 10_000;
@@ -50,7 +53,7 @@ impl Shard {
         before.into_iter().chain(consumer.leases.range((Excluded(first), Included(last)))).copied().collect()
     }
 
-    /// Ends what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic.
+    /// Ends, or extends, what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic.
     fn settle_lease(
         &mut self,
         id: ConsumerId,
@@ -69,16 +72,41 @@ impl Shard {
         let Some(state) = self.subscriptions.get_mut(&subscription) else { return 0 };
         let Some(taken) = state.take_lease(position, (s.first, s.last), ctx) else { return 0 };
         let lease = taken.lease;
-        match s.verdict {
-            Verdict::Ack => state.ledger.acked += lease.count,
-            Verdict::Reject => state.ledger.dropped += lease.count,
-            Verdict::Nack if probe::planted("a nack is an ack") => state.ledger.acked += lease.count,
-            Verdict::Nack => state.give_back(taken.position, &lease, lease.count, ctx),
+        let returned = match s.verdict {
+            Verdict::Extend => return self.extend(subscription, &taken, ctx),
+            Verdict::Nack if probe::planted("a nack is an ack") => None,
+            Verdict::Nack => Some(Ending::Failed),
+            Verdict::NackAfter { delay_ms } => {
+                Some(Ending::Postponed(Duration::from_millis(u64::from(delay_ms))))
+            }
+            Verdict::Ack | Verdict::Reject => None,
+        };
+        match returned {
+            Some(ending) => {
+                self.give_back((subscription, taken.position), &lease, lease.count, ending, ctx);
+            }
+            None if s.verdict == Verdict::Reject => {
+                self.give_up(subscription, &lease, DeathReason::Rejected, ctx);
+            }
+            None => {
+                state.ledger.acked += lease.count;
+                self.release(lease.topic, lease.offset, lease.count, ctx);
+            }
         }
         self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);
-        if s.verdict != Verdict::Nack {
-            self.release(lease.topic, lease.offset, lease.count, ctx);
+        lease.count
+    }
+
+    /// What was taken of a lease is leased on, for a whole timeout from now.
+    fn extend(&mut self, id: SubscriptionId, taken: &Taken, ctx: &mut Context<'_>) -> u64 {
+        let Some(state) = self.subscriptions.get_mut(&id) else { return 0 };
+        let lease = Lease { deadline: ctx.now.after(state.config.lease_timeout), ..taken.lease };
+        state.put_lease(taken.position, lease, ctx);
+        if let Some(consumer) = self.consumers.get_mut(&lease.consumer) {
+            consumer.leases.insert(taken.position);
+            consumer.leases.extend(taken.begun);
         }
+        probe::sometimes("lease extended");
         lease.count
     }
 }
@@ -86,6 +114,17 @@ impl Shard {
 fn check(settlements: &[Settlement], leases: u64) -> Result<(), Refusal> {
     if let Some(s) = settlements.iter().find(|s| s.last < s.first) {
         return Err(invalid(format!("the range {} to {} ends before it begins", s.first, s.last)));
+    }
+    let delays = settlements.iter().filter_map(|s| match s.verdict {
+        Verdict::NackAfter { delay_ms } => Some(u64::from(delay_ms)),
+        _ => None,
+    });
+    let (longest, max) = (Duration::from_millis(delays.max().unwrap_or(0)), Backoff::DELAY_MAX);
+    if longest > max {
+        let (longest_ms, max_ms) = (longest.as_millis(), max.as_millis());
+        return Err(invalid(format!(
+            "a nack asks for a delay of {longest_ms} ms; the limit is {max_ms} (7 days): ask for less"
+        )));
     }
     let reach = |s: &Settlement| (s.last - s.first).saturating_add(1).min(leases + 1);
     let reach = settlements.iter().fold(0u64, |sum, s| sum.saturating_add(reach(s)));
@@ -114,5 +153,8 @@ mod tests {
         assert_eq!(reason(&vec![range(5, 5); 10_001], 1), Some(Reason::LimitReached));
         assert_eq!(reason(&vec![range(0, u64::MAX); 100], 10_000), Some(Reason::LimitReached));
         assert_eq!(reason(&[range(6, 5)], 1), Some(Reason::InvalidArgument));
+        let after = |delay_ms| Settlement { verdict: Verdict::NackAfter { delay_ms }, ..range(1, 2) };
+        assert_eq!(reason(&[after(604_800_000)], 1), None);
+        assert_eq!(reason(&[after(604_800_001)], 1), Some(Reason::InvalidArgument));
     }
 }

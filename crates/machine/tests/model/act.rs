@@ -9,7 +9,8 @@ pub(crate) enum Act {
     PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
     Topic(usize),
     DeleteTopic(usize),
-    Subscription(usize),
+    /// Which one, with which settings.
+    Subscription(usize, usize),
     DeleteSubscription(usize),
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
@@ -32,7 +33,14 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let runs = move || prop::collection::vec((n(), 1u32..4), 1..4);
     let who = || 0u64..3;
     let far = |max: u64| prop_oneof![9 => 0..max, 1 => Just(u64::MAX)];
-    let verdict = prop_oneof![3 => Just(Verdict::Ack), 3 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)];
+    let delay = prop_oneof![2 => Just(0u32), 4 => 1u32..4_000, 1 => Just(u32::MAX)];
+    let verdict = prop_oneof![
+        3 => Just(Verdict::Ack),
+        3 => Just(Verdict::Nack),
+        2 => Just(Verdict::Reject),
+        2 => delay.prop_map(|delay_ms| Verdict::NackAfter { delay_ms }),
+        1 => Just(Verdict::Extend),
+    ];
     let attempt = prop_oneof![8 => Just(1u32), 4 => Just(2), 1 => Just(3), 1 => Just(0), 1 => Just(u32::MAX)];
     let settlement = (0u64..30, far(12), attempt, verdict).prop_map(|(first, more, attempt, verdict)| {
         Settlement { first, last: first.saturating_add(more), attempt, verdict }
@@ -43,7 +51,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
-        2 => n().prop_map(Act::Subscription),
+        3 => (n(), n()).prop_map(|(s, kind)| Act::Subscription(s, kind)),
         1 => n().prop_map(Act::DeleteSubscription),
         3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
