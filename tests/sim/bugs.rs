@@ -25,6 +25,7 @@ pub const BUGS: &[&str] = &[
     "a nack is an ack",
     "an attempt is not counted",
     "leases of a detached consumer are dropped",
+    "a dead letter is lost",
     "nobody is taken over",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",

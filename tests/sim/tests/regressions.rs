@@ -37,6 +37,10 @@ const SEEDS: &[(u64, &str)] = &[
     ),
     (1571, "a snapshot's install cut the log that held one of its blocks, and the node stopped"),
     (298, "a follower said that less was committed than it had applied"),
+    (
+        91,
+        "time stood still in a group whose former leader's clock had been ahead: nothing that was delayed came back",
+    ),
 ];
 
 #[test]

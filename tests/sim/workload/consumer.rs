@@ -23,6 +23,7 @@ struct Manners {
     reject_percent: u64,
     forget_percent: u64,
     leave_percent: u64,
+    extend_percent: u64,
     /// It stays the same consumer for as long as its host lives, so that something can be said about order.
     stays: bool,
 }
@@ -37,6 +38,7 @@ impl Manners {
             reject_percent: or_not(rng, 20, 5),
             forget_percent: or_not(rng, 30, 10),
             leave_percent: or_not(rng, 30, 2),
+            extend_percent: or_not(rng, 30, 10),
             stays: false,
         }
     }
@@ -53,6 +55,7 @@ impl Manners {
         reject_percent: 0,
         forget_percent: 0,
         leave_percent: 0,
+        extend_percent: 0,
         stays: false,
     };
 }
@@ -137,6 +140,17 @@ async fn attached(
         if !manners.slow.is_zero() {
             shared.pause(manners.slow).await;
         }
+        if rng.percent(manners.extend_percent) {
+            let extended = delivery.extend();
+            settling.push(told(
+                shared,
+                subscription,
+                delivery.position,
+                delivery.attempt,
+                Verdict::Extend,
+                extended,
+            ));
+        }
         if let Some((verdict, settled)) = settle(manners, &delivery, rng) {
             settling.push(told(shared, subscription, delivery.position, delivery.attempt, verdict, settled));
         }
@@ -153,6 +167,9 @@ fn settle(manners: Manners, delivery: &Delivery, rng: &mut Rng) -> Option<(Verdi
     let reject = nack + manners.reject_percent;
     let forget = reject + manners.forget_percent;
     match drawn {
+        drawn if drawn < nack && drawn % 3 == 0 => {
+            Some((Verdict::Nack, delivery.nack_after(rng.ms(0, 1_500))))
+        }
         drawn if drawn < nack => Some((Verdict::Nack, delivery.nack())),
         drawn if drawn < reject => Some((Verdict::Reject, delivery.reject())),
         drawn if drawn < forget => None,
@@ -186,6 +203,12 @@ fn arrived(shared: &Shared, subscription: u64, consumer: String, delivery: &Deli
         topic: delivery.topic.to_string(),
         offset: delivery.offset,
         payload: delivery.message.payload.to_vec(),
+        headers: delivery
+            .message
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_vec()))
+            .collect(),
     };
     trace::number(delivery.position);
     trace::detail(format_args!(

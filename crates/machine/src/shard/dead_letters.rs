@@ -9,6 +9,7 @@ use super::{Context, Lease, Shard, Topic};
 use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::op::PublishRun;
 use crate::publishes::Runs;
+use quorate_types::probe;
 use quorate_types::{Millis, Subject, SubscriptionId, TopicId};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,8 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) {
         let target = self.dead_letter_topic(id);
-        if let Some(target) = target {
+        if let Some(target) = target.filter(|_| !probe::planted("a dead letter is lost")) {
+            probe::sometimes("dead letter stored");
             self.bury(id, lease, target, reason, ctx);
         }
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
