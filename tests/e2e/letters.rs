@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use quorate_client::v1::{Backoff, SubscriptionConfig, TopicConfig, backoff::Kind};
 use quorate_client::{ConsumerOptions, Delivery, Message, PublisherOptions, ReadFrom, ReadOptions};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Long enough to be seen, short enough to wait for.
 const BACKOFF: Duration = Duration::from_millis(300);
@@ -38,7 +38,7 @@ async fn what_is_given_up_is_read_from_the_dead_letter_topic_through_another_nod
     let difficult = next().await?;
     difficult.extend().await?;
     difficult.nack().await?;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let again = next().await?;
     ensure!(again.attempt == 2, "{again:?}");
     ensure!(began.elapsed() > BACKOFF / 2, "it did not wait: {:?}", began.elapsed());

@@ -146,6 +146,17 @@ mod tests {
     }
 
     #[test]
+    fn an_ack_of_a_message_takes_a_byte_for_each_of_its_numbers() {
+        let bytes = |verdict| {
+            let mut bytes = Vec::new();
+            crate::codec::append(&mut bytes, &Settlement { first: 7, last: 9, attempt: 1, verdict });
+            bytes.len()
+        };
+        assert_eq!([Verdict::Ack, Verdict::Nack, Verdict::Reject, Verdict::Extend].map(bytes), [4; 4]);
+        assert_eq!(bytes(Verdict::NackAfter { delay_ms: 100 }), 5);
+    }
+
+    #[test]
     fn a_settle_that_would_stall_an_entry_is_refused() {
         let range = |first, last| Settlement { first, last, attempt: 1, verdict: Verdict::Ack };
         assert_eq!(reason(&[range(0, u64::MAX)], 10_000), None);
