@@ -90,7 +90,9 @@ impl Shard {
             }
             None => {
                 state.ledger.acked += lease.count;
-                self.release(lease.topic, lease.offset, lease.count, ctx);
+                if s.verdict == Verdict::Ack {
+                    self.release(lease.topic, lease.offset, lease.count, ctx);
+                }
             }
         }
         self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);
