@@ -15,6 +15,7 @@ mod disk;
 mod doors;
 mod formation;
 mod harness;
+mod letters;
 mod quorum;
 mod refusals;
 mod rejoin;

@@ -115,7 +115,13 @@ async fn settling_what_is_not_leased_is_stale_and_changes_nothing() -> Result<()
     cluster.topic("orders").await?;
     cluster.client(0)?.publisher(PublisherOptions::default()).publish("orders", Message::new("one")).await?;
 
-    let settlement = |first, last, attempt| Settlement { first, last, attempt, verdict: Verdict::Ack.into() };
+    let settlement = |first, last, attempt| Settlement {
+        first,
+        last,
+        attempt,
+        verdict: Verdict::Ack.into(),
+        delay_ms: None,
+    };
     let settle = quorate_client::v1::Settle {
         id: 1,
         // Not there yet; there under another attempt; everything there will ever be.

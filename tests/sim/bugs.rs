@@ -26,6 +26,7 @@ pub const BUGS: &[&str] = &[
     "an attempt is not counted",
     "a commit with a stale lease publishes all the same",
     "leases of a detached consumer are dropped",
+    "a dead letter is lost",
     "nobody is taken over",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",

@@ -101,6 +101,7 @@ fn ranges(mut settles: Vec<(u64, u32, v1::Verdict)>) -> Vec<v1::Settlement> {
                 last: position,
                 attempt,
                 verdict: verdict.into(),
+                delay_ms: None,
             }),
         }
     }

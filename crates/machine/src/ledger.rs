@@ -19,7 +19,7 @@ pub struct Ledger {
     pub expired: u64,
     /// Moved to a dead-letter topic.
     pub dead_lettered: u64,
-    /// Rejected.
+    /// Rejected, or given up after their last attempt, without a dead-letter topic.
     pub dropped: u64,
     /// Taken away by a purge, or with their topic.
     pub purged: u64,

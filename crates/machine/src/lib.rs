@@ -11,11 +11,13 @@
 mod agenda;
 mod answers;
 mod applied;
+mod backoff;
 mod batch;
 pub mod block;
 mod chain;
 mod codec;
 mod commands;
+mod dead_letter;
 mod ledger;
 mod machine;
 mod op;
@@ -26,8 +28,10 @@ mod shard;
 mod system;
 
 pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
+pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
+pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{

@@ -1,5 +1,6 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
+use crate::backoff::Backoff;
 use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
@@ -55,17 +56,20 @@ pub enum Op {
         /// The new settings.
         config: TopicConfig,
     },
-    /// Deletes a topic with its bindings; what is unsettled of it is counted as purged.
+    /// Deletes a topic with its bindings; what is unsettled of it is counted as purged. Refused (`TOPIC_IN_USE`) while it is
+    /// the dead-letter topic of a subscription.
     DeleteTopic {
         /// Which one.
         topic: TopicName,
     },
-    /// Creates a subscription, without bindings.
+    /// Creates a subscription, without bindings. Its dead-letter topic must be there.
     CreateSubscription {
         /// Its name.
         subscription: SubscriptionName,
         /// Its settings.
         config: SubscriptionConfig,
+        /// Create its dead-letter topic when there is none: the gateway's `auto_create_topics`.
+        create_topic: bool,
     },
     /// Deletes a subscription; its consumers are closed.
     DeleteSubscription {
@@ -92,7 +96,7 @@ pub enum Op {
         /// with this filter.
         filter: Filter,
     },
-    /// Drops what is ready in a subscription. Leased messages are left to their consumers; until the purge is
+    /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the purge is
     /// done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
     Purge {
         /// Which one.
@@ -350,15 +354,22 @@ impl From<EncodedSettlement> for Settlement {
     }
 }
 
-/// How a lease ends.
+/// How a lease ends, or goes on. An ack takes one byte: most settlements are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Processed. Final.
     Ack,
-    /// Not processed: back to its old position, to be delivered again.
+    /// Not processed: back to its old position, to be delivered again after the subscription's backoff.
     Nack,
-    /// Never to be delivered again. Counted as dropped while there is no dead-letter topic.
+    /// Never to be delivered again: to the subscription's dead-letter topic. Without one it is counted as dropped.
     Reject,
+    /// As a nack, but it waits as long as is said here, whatever the backoff.
+    NackAfter {
+        /// At most [`Backoff::DELAY_MAX`]; 0: it is ready at once.
+        delay_ms: u32,
+    },
+    /// Not processed yet: the lease goes on, for a whole lease timeout from now.
+    Extend,
 }
 
 /// A topic's settings. A settled message is kept while either retention keeps it; an unsettled one always is.
@@ -376,11 +387,24 @@ pub struct SubscriptionConfig {
     /// A lease that is not settled for so long ends, and the message is delivered again. Default 30 minutes
     /// (RabbitMQ's delivery acknowledgement timeout): a consumer that dies is noticed by its connection.
     pub lease_timeout: Duration,
+    /// How often a message is sent at most. One whose last attempt ends without an ack, however it ends, is dead-lettered, or
+    /// dropped without a dead-letter topic. At least 1; `None`: as often as it takes.
+    pub max_attempts: Option<u32>,
+    /// What a message waits whose lease ended by a nack or by its timeout.
+    pub backoff: Backoff,
+    /// Where rejected messages go, and those that had their last attempt. It must be there before the subscription, cannot be
+    /// deleted before it, and is not bound to it.
+    pub dead_letter_topic: Option<TopicName>,
 }
 
 impl Default for SubscriptionConfig {
     fn default() -> Self {
-        Self { lease_timeout: Duration::from_secs(30 * 60) }
+        Self {
+            lease_timeout: Duration::from_secs(30 * 60),
+            max_attempts: None,
+            backoff: Backoff::None,
+            dead_letter_topic: None,
+        }
     }
 }
 

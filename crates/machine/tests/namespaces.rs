@@ -153,7 +153,12 @@ impl World {
             Act::CreateSubscription(pick) => {
                 let (subscription, config) = (common::sub("s"), SubscriptionConfig::default());
                 let group = shard(pick, &self.shards);
-                drop(self.arrive(&(group, Op::CreateSubscription { subscription, config })));
+                drop(
+                    self.arrive(&(
+                        group,
+                        Op::CreateSubscription { subscription, config, create_topic: false },
+                    )),
+                );
             }
             Act::DeleteSubscription(pick) => {
                 let group = shard(pick, &self.shards);

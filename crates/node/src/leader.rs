@@ -85,7 +85,7 @@ async fn tick(core: &Core, group: &Group, term: u64) -> Option<Duration> {
     let (due, now) = group.read(|m| (m.next_due(), m.now()));
     let due = due?;
     let voters: Vec<NodeId> = group.members().voters.iter().map(|v| v.node).collect();
-    let stamp = core.leader_clock.stamp(group.id(), term, &voters, core.me.node).max(now);
+    let stamp = core.leader_clock.stamp_after(group.id(), term, &voters, core.me.node, now);
     if due > stamp {
         return Some(Duration::from_millis(due.get() - stamp.get()));
     }

@@ -1,9 +1,10 @@
 //! The clock by which a leader stamps batches (DESIGN §6.3).
 //!
 //! The base is taken once per leadership: the lower median of the clocks of a majority of voters, as measured
-//! by heartbeats. From there it moves by the monotonic clock, so that a jump of the wall clock under a leader
-//! moves nothing. What was measured moves by it too: a node whose own clock jumps before it is elected must not
-//! take the others' clocks along. The machine itself takes the maximum of its own time and the stamp.
+//! by heartbeats, and never below the machine's time. From there it moves by the monotonic clock, so that a jump of the
+//! wall clock under a leader moves nothing, and time goes on also where a former leader's clock was ahead. What was measured
+//! moves by it too: a node whose own clock jumps before it is elected must not take the others' clocks along. The machine
+//! itself takes the maximum of its own time and the stamp.
 
 use quorate_types::{Clock, GroupId, Millis, NodeId};
 use std::collections::BTreeMap;
@@ -60,6 +61,24 @@ impl LeaderClock {
             *base = (term, Millis::new(wall.get().saturating_add_signed(median)), now);
         }
         base.1.after(now - base.2)
+    }
+
+    /// The same, when the machine's time is known to be at `reached`: from there it goes on. A leader whose clock is behind would
+    /// otherwise stamp nothing that is later, and nothing would become due, until its clock has caught up.
+    #[must_use]
+    pub(crate) fn stamp_after(
+        &self,
+        group: GroupId,
+        term: u64,
+        voters: &[NodeId],
+        me: NodeId,
+        reached: Millis,
+    ) -> Millis {
+        let stamp = self.stamp(group, term, voters, me);
+        if stamp < reached {
+            self.lock().bases.insert(group, (term, reached, Instant::now()));
+        }
+        stamp.max(reached)
     }
 
     /// How far this node's clock is from the median of the voters' clocks.
@@ -142,6 +161,17 @@ mod tests {
         tokio::time::advance(Duration::from_millis(20)).await;
         assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_030);
         assert!(clock.skew(&nodes(), nodes()[0]) > SKEW_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_is_ahead_of_the_leaders_clock_goes_on_from_where_it_is() {
+        let clock = LeaderClock::new(Arc::new(Fake(AtomicU64::new(1_000_000))));
+        let after = |reached| clock.stamp_after(GROUP, 1, &nodes(), nodes()[0], Millis::new(reached)).get();
+        assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 1_000_000);
+        assert_eq!(after(9_000_000), 9_000_000);
+        tokio::time::advance(Duration::from_millis(20)).await;
+        assert_eq!(clock.stamp(GROUP, 1, &nodes(), nodes()[0]).get(), 9_000_020);
+        assert_eq!(after(9_000_010), 9_000_020);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ pub mod v1;
 
 mod fields;
 mod frame;
+mod headers;
 mod limits;
 mod link;
 mod net;
@@ -20,6 +21,7 @@ mod tcp;
 mod view;
 
 pub use frame::InParts;
+pub use headers::add_headers;
 pub use limits::{CLIENT_BYTES_MAX, CONCURRENT_STREAMS_MAX, PEER_BYTES_MAX};
 pub use link::{forward_error, member, refusal_of_forward, voter};
 pub use net::{

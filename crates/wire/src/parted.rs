@@ -24,7 +24,7 @@ use tower::{Service, ServiceExt};
 const PREFIX_BYTES: usize = 5;
 /// From this size on bytes are a frame of their own. Each such frame is a write to the socket, which costs more than copying
 /// less.
-const APART_BYTES_MIN: usize = 16 << 10;
+const APART_BYTES_MIN: usize = 64 << 10;
 /// Messages that are ready go out together until they are so many bytes. As with tonic.
 const TOGETHER_BYTES: usize = 32 << 10;
 /// Of the first buffer, and at least of those that follow. As with tonic.

@@ -28,7 +28,7 @@ pub(super) fn settled(
     verdict: Verdict,
 ) -> Result<(), Violation> {
     let Some(state) = history.subscriptions.get_mut(&subscription) else { return Ok(()) };
-    if verdict == Verdict::Nack {
+    if matches!(verdict, Verdict::Nack | Verdict::Extend) {
         return Ok(());
     }
     let later = state.leases.range((position, attempt + 1)..=(position, u32::MAX)).next();
@@ -37,6 +37,9 @@ pub(super) fn settled(
             "attempt {attempt} of position {position} of subscription {subscription} was settled, although attempt {later} had begun"
         );
         return Err(Violation::new(NAME, what));
+    }
+    if verdict == Verdict::Reject {
+        state.rejected.insert(position);
     }
     let before = *state.ended.entry(position).or_insert(attempt);
     if before != attempt {

@@ -1,7 +1,7 @@
 //! Nothing is delivered or read that was not published, and a place in a topic holds one message for ever, on all nodes.
 
 use super::history::{Arrival, History, Outcome, Uid, uid_of};
-use super::{Violation, duplicates};
+use super::{Violation, duplicates, letters};
 
 const NAME: &str = "content";
 
@@ -41,8 +41,12 @@ pub(super) fn arrival(history: &mut History, arrival: &Arrival) -> Result<(), Vi
     let named = |topic: &u64| history.topics.get(topic) == Some(&arrival.topic);
     let topic = bound.unwrap_or_default().into_iter().map(|(topic, _)| topic).find(named);
     let topic = topic.ok_or_else(|| of(format!("it is of topic {}, which is not bound", arrival.topic)))?;
-    let uid = known(history, topic, &arrival.payload).map_err(of)?;
-    place(history, topic, arrival.offset, uid)?;
+    let (origin, offset) = match history.dead_letters == Some(topic) {
+        true => letters::origin(history, arrival).map_err(of)?,
+        false => (topic, arrival.offset),
+    };
+    let uid = known(history, origin, &arrival.payload).map_err(of)?;
+    place(history, origin, offset, uid)?;
     let subject = history.messages.get(&uid).map(|m| m.sent.subject.clone()).unwrap_or_default();
     let Some(subscription) = history.subscriptions.get_mut(&arrival.subscription) else { return Ok(()) };
     if !subscription.wants(topic, &subject) {

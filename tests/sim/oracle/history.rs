@@ -2,7 +2,7 @@
 
 use super::leases::Lease;
 use quorate_types::{Filter, Subject};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -47,6 +47,7 @@ pub(crate) enum Verdict {
     Ack,
     Nack,
     Reject,
+    Extend,
 }
 
 /// A delivery as a consumer saw it.
@@ -60,6 +61,7 @@ pub(crate) struct Arrival {
     pub(crate) topic: String,
     pub(crate) offset: u64,
     pub(crate) payload: Vec<u8>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
 /// A subscription and what came of it.
@@ -88,6 +90,12 @@ pub(crate) struct Subscription {
     pub(crate) leases: BTreeMap<(u64, u32), String>,
     /// Position → attempt that was acked or rejected for good.
     pub(crate) ended: BTreeMap<u64, u32>,
+    /// Those of them that were rejected.
+    pub(crate) rejected: BTreeSet<u64>,
+    /// It gives messages up after some attempts. Nobody can say that a message came each time that it was sent.
+    pub(crate) gives_up: bool,
+    /// It has a dead-letter topic.
+    pub(crate) buries: bool,
 }
 
 /// Everything.
@@ -96,6 +104,8 @@ pub(crate) struct History {
     pub(crate) messages: BTreeMap<Uid, Message>,
     /// Names of topics by number.
     pub(crate) topics: BTreeMap<u64, String>,
+    /// The one that nobody publishes to: subscriptions leave there what they give up.
+    pub(crate) dead_letters: Option<u64>,
     pub(crate) subscriptions: BTreeMap<u64, Subscription>,
     /// Topic and offset → message.
     pub(crate) stored: BTreeMap<(u64, u64), Uid>,

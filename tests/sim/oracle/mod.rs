@@ -10,6 +10,7 @@ mod duplicates;
 mod expiry;
 mod history;
 mod leases;
+mod letters;
 mod lost;
 mod order;
 mod raft;

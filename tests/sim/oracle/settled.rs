@@ -1,9 +1,10 @@
 //! The end of a run: whether everything has settled, and what must hold then.
 
+use super::letters::{self, Letters};
 use super::{Oracle, conservation, lost, order, replicas};
 use crate::cluster::{Cluster, Process};
 use quorate_consensus::Group;
-use quorate_machine::Ledger;
+use quorate_machine::{Ledger, Machine};
 use quorate_types::{SubscriptionName, TopicName};
 
 /// What is still going on; `None` when nothing is. Liveness is that this becomes `None` in bounded time.
@@ -37,7 +38,8 @@ pub(crate) fn check(cluster: &Cluster, oracle: &mut Oracle) {
     }
     oracle.check(replicas::same_rows(&all(cluster)));
     oracle.check(order::settled(&oracle.history));
-    oracle.check(lost::settled(&oracle.history));
+    let letters = dead_letters(cluster, oracle);
+    oracle.check(lost::settled(&oracle.history, &letters));
     for (name, node, ledger) in ledgers(cluster, oracle) {
         let subscription = oracle.history.subscriptions.values().find(|s| s.name == name).cloned();
         if let Some(subscription) = subscription {
@@ -56,6 +58,22 @@ fn stored(cluster: &Cluster, node: &str, topic: &str) -> Option<u64> {
     let topic = TopicName::parse(topic).ok()?;
     let groups = all(cluster).into_iter().find(|(name, _)| name == node)?.1;
     groups.iter().find_map(|group| group.read(|m| Some(m.shard()?.topic(&topic)?.next_offset)))
+}
+
+/// What was given up, as every replica has it: they are alike.
+fn dead_letters(cluster: &Cluster, oracle: &mut Oracle) -> Letters {
+    let mut found = Letters::new();
+    for (node, groups) in all(cluster) {
+        for group in groups {
+            let settled = |m: &Machine| m.shard().map(|s| letters::settled(&node, &oracle.history, s));
+            match group.read(settled) {
+                Some(Ok(letters)) => found.extend(letters),
+                Some(Err(violation)) => oracle.found(violation),
+                None => {}
+            }
+        }
+    }
+    found
 }
 
 fn all(cluster: &Cluster) -> Vec<(String, Vec<Group>)> {

@@ -41,6 +41,10 @@ const SEEDS: &[(u64, &str)] = &[
         "a node whose clock had jumped before it was elected led by that clock, and leases ended hours early",
     ),
     (298, "a follower said that less was committed than it had applied"),
+    (
+        91,
+        "time stood still in a group whose former leader's clock had been ahead: nothing that was delayed came back",
+    ),
 ];
 
 #[test]

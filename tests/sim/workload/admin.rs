@@ -2,13 +2,18 @@
 
 use super::{Phase, Shared, now};
 use crate::rng::Rng;
-use quorate_client::{CallError, Client, v1};
+use quorate_client::v1::{self, backoff::Kind};
+use quorate_client::{CallError, Client};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Everything is kept for readers: the limits are far above what a run publishes.
 const RETENTION_BYTES: u64 = 1 << 40;
 const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
+/// Takes what other subscriptions give up. It keeps everything, too: where each message went is looked up at the end.
+const DEAD_LETTERS: &str = "d0";
+/// What the cluster takes when nothing is said.
+const DEFAULT_LEASE: Duration = Duration::from_secs(30 * 60);
 const RETRY: Duration = Duration::from_millis(100);
 
 pub(super) async fn live(shared: Rc<Shared>, host: u64) {
@@ -30,14 +35,38 @@ async fn set_up(shared: &Shared, client: &Client, rng: &mut Rng) {
         let number = shared.oracle.borrow_mut().history.topic(&name);
         shared.topics.borrow_mut().push((number, name));
     }
-    while (shared.subscriptions.borrow().len() as u64) < shared.load.subscriptions {
+    if shared.load.dead_letters {
+        bury(shared, client).await;
+    }
+    while shared.lasting() < shared.load.subscriptions {
         subscribe(shared, client, rng).await;
     }
 }
 
+/// The topic of the dead letters, and a subscription that gets all of them. It is there before anything can die.
+async fn bury(shared: &Shared, client: &Client) {
+    let known = shared.oracle.borrow().history.dead_letters.is_some();
+    if known {
+        return;
+    }
+    until_done(async || client.create_topic(DEAD_LETTERS, config()).await).await;
+    let name = "graves";
+    let config = v1::SubscriptionConfig::default();
+    let bindings = [(DEAD_LETTERS, "#")];
+    until_done(async || client.create_subscription(name, config.clone(), &bindings).await).await;
+    let mut oracle = shared.oracle.borrow_mut();
+    let topic = oracle.history.topic(DEAD_LETTERS);
+    oracle.history.dead_letters = Some(topic);
+    let number = oracle.history.subscription(name, vec![(topic, "#".to_owned())]);
+    if let Some(subscription) = oracle.history.subscriptions.get_mut(&number) {
+        (subscription.bound, subscription.lease_timeout) = (Some(now()), DEFAULT_LEASE);
+    }
+    shared.subscriptions.borrow_mut().push((number, name.to_owned()));
+}
+
 async fn add_late(shared: &Shared, client: &Client, rng: &mut Rng) {
     let all = shared.load.subscriptions + shared.load.late_subscriptions;
-    while (shared.subscriptions.borrow().len() as u64) < all && shared.phase.get() == Phase::Busy {
+    while shared.lasting() < all && shared.phase.get() == Phase::Busy {
         let pause = rng.ms(500, 4_000);
         shared.pause(pause).await;
         subscribe(shared, client, rng).await;
@@ -47,7 +76,7 @@ async fn add_late(shared: &Shared, client: &Client, rng: &mut Rng) {
 /// One more subscription, bound to one topic or several. What is published after it is there must come to it.
 async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let topics = shared.topics.borrow().clone();
-    let name = format!("s{}", shared.subscriptions.borrow().len());
+    let name = format!("s{}", shared.lasting());
     // Drawn from the name: whoever begins again creates the same.
     let mut own = Rng::of(shared.seed, &name);
     let filter = own.pick(&FILTERS).unwrap_or("#");
@@ -57,13 +86,13 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
     let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
     let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
-    let config = v1::SubscriptionConfig { lease_timeout_ms };
+    let config = settings(shared.load.dead_letters, lease_timeout_ms, &mut own);
     // What its consumers make of each message goes there, with the ack.
     let results = own.percent(30).then(|| format!("r{name}"));
     if let Some(results) = &results {
         until_done(async || client.create_topic(results, self::config()).await).await;
     }
-    until_done(async || client.create_subscription(&name, config, &bindings).await).await;
+    until_done(async || client.create_subscription(&name, config.clone(), &bindings).await).await;
     let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
     let mut oracle = shared.oracle.borrow_mut();
     let number = oracle.history.subscription(&name, numbered);
@@ -72,10 +101,31 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         subscription.bound = Some(now());
         subscription.lease_timeout = Duration::from_millis(lease_timeout_ms);
         subscription.results = results;
+        subscription.gives_up = config.max_attempts.is_some();
+        subscription.buries = !config.dead_letter_topic.is_empty();
     }
     crate::trace::line(format_args!("{name} is bound to {bindings:?}"));
     shared.subscriptions.borrow_mut().push((number, name));
     rng.next();
+}
+
+/// How a subscription treats what is not acked. Delays are short: the end of a run waits for them.
+fn settings(dead_letters: bool, lease_timeout_ms: u64, own: &mut Rng) -> v1::SubscriptionConfig {
+    let kinds = [
+        None,
+        Some(Kind::FixedMs(200)),
+        Some(Kind::Linear(v1::LinearBackoff { step_ms: 100, max_ms: 500 })),
+        Some(Kind::Exponential(v1::ExponentialBackoff { first_ms: 50, max_ms: 2_000 })),
+    ];
+    let kind = kinds.into_iter().nth(own.index(4)).flatten();
+    let buries = own.percent(70) && dead_letters;
+    let max_attempts = own.pick(&[None, Some(1), Some(2), Some(4)]).flatten();
+    v1::SubscriptionConfig {
+        lease_timeout_ms,
+        max_attempts: max_attempts.filter(|_| buries),
+        backoff: kind.map(|kind| v1::Backoff { kind: Some(kind) }),
+        dead_letter_topic: if buries { DEAD_LETTERS.to_owned() } else { String::new() },
+    }
 }
 
 /// Things that come and go beside those that last, and purges.

@@ -26,6 +26,7 @@ struct Manners {
     reject_percent: u64,
     forget_percent: u64,
     leave_percent: u64,
+    extend_percent: u64,
     /// It stays the same consumer for as long as its host lives, so that something can be said about order.
     stays: bool,
 }
@@ -40,6 +41,7 @@ impl Manners {
             reject_percent: or_not(rng, 20, 5),
             forget_percent: or_not(rng, 30, 10),
             leave_percent: or_not(rng, 30, 2),
+            extend_percent: or_not(rng, 30, 10),
             stays: false,
         }
     }
@@ -56,6 +58,7 @@ impl Manners {
         reject_percent: 0,
         forget_percent: 0,
         leave_percent: 0,
+        extend_percent: 0,
         stays: false,
     };
 }
@@ -145,11 +148,14 @@ async fn attached(
         if !manners.slow.is_zero() {
             shared.pause(manners.slow).await;
         }
-        match (verdict(manners, rng), worker) {
-            (Some(Verdict::Ack), Some(worker)) => {
+        if rng.percent(manners.extend_percent) {
+            settling.push(Box::pin(settle(shared, subscription, &delivery, Settle::Extend)));
+        }
+        match (settle_of(manners, rng), worker) {
+            (Some(Settle::Ack), Some(worker)) => {
                 settling.push(worker.commit(shared, subscription, delivery).await);
             }
-            (Some(verdict), _) => settling.push(Box::pin(settle(shared, subscription, delivery, verdict))),
+            (Some(how), _) => settling.push(Box::pin(settle(shared, subscription, &delivery, how))),
             (None, _) => {}
         }
         if rng.percent(manners.leave_percent) {
@@ -159,30 +165,43 @@ async fn attached(
     }
 }
 
-fn verdict(manners: Manners, rng: &mut Rng) -> Option<Verdict> {
+/// How a delivery is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settle {
+    Ack,
+    Nack,
+    NackAfter(Duration),
+    Reject,
+    Extend,
+}
+
+fn settle_of(manners: Manners, rng: &mut Rng) -> Option<Settle> {
     let drawn = rng.below(100);
     let nack = manners.nack_percent;
     let reject = nack + manners.reject_percent;
     let forget = reject + manners.forget_percent;
     match drawn {
-        drawn if drawn < nack => Some(Verdict::Nack),
-        drawn if drawn < reject => Some(Verdict::Reject),
+        drawn if drawn < nack && drawn % 3 == 0 => Some(Settle::NackAfter(rng.ms(0, 1_500))),
+        drawn if drawn < nack => Some(Settle::Nack),
+        drawn if drawn < reject => Some(Settle::Reject),
         drawn if drawn < forget => None,
-        _ => Some(Verdict::Ack),
+        _ => Some(Settle::Ack),
     }
 }
 
-fn settle(
-    shared: &Shared,
+/// Asks at once, whenever the answer is waited for.
+fn settle<'a>(
+    shared: &'a Shared,
     subscription: u64,
-    delivery: Delivery,
-    verdict: Verdict,
-) -> impl Future<Output = ()> + use<'_> {
-    // Asked at once, whenever it is waited for.
-    let settling = match verdict {
-        Verdict::Ack => delivery.ack(),
-        Verdict::Nack => delivery.nack(),
-        Verdict::Reject => delivery.reject(),
+    delivery: &Delivery,
+    how: Settle,
+) -> impl Future<Output = ()> + use<'a> {
+    let (verdict, settling) = match how {
+        Settle::Ack => (Verdict::Ack, delivery.ack()),
+        Settle::Nack => (Verdict::Nack, delivery.nack()),
+        Settle::NackAfter(delay) => (Verdict::Nack, delivery.nack_after(delay)),
+        Settle::Reject => (Verdict::Reject, delivery.reject()),
+        Settle::Extend => (Verdict::Extend, delivery.extend()),
     };
     let (position, attempt) = (delivery.position, delivery.attempt);
     async move {
@@ -205,6 +224,12 @@ fn arrived(shared: &Shared, subscription: u64, consumer: String, delivery: &Deli
         topic: delivery.topic.to_string(),
         offset: delivery.offset,
         payload: delivery.message.payload.to_vec(),
+        headers: delivery
+            .message
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_vec()))
+            .collect(),
     };
     trace::number(delivery.position);
     trace::detail(format_args!(

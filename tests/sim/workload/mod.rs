@@ -85,6 +85,12 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
+    /// Subscriptions beside that of the dead letters.
+    fn lasting(&self) -> u64 {
+        let graves = u64::from(self.oracle.borrow().history.dead_letters.is_some());
+        self.subscriptions.borrow().len() as u64 - graves
+    }
+
     /// A stream of draws for a client that starts.
     pub(crate) fn rng(&self, role: &str) -> Rng {
         self.starts.set(self.starts.get() + 1);

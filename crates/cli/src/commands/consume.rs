@@ -13,13 +13,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 const EXAMPLES: &str = "\
-Prints each message, then acks it. Runs until Ctrl-C, or until --count or --idle says so.
+Prints each message, then acks it, or does with it what a flag says. Runs until Ctrl-C, or until --count or --idle says so.
 
 Examples:
   quorate consume packing
   quorate consume packing --count 1 --raw            only the payload
   quorate consume packing --idle 2s --output json    everything that is there, one JSON object a line
-  quorate consume packing --no-ack --count 10        look, and leave everything in the queue";
+  quorate consume packing --no-ack --count 10        look, and leave everything in the queue
+  quorate consume packing --reject --count 1         give a message up: to the dead-letter topic, if there is one";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -35,6 +36,12 @@ pub(crate) struct ConsumeArgs {
     /// Do not ack: what was shown returns to the queue when this ends.
     #[arg(long)]
     no_ack: bool,
+    /// Nack instead: each is delivered again, after the subscription's backoff.
+    #[arg(long, conflicts_with_all = ["no_ack", "reject"])]
+    nack: bool,
+    /// Reject instead: each goes to the subscription's dead-letter topic, or is dropped.
+    #[arg(long, conflicts_with = "no_ack")]
+    reject: bool,
     /// Print the payload only.
     #[arg(long)]
     raw: bool,
@@ -99,10 +106,14 @@ async fn take(
         let delivery = delivery?;
         print(args, &delivery, output)?;
         *printed += 1;
-        if !args.no_ack {
-            // Credit bounds how many are on their way; the channel is open until the end.
-            let _ = acks.send(delivery.ack());
-        }
+        let settling = match (args.no_ack, args.nack, args.reject) {
+            (true, ..) => continue,
+            (_, true, _) => delivery.nack(),
+            (.., true) => delivery.reject(),
+            _ => delivery.ack(),
+        };
+        // Credit bounds how many are on their way; the channel is open until the end.
+        let _ = acks.send(settling);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One file per command: its arguments, and what it does with them.
 
+mod backoff;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod consume;

@@ -1,5 +1,6 @@
 //! `quorate subscription …`
 
+use super::backoff;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -19,6 +20,7 @@ subjects: '*' stands for one word, '#' for any number of words.
 Examples:
   quorate subscription create packing orders '*.paid'     create, and bind to orders where *.paid matches
   quorate subscription create archive orders              everything of orders
+  quorate subscription create careful orders --max-attempts 5 --backoff exponential:1s:10m --dead-letter-topic failed
   quorate subscription bind archive returns '#'
   quorate subscription describe packing
   quorate subscription purge packing";
@@ -44,6 +46,16 @@ enum SubscriptionCommand {
         /// A message that is not settled for so long is delivered again.
         #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
         lease_timeout: Duration,
+        /// Give a message up after so many attempts [default: never].
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        max_attempts: Option<u32>,
+        /// What a message waits that was nacked or not settled in time: fixed:DELAY, linear:STEP:MAX (a step more after each
+        /// attempt) or exponential:FIRST:MAX (twice as long after each) [default: nothing].
+        #[arg(long, value_name = "BACKOFF", value_parser = backoff::parse)]
+        backoff: Option<v1::Backoff>,
+        /// Where rejected messages go, and those that are given up. It must be there [default: they are dropped].
+        #[arg(long, value_name = "TOPIC")]
+        dead_letter_topic: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -102,9 +114,24 @@ struct Binding {
 
 pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
     match args.command {
-        SubscriptionCommand::Create { subscription, topic, filter, lease_timeout, client } => {
+        SubscriptionCommand::Create {
+            subscription,
+            topic,
+            filter,
+            lease_timeout,
+            max_attempts,
+            backoff,
+            dead_letter_topic,
+            client,
+        } => {
+            let config = v1::SubscriptionConfig {
+                lease_timeout_ms: u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX),
+                max_attempts,
+                backoff,
+                dead_letter_topic: dead_letter_topic.unwrap_or_default(),
+            };
             let client = connect(&client).await?;
-            create(&client, &subscription, topic.as_deref(), &filter, lease_timeout, output).await
+            create(&client, &subscription, topic.as_deref(), &filter, config, output).await
         }
         SubscriptionCommand::List { client } => list(&connect(&client).await?, output).await,
         SubscriptionCommand::Describe { subscription, client } => {
@@ -138,12 +165,11 @@ async fn create(
     name: &str,
     topic: Option<&str>,
     filter: &str,
-    lease_timeout: Duration,
+    config: v1::SubscriptionConfig,
     output: Output,
 ) -> Result<(), Failure> {
-    let lease_timeout_ms = u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let bindings: Vec<(&str, &str)> = topic.into_iter().map(|topic| (topic, filter)).collect();
-    client.create_subscription(name, v1::SubscriptionConfig { lease_timeout_ms }, &bindings).await?;
+    client.create_subscription(name, config, &bindings).await?;
     let bound = topic.map_or_else(
         || format!("; it gets nothing before: quorate subscription bind {name} TOPIC"),
         |topic| format!(" and gets {filter} of {topic}"),
@@ -162,15 +188,20 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     let described = client.describe_subscription(name).await?;
     let subscription = described.subscription.unwrap_or_default();
     let ledger = subscription.ledger.unwrap_or_default();
+    let config = subscription.config.clone().unwrap_or_default();
     let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |p| format!("from position {p}"));
     let mut text = format!(
         "subscription   {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
         subscription.name,
         subscription.consumers,
-        humantime::format_duration(Duration::from_millis(
-            subscription.config.unwrap_or_default().lease_timeout_ms
-        )),
+        humantime::format_duration(Duration::from_millis(config.lease_timeout_ms)),
         subscription.group,
+    );
+    text += &format!(
+        "\nmax attempts   {}\nbackoff        {}\ndead letters   {}",
+        config.max_attempts.map_or("unlimited".to_owned(), |n| n.to_string()),
+        backoff::show(config.backoff.as_ref()),
+        if config.dead_letter_topic.is_empty() { "dropped" } else { &config.dead_letter_topic },
     );
     for (label, count) in counters(&ledger) {
         text += &format!("\n{label:<15}{count}");
@@ -213,10 +244,14 @@ fn row(subscription: &v1::Subscription) -> Vec<String> {
 }
 
 fn document(subscription: &v1::Subscription) -> Value {
+    let config = subscription.config.clone().unwrap_or_default();
     let mut document = json!({
         "subscription": subscription.name,
         "consumers": subscription.consumers,
-        "lease_timeout_ms": subscription.config.unwrap_or_default().lease_timeout_ms,
+        "lease_timeout_ms": config.lease_timeout_ms,
+        "max_attempts": config.max_attempts,
+        "backoff": config.backoff.as_ref().map(|backoff| backoff::show(Some(backoff))),
+        "dead_letter_topic": Some(config.dead_letter_topic).filter(|topic| !topic.is_empty()),
         "oldest_unsettled": subscription.oldest_unsettled,
         "group": subscription.group,
     });

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Deliveries of a subscription, as a stream.
@@ -181,17 +182,23 @@ struct Lease {
 impl Delivery {
     /// Processed. Final once the returned future says so; it need not be awaited for the settle to happen.
     pub fn ack(&self) -> Settling {
-        self.settle(v1::Verdict::Ack)
+        self.settle(v1::Verdict::Ack, None)
     }
 
-    /// Not processed: delivered again, at its old place.
+    /// Not processed: delivered again, at its old place, after the subscription's backoff if it has one. When this was the
+    /// last attempt that the subscription allows, it is given up as with [`Self::reject`].
     pub fn nack(&self) -> Settling {
-        self.settle(v1::Verdict::Nack)
+        self.settle(v1::Verdict::Nack, None)
     }
 
-    /// Never to be delivered again.
+    /// As [`Self::nack`], but it waits so long, whatever the backoff: at most 7 days, in whole milliseconds. Longer is refused.
+    pub fn nack_after(&self, delay: Duration) -> Settling {
+        self.settle(v1::Verdict::Nack, Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Never to be delivered again: it goes to the subscription's dead-letter topic, if it has one.
     pub fn reject(&self) -> Settling {
-        self.settle(v1::Verdict::Reject)
+        self.settle(v1::Verdict::Reject, None)
     }
 
     /// Who holds it: the subscription, and the identity of its consumer.
@@ -200,13 +207,19 @@ impl Delivery {
         (shared.subscription.clone(), shared.identity.clone())
     }
 
-    fn settle(&self, verdict: v1::Verdict) -> Settling {
+    /// Not processed yet: its lease goes on, for a whole lease timeout from now. Settle it later.
+    pub fn extend(&self) -> Settling {
+        self.settle(v1::Verdict::Extend, None)
+    }
+
+    fn settle(&self, verdict: v1::Verdict, delay_ms: Option<u64>) -> Settling {
         let (told, settled) = oneshot::channel();
         let pending = Pending {
             generation: self.lease.generation,
             position: self.position,
             attempt: self.attempt,
             verdict,
+            delay_ms,
             retried: false,
             told: Some(told),
         };

@@ -16,6 +16,8 @@ pub(super) struct Pending {
     pub(super) position: u64,
     pub(super) attempt: u32,
     pub(super) verdict: v1::Verdict,
+    /// Of a nack: how long the message waits; `None`: as its subscription says.
+    pub(super) delay_ms: Option<u64>,
     /// Sent before, without a clear answer: it may be done already.
     pub(super) retried: bool,
     pub(super) told: Option<oneshot::Sender<Result<(), SettleError>>>,
@@ -31,7 +33,8 @@ impl Pending {
 
     fn follows(&self, before: &Self) -> bool {
         self.position == before.position.wrapping_add(1)
-            && (self.attempt, self.verdict, self.retried) == (before.attempt, before.verdict, before.retried)
+            && (self.attempt, self.verdict, self.delay_ms, self.retried)
+                == (before.attempt, before.verdict, before.delay_ms, before.retried)
     }
 }
 
@@ -153,6 +156,7 @@ fn settlement_of(range: &Asked) -> Option<v1::Settlement> {
         last: last.position,
         attempt: first.attempt,
         verdict: first.verdict.into(),
+        delay_ms: first.delay_ms,
     })
 }
 
@@ -173,8 +177,19 @@ mod tests {
     type Told = oneshot::Receiver<Result<(), SettleError>>;
 
     fn ask(settles: &mut Settles, position: u64, attempt: u32, verdict: v1::Verdict) -> Told {
+        ask_after(settles, position, attempt, verdict, None)
+    }
+
+    fn ask_after(
+        settles: &mut Settles,
+        position: u64,
+        attempt: u32,
+        verdict: v1::Verdict,
+        delay_ms: Option<u64>,
+    ) -> Told {
         let (told, settled) = oneshot::channel();
-        let pending = Pending { generation: 0, position, attempt, verdict, retried: false, told: Some(told) };
+        let pending =
+            Pending { generation: 0, position, attempt, verdict, delay_ms, retried: false, told: Some(told) };
         settles.ask(pending);
         settled
     }
@@ -196,6 +211,18 @@ mod tests {
         let (ack, nack) = (Ack as i32, Nack as i32);
         assert_eq!(ranges(&settle), [(1, 3, 1, ack), (4, 5, 2, ack), (6, 6, 2, nack), (9, 9, 2, nack)]);
         assert!(settles.next().is_none());
+    }
+
+    #[test]
+    fn nacks_are_merged_where_they_wait_equally_long() {
+        let mut settles = Settles::default();
+        let delays = [None, None, Some(0), Some(5), Some(5)];
+        let told: Vec<_> =
+            (0..).zip(delays).map(|(at, delay)| ask_after(&mut settles, at, 1, Nack, delay)).collect();
+        let settle = settles.next().unwrap();
+        let ranges = settle.settlements.iter().map(|s| (s.first, s.last, s.delay_ms));
+        assert_eq!(ranges.collect::<Vec<_>>(), [(0, 1, None), (2, 2, Some(0)), (3, 4, Some(5))]);
+        drop(told);
     }
 
     #[test]

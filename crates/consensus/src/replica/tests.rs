@@ -62,7 +62,10 @@ impl Bench {
         bench.session = session;
         bench.ask(Op::CreateTopic { topic: topic(), config: TopicConfig::default() }).await.unwrap();
         let config = SubscriptionConfig::default();
-        bench.ask(Op::CreateSubscription { subscription: subscription(), config }).await.unwrap();
+        bench
+            .ask(Op::CreateSubscription { subscription: subscription(), config, create_topic: false })
+            .await
+            .unwrap();
         let filter = Filter::parse("#").unwrap();
         bench
             .ask(Op::Bind { topic: topic(), subscription: subscription(), filter, create_topic: false })

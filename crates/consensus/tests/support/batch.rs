@@ -63,7 +63,12 @@ impl Publisher {
         let mut publisher = Self { session, sequence: 0 };
         publisher.ask(cluster, Op::CreateTopic { topic: topic(), config: TopicConfig::default() }).await;
         let config = SubscriptionConfig::default();
-        publisher.ask(cluster, Op::CreateSubscription { subscription: subscription(), config }).await;
+        publisher
+            .ask(
+                cluster,
+                Op::CreateSubscription { subscription: subscription(), config, create_topic: false },
+            )
+            .await;
         let filter = Filter::parse("#").unwrap();
         publisher
             .ask(

@@ -112,7 +112,7 @@ impl World {
     pub(crate) fn subscription(&mut self, number: usize) -> SubscriptionName {
         let subscription = SubscriptionName::parse(&format!("s{number}")).unwrap();
         let config = SubscriptionConfig::default();
-        self.ask(Op::CreateSubscription { subscription: subscription.clone(), config });
+        self.ask(Op::CreateSubscription { subscription: subscription.clone(), config, create_topic: false });
         subscription
     }
 

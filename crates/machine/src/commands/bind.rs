@@ -1,7 +1,8 @@
 //! Routes what is published from now on, where a filter matches.
 
-use super::limit;
+use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
+use crate::op::TopicConfig;
 use crate::rows::RowKey;
 use crate::shard::{Context, Shard};
 use quorate_types::{Filter, SubscriptionName, TopicName};
@@ -16,7 +17,14 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Reply {
         let id = self.subscription_id(subscription)?;
-        let topic = self.topic_or_new(topic.as_str(), create_topic, ctx)?;
+        let dead_letters = self.subscriptions.get(&id).and_then(|s| s.config.dead_letter_topic.as_ref());
+        if dead_letters == Some(topic) {
+            return Err(invalid(format!(
+                "topic {topic} takes the dead letters of subscription {subscription}, which would get them again: bind another subscription to it"
+            )));
+        }
+        let default = TopicConfig::default();
+        let topic = self.topic_or_new(topic.as_str(), create_topic.then_some(&default), ctx)?;
         let (Some(topic), Some(state)) = (self.topics.get_mut(&topic), self.subscriptions.get_mut(&id))
         else {
             return Ok(Answer::Done);

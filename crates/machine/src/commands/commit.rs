@@ -8,7 +8,7 @@ use super::settle;
 use crate::applied::{Answer, Reply};
 use crate::op::{Commit, CommitSettle, ConsumerIdentity, Settlement, TopicConfig};
 use crate::publishes::Publishes;
-use crate::shard::{Context, Shard};
+use crate::shard::{Block, Context, Shard};
 use quorate_types::probe;
 use quorate_types::{
     ConsumerId, Limits, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName,
@@ -64,7 +64,8 @@ impl Shard {
                     None => self.insert_topic(&name, &TopicConfig::default(), ctx),
                 },
             };
-            appended.push(self.store((topic, count), &publish, at, ctx));
+            let block = Block::of_publish(&publish, (at, count), ctx);
+            appended.push(self.store(topic, publish.runs, block, ctx));
             // All of them lie within the block: that they make it up was checked for the entry.
             at = at.saturating_add(publish.fragment_bytes);
         }

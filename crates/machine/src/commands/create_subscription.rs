@@ -2,22 +2,24 @@
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
-use crate::op::SubscriptionConfig;
+use crate::op::{SubscriptionConfig, TopicConfig};
 use crate::shard::{Context, Shard, Subscription};
 use quorate_types::{Reason, Refusal, SubscriptionId, SubscriptionName};
+use std::time::Duration;
+
+/// What a dead-letter topic keeps that nobody created: nothing may be bound to it yet, and what dies must not be lost for that.
+/// A week is enough for somebody to look.
+const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Shard {
     pub(crate) fn create_subscription(
         &mut self,
         name: &SubscriptionName,
         config: &SubscriptionConfig,
+        create_topic: bool,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        if config.lease_timeout.as_millis() == 0 {
-            return Err(invalid(format!(
-                "the lease timeout of subscription {name} is less than 1 ms: choose a longer one"
-            )));
-        }
+        check(name, config)?;
         match self.subscription_names.get(name).and_then(|id| self.subscriptions.get(id)) {
             Some(subscription) if subscription.config == *config => return Ok(Answer::Done),
             Some(_) => {
@@ -32,6 +34,10 @@ impl Shard {
         if self.subscription_names.len() >= ctx.limits.subscriptions_max as usize {
             return Err(limit("the number of subscriptions", ctx.limits.subscriptions_max));
         }
+        if let Some(topic) = &config.dead_letter_topic {
+            let kept = TopicConfig { retention_age: Some(DEAD_LETTERS_KEPT), ..TopicConfig::default() };
+            self.topic_or_new(topic.as_str(), create_topic.then_some(&kept), ctx)?;
+        }
         self.last_subscription += 1;
         let id = SubscriptionId::new(self.last_subscription);
         self.subscriptions.insert(id, Subscription::new(id, name.clone(), config.clone()));
@@ -39,4 +45,17 @@ impl Shard {
         ctx.touch_subscription(id);
         Ok(Answer::Done)
     }
+}
+
+fn check(name: &SubscriptionName, config: &SubscriptionConfig) -> Result<(), Refusal> {
+    if config.lease_timeout.as_millis() == 0 {
+        let text = format!("the lease timeout of subscription {name} is less than 1 ms: choose a longer one");
+        return Err(invalid(text));
+    }
+    if config.max_attempts == Some(0) {
+        return Err(invalid(format!(
+            "subscription {name} would allow 0 attempts: allow at least 1, or leave it out to set no limit"
+        )));
+    }
+    config.backoff.check().map_err(|wrong| invalid(format!("the backoff of subscription {name} {wrong}")))
 }

@@ -25,19 +25,19 @@ impl Shard {
         }
     }
 
-    /// The topic; if it is not there and `create` says so, a new one with default settings.
+    /// The topic; if it is not there, a new one with these settings, if any.
     pub(super) fn topic_or_new(
         &mut self,
         name: &str,
-        create: bool,
+        create: Option<&TopicConfig>,
         ctx: &mut Context<'_>,
     ) -> Result<TopicId, Refusal> {
-        match self.topic_id(name) {
-            Err(_) if create => {
+        match (self.topic_id(name), create) {
+            (Err(_), Some(config)) => {
                 let name = TopicName::parse(name).map_err(|e| invalid(e.to_string()))?;
-                self.add_topic(&name, &TopicConfig::default(), ctx)
+                self.add_topic(&name, config, ctx)
             }
-            found => found,
+            (found, _) => found,
         }
     }
 

@@ -2,13 +2,20 @@
 
 use crate::applied::{Answer, Reply};
 use crate::shard::{Context, Shard};
-use quorate_types::TopicName;
+use quorate_types::{Reason, Refusal, TopicName};
 
 impl Shard {
-    /// Its name is free at once, nothing of it is delivered any more, and settles of it are stale. What is
+    /// Refused while dead letters of a subscription go there: they would have no place. Else its name is free at once, nothing of it is delivered any more, and settles of it are stale. What is
     /// unsettled is counted as purged.
     pub(crate) fn delete_topic(&mut self, name: &TopicName, ctx: &mut Context<'_>) -> Reply {
         let id = self.topic_id(name.as_str())?;
+        let mut subscriptions = self.subscriptions.values().filter(|s| !s.doomed);
+        if let Some(user) = subscriptions.find(|s| s.config.dead_letter_topic.as_ref() == Some(name)) {
+            let user = &user.name;
+            let text =
+                format!("topic {name} takes the dead letters of subscription {user}: delete that first");
+            return Err(Refusal::new(Reason::TopicInUse, text));
+        }
         self.topic_names.remove(name);
         self.doom_topic(id, ctx);
         Ok(Answer::Done)

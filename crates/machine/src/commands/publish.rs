@@ -3,7 +3,7 @@
 use super::invalid;
 use crate::applied::{Answer, Appended, Reply};
 use crate::block;
-use crate::op::Publish;
+use crate::op::{Publish, TopicConfig};
 use crate::publishes::{PublishView, Runs};
 use crate::rows::RowKey;
 use crate::shard::{Block, Context, Shard};
@@ -36,33 +36,34 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx.limits)?;
-        let id = self.topic_or_new(publish.topic, publish.create_topic, ctx)?;
-        Ok(self.store((id, count), publish, fragment, ctx))
+        let default = TopicConfig::default();
+        let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
+        Ok(self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx))
     }
 
-    /// Appends what was checked to a topic that is there. Nothing can refuse it any more.
-    pub(super) fn store(
+    /// Appends a block to a topic that is there and routes its messages, of which `runs` tells the subjects. Nothing can refuse
+    /// it.
+    pub(crate) fn store(
         &mut self,
-        (id, count): (TopicId, u32),
-        publish: &PublishView<'_>,
-        fragment: u32,
+        id: TopicId,
+        runs: Runs<'_>,
+        mut block: Block,
         ctx: &mut Context<'_>,
     ) -> Appended {
         let Some(topic) = self.topics.get_mut(&id) else { return Appended::default() };
-        let first_offset = topic.next_offset;
+        let (first_offset, count) = (topic.next_offset, block.count);
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
             .iter()
-            .map(|(subscription, filters)| (*subscription, stretches(filters, publish.runs)))
+            .map(|(subscription, filters)| (*subscription, stretches(filters, runs)))
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
-        let live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
+        block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
-        if live > 0 || topic.is_retained() {
-            let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
-            let block = Block { index, fragment, count, bytes, begin: 0, stamp, live };
+        if block.live > 0 || topic.is_retained() {
+            let index = block.index;
             if topic.append(first_offset, block, ctx.dirty) {
                 *self.entries.entry(index).or_default() += 1;
             }

@@ -1,12 +1,15 @@
-//! Ends leases: ack, nack, reject.
+//! Ends leases: ack, nack, reject; or lets them go on.
 
 use super::{invalid, unknown_consumer};
 use crate::applied::{Answer, Reply, SettleResult};
+use crate::backoff::Backoff;
+use crate::dead_letter::DeathReason;
 use crate::op::{Settlement, Verdict};
-use crate::shard::{Context, Lease, Shard};
+use crate::shard::{Context, Ending, Lease, Shard, Taken};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
 use std::ops::Bound::{Excluded, Included};
+use std::time::Duration;
 
 /// Settlements of one operation: as many as the largest credit, so that each message may be settled by itself.
 const SETTLEMENTS_MAX: usize = 10_000;
@@ -80,7 +83,7 @@ impl Shard {
         before.into_iter().chain(consumer.leases.range((Excluded(first), Included(last)))).copied().collect()
     }
 
-    /// Ends what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic.
+    /// Ends, or extends, what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic.
     fn settle_lease(
         &mut self,
         id: ConsumerId,
@@ -99,16 +102,43 @@ impl Shard {
         let Some(state) = self.subscriptions.get_mut(&subscription) else { return 0 };
         let Some(taken) = state.take_lease(position, (s.first, s.last), ctx) else { return 0 };
         let lease = taken.lease;
-        match s.verdict {
-            Verdict::Ack => state.ledger.acked += lease.count,
-            Verdict::Reject => state.ledger.dropped += lease.count,
-            Verdict::Nack if probe::planted("a nack is an ack") => state.ledger.acked += lease.count,
-            Verdict::Nack => state.give_back(taken.position, &lease, lease.count, ctx),
+        let returned = match s.verdict {
+            Verdict::Extend => return self.extend(subscription, &taken, ctx),
+            Verdict::Nack if probe::planted("a nack is an ack") => None,
+            Verdict::Nack => Some(Ending::Failed),
+            Verdict::NackAfter { delay_ms } => {
+                Some(Ending::Postponed(Duration::from_millis(u64::from(delay_ms))))
+            }
+            Verdict::Ack | Verdict::Reject => None,
+        };
+        match returned {
+            Some(ending) => {
+                self.give_back((subscription, taken.position), &lease, lease.count, ending, ctx);
+            }
+            None if s.verdict == Verdict::Reject => {
+                self.give_up(subscription, &lease, DeathReason::Rejected, ctx);
+            }
+            None => {
+                state.ledger.acked += lease.count;
+                if s.verdict == Verdict::Ack {
+                    self.release(lease.topic, lease.offset, lease.count, ctx);
+                }
+            }
         }
         self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);
-        if s.verdict != Verdict::Nack {
-            self.release(lease.topic, lease.offset, lease.count, ctx);
+        lease.count
+    }
+
+    /// What was taken of a lease is leased on, for a whole timeout from now.
+    fn extend(&mut self, id: SubscriptionId, taken: &Taken, ctx: &mut Context<'_>) -> u64 {
+        let Some(state) = self.subscriptions.get_mut(&id) else { return 0 };
+        let lease = Lease { deadline: ctx.now.after(state.config.lease_timeout), ..taken.lease };
+        state.put_lease(taken.position, lease, ctx);
+        if let Some(consumer) = self.consumers.get_mut(&lease.consumer) {
+            consumer.leases.insert(taken.position);
+            consumer.leases.extend(taken.begun);
         }
+        probe::sometimes("lease extended");
         lease.count
     }
 }
@@ -119,6 +149,14 @@ pub(super) fn check<'a>(settlements: impl Iterator<Item = (&'a Settlement, u64)>
     for (s, leases) in settlements {
         if s.last < s.first {
             return Err(invalid(format!("the range {} to {} ends before it begins", s.first, s.last)));
+        }
+        if let Verdict::NackAfter { delay_ms } = s.verdict
+            && Duration::from_millis(u64::from(delay_ms)) > Backoff::DELAY_MAX
+        {
+            let max_ms = Backoff::DELAY_MAX.as_millis();
+            return Err(invalid(format!(
+                "a nack asks for a delay of {delay_ms} ms; the limit is {max_ms} (7 days): ask for less"
+            )));
         }
         count += 1;
         reach = reach.saturating_add((s.last - s.first).saturating_add(1).min(leases + 1));
@@ -141,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn an_ack_of_a_message_takes_a_byte_for_each_of_its_numbers() {
+        let bytes = |verdict| {
+            let mut bytes = Vec::new();
+            crate::codec::append(&mut bytes, &Settlement { first: 7, last: 9, attempt: 1, verdict });
+            bytes.len()
+        };
+        assert_eq!([Verdict::Ack, Verdict::Nack, Verdict::Reject, Verdict::Extend].map(bytes), [4; 4]);
+        assert_eq!(bytes(Verdict::NackAfter { delay_ms: 100 }), 5);
+    }
+
+    #[test]
     fn a_settle_that_would_stall_an_entry_is_refused() {
         let range = |first, last| Settlement { first, last, attempt: 1, verdict: Verdict::Ack };
         assert_eq!(reason(&[range(0, u64::MAX)], 10_000), None);
@@ -148,5 +197,8 @@ mod tests {
         assert_eq!(reason(&vec![range(5, 5); 10_001], 1), Some(Reason::LimitReached));
         assert_eq!(reason(&vec![range(0, u64::MAX); 100], 10_000), Some(Reason::LimitReached));
         assert_eq!(reason(&[range(6, 5)], 1), Some(Reason::InvalidArgument));
+        let after = |delay_ms| Settlement { verdict: Verdict::NackAfter { delay_ms }, ..range(1, 2) };
+        assert_eq!(reason(&[after(604_800_000)], 1), None);
+        assert_eq!(reason(&[after(604_800_001)], 1), Some(Reason::InvalidArgument));
     }
 }

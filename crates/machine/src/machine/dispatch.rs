@@ -81,8 +81,8 @@ impl Machine {
             Op::CreateTopic { topic, config } => shard.create_topic(topic, config, ctx),
             Op::ConfigureTopic { topic, config } => shard.configure_topic(topic, config, ctx),
             Op::DeleteTopic { topic } => shard.delete_topic(topic, ctx),
-            Op::CreateSubscription { subscription, config } => {
-                shard.create_subscription(subscription, config, ctx)
+            Op::CreateSubscription { subscription, config, create_topic } => {
+                shard.create_subscription(subscription, config, *create_topic, ctx)
             }
             Op::DeleteSubscription { subscription } => shard.delete_subscription(subscription, ctx),
             Op::Bind { topic, subscription, filter, create_topic } => {

@@ -14,7 +14,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Block, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::Millis;
+    use crate::dead_letter::{DeadLetter, DeathReason};
+    use crate::shard::Origin;
+    use quorate_types::{Millis, SubscriptionName, TopicName};
 
     #[test]
     fn round_trip() {
@@ -26,7 +28,18 @@ mod tests {
             begin: 1 << 50,
             stamp: Millis::new(1 << 41),
             live: 3_000,
+            origin: None,
         };
-        assert_eq!(decode(&encode(&block)), Ok(block));
+        assert_eq!(decode(&encode(&block)), Ok(block.clone()));
+        let letter = DeadLetter {
+            topic: TopicName::parse("orders").unwrap(),
+            offset: 1 << 40,
+            stored: Millis::new(1 << 40),
+            subscription: SubscriptionName::parse("billing").unwrap(),
+            reason: DeathReason::MaxAttempts,
+            attempts: 5,
+        };
+        let dead = Block { origin: Some(Box::new(Origin { slot: 7, letter })), ..block };
+        assert_eq!(decode(&encode(&dead)), Ok(dead));
     }
 }

@@ -1,4 +1,4 @@
-//! One row per subscription. Its messages are in pages; what is ready and leased is counted from them.
+//! One row per subscription. Its messages are in pages; what is ready, leased and delayed is counted from them.
 
 use crate::codec::{DecodeError, decode_row, encode_row};
 use crate::ledger::Ledger;
@@ -22,7 +22,7 @@ pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
     encode_row(&SubscriptionRow {
         name: subscription.name.clone(),
         config: subscription.config.clone(),
-        ledger: Ledger { ready: 0, leased: 0, ..subscription.ledger },
+        ledger: Ledger { ready: 0, leased: 0, delayed: 0, ..subscription.ledger },
         next_position: subscription.next_position,
         doomed: subscription.doomed,
         purge_below: subscription.purge_below,
@@ -33,7 +33,7 @@ pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
 pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, DecodeError> {
     let row: SubscriptionRow = decode_row(bytes)?;
     Ok(Subscription {
-        ledger: Ledger { ready: 0, leased: 0, ..row.ledger },
+        ledger: Ledger { ready: 0, leased: 0, delayed: 0, ..row.ledger },
         next_position: row.next_position,
         doomed: row.doomed,
         purge_below: row.purge_below,

@@ -19,7 +19,7 @@ pub enum Violation {
     },
     /// The counters say something else than the messages that are there.
     #[error(
-        "subscription {subscription}: {ready} are ready and {leased} leased, but its ledger says {ledger:?}"
+        "subscription {subscription}: {ready} are ready, {leased} leased and {delayed} delayed, but its ledger says {ledger:?}"
     )]
     Miscounted {
         /// Where.
@@ -28,6 +28,8 @@ pub enum Violation {
         ready: u64,
         /// Messages in leases.
         leased: u64,
+        /// Messages that wait for their time.
+        delayed: u64,
         /// Its counters.
         ledger: Ledger,
     },
@@ -81,6 +83,14 @@ pub enum Violation {
         /// What the block says.
         said: u64,
     },
+    /// A subscription's dead-letter topic is not there: what it gives up would be lost.
+    #[error("subscription {subscription}: its dead-letter topic {topic} is not there")]
+    DeadLetterTopic {
+        /// Where.
+        subscription: SubscriptionName,
+        /// The topic's name.
+        topic: TopicName,
+    },
     /// A closed shard holds something, which a delete of its namespace would take.
     #[error("the shard is closed and has {topics} topics and {subscriptions} subscriptions")]
     ClosedNotEmpty {
@@ -119,6 +129,7 @@ impl Shard {
             check_places(subscription, &mut found);
             self.check_holders(subscription, &mut found);
             self.check_identities(subscription, &mut found);
+            self.check_dead_letter_topic(subscription, &mut found);
             let idle = subscription.doomed || subscription.purge_below > 0;
             let waiting = subscription.ready.values().any(|run| !self.doomed.contains(&run.topic));
             if waiting && !idle && self.doomed.is_empty() && !subscription.free.is_empty() {
@@ -156,6 +167,15 @@ impl Shard {
         }
     }
 
+    fn check_dead_letter_topic(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
+        let topic = subscription.config.dead_letter_topic.as_ref().filter(|_| !subscription.doomed);
+        let missing = topic.filter(|name| self.topic_names.get(name.as_str()).is_none());
+        let name = || subscription.name.clone();
+        found.extend(
+            missing.map(|topic| Violation::DeadLetterTopic { subscription: name(), topic: topic.clone() }),
+        );
+    }
+
     fn check_blocks(&self, found: &mut Vec<Violation>) {
         let mut entries: BTreeMap<u64, u32> = BTreeMap::new();
         for topic in self.topics.values() {
@@ -180,7 +200,9 @@ impl Shard {
             let ready = s.ready.values().filter(|r| r.topic == topic.id).map(|r| overlap(r.offset, r.count));
             let leased =
                 s.leases.values().filter(|l| l.topic == topic.id).map(|l| overlap(l.offset, l.count));
-            ready.chain(leased).sum::<u64>()
+            let delayed = s.delayed.values().map(|d| d.run).filter(|r| r.topic == topic.id);
+            let delayed = delayed.map(|r| overlap(r.offset, r.count));
+            ready.chain(leased).chain(delayed).sum::<u64>()
         };
         self.subscriptions.values().map(in_subscription).sum()
     }
@@ -190,13 +212,15 @@ fn check_places(subscription: &Subscription, found: &mut Vec<Violation>) {
     let name = &subscription.name;
     let ready: u64 = subscription.ready.values().map(|r| r.count).sum();
     let leased: u64 = subscription.leases.values().map(|l| l.count).sum();
-    if (ready, leased) != (subscription.ledger.ready, subscription.ledger.leased) {
-        let ledger = subscription.ledger;
-        found.push(Violation::Miscounted { subscription: name.clone(), ready, leased, ledger });
+    let delayed: u64 = subscription.delayed.values().map(|d| d.run.count).sum();
+    let ledger = subscription.ledger;
+    if (ready, leased, delayed) != (ledger.ready, ledger.leased, ledger.delayed) {
+        found.push(Violation::Miscounted { subscription: name.clone(), ready, leased, delayed, ledger });
     }
     let runs = subscription.ready.iter().map(|(position, r)| (*position, r.count));
-    let mut places: Vec<(u64, u64)> =
-        runs.chain(subscription.leases.iter().map(|(p, l)| (*p, l.count))).collect();
+    let leases = subscription.leases.iter().map(|(p, l)| (*p, l.count));
+    let delays = subscription.delayed.iter().map(|(p, d)| (*p, d.run.count));
+    let mut places: Vec<(u64, u64)> = runs.chain(leases).chain(delays).collect();
     places.sort_unstable();
     let ends = places.iter().map(|(position, count)| position + count);
     let next = places.iter().map(|(position, _)| *position).skip(1).chain([subscription.next_position]);

@@ -1,10 +1,11 @@
-//! What happens by itself: leases that end, retention, and what is too large for one entry (DESIGN §6.8).
+//! What happens by itself: leases and delays that end, retention, and what is too large for one entry (DESIGN §6.8).
 //!
 //! A transition is a visit to one run, lease or block: purging ten million messages that lie in ten thousand
 //! blocks is one entry's work.
 
+use super::returns::Ending;
 use super::topic::Sweep;
-use super::{Context, Shard};
+use super::{Context, Shard, Subscription};
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, TopicId};
@@ -18,8 +19,8 @@ pub(crate) enum Due {
     Empty(SubscriptionId),
     /// A deleted topic is taken out of the subscriptions.
     Sweep(TopicId),
-    /// Leases whose time is over return.
-    Leases(SubscriptionId),
+    /// Leases whose time is over return, and messages whose delay is.
+    Returns(SubscriptionId),
     /// Retention lets go of blocks.
     Retention(TopicId),
 }
@@ -47,7 +48,10 @@ impl Shard {
             Due::Leave(session) => self.return_leases(session, ctx),
             Due::Empty(id) => self.empty(id, ctx),
             Due::Sweep(id) => self.sweep(id, ctx),
-            Due::Leases(id) => self.end_leases(id, ctx),
+            Due::Returns(id) => {
+                self.end_leases(id, ctx);
+                self.end_delays(id, ctx);
+            }
             Due::Retention(id) => self.prune(id, ctx),
         }
     }
@@ -59,10 +63,7 @@ impl Shard {
         let at = match due {
             Due::Leave(session) => AT_ONCE.filter(|_| self.leaving.contains(&session)),
             Due::Empty(id) => subscription(id).filter(|s| s.doomed || s.purge_below > 0).and(AT_ONCE),
-            Due::Leases(id) => {
-                let first = subscription(id).filter(|s| !s.doomed).and_then(|s| s.deadlines.first());
-                first.map(|(at, _)| *at)
-            }
+            Due::Returns(id) => subscription(id).filter(|s| !s.doomed).and_then(Subscription::next_return),
             Due::Sweep(id) => {
                 topic(id).filter(|t| t.sweep.is_some_and(|sweep| sweep != Sweep::END)).and(AT_ONCE)
             }
@@ -73,7 +74,7 @@ impl Shard {
 
     pub(super) fn schedule_subscription(&mut self, id: SubscriptionId) {
         self.schedule(Due::Empty(id));
-        self.schedule(Due::Leases(id));
+        self.schedule(Due::Returns(id));
     }
 
     pub(super) fn schedule_topic(&mut self, id: TopicId) {
@@ -91,7 +92,7 @@ impl Shard {
             }
             let (subscription, lease) = (consumer.subscription, consumer.leases.first().copied());
             match lease {
-                Some(position) => self.end_lease(subscription, position, ctx),
+                Some(position) => self.end_lease(subscription, position, Ending::Gone, ctx),
                 None => self.detach(id, u64::MAX, ctx),
             }
         }
@@ -106,11 +107,11 @@ impl Shard {
                 return;
             }
             probe::sometimes("lease timed out");
-            self.end_lease(id, position, ctx);
+            self.end_lease(id, position, Ending::Failed, ctx);
         }
     }
 
-    /// Drops what is ready below the purge's position; of a deleted subscription everything.
+    /// Drops what is ready or delayed below the purge's position; of a deleted subscription everything.
     fn empty(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get_mut(&id) {
             let below = if subscription.doomed { u64::MAX } else { subscription.purge_below };
@@ -122,9 +123,10 @@ impl Shard {
                 }
                 continue;
             }
+            let delayed = subscription.delayed.keys().next().copied().filter(|p| *p < below);
             let leased = subscription.leases.keys().next().copied().filter(|_| subscription.doomed);
-            if let Some(position) = leased {
-                if !self.purge_lease(id, position, ctx) {
+            if let Some(position) = delayed.or(leased) {
+                if !self.purge_whole(id, position, ctx) {
                     return;
                 }
                 continue;
@@ -158,14 +160,10 @@ impl Shard {
                     Sweep { subscription: next, position: 0 }
                 }
                 Some(begin) => {
-                    let (topic, count) = match (state.ready.get(&begin), state.leases.get(&begin)) {
-                        (Some(run), _) => (run.topic, run.count),
-                        (_, Some(lease)) => (lease.topic, lease.count),
-                        _ => return,
-                    };
+                    let Some((topic, count)) = state.place(begin) else { return };
                     let purged = topic != id
                         || self.purge_ready(subscription, begin, count, ctx)
-                        || self.purge_lease(subscription, begin, ctx);
+                        || self.purge_whole(subscription, begin, ctx);
                     if !purged {
                         return;
                     }
@@ -222,17 +220,25 @@ impl Shard {
         done == count
     }
 
-    /// Purges a whole lease: one holds at most a credit's worth of messages.
-    fn purge_lease(&mut self, id: SubscriptionId, position: u64, ctx: &mut Context<'_>) -> bool {
+    /// Purges a whole lease, or what waits for one time: that is at most a credit's worth of messages.
+    fn purge_whole(&mut self, id: SubscriptionId, position: u64, ctx: &mut Context<'_>) -> bool {
         if !ctx.spend() {
             return false;
         }
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return false };
-        let Some(lease) = subscription.remove_lease(position, ctx) else { return false };
-        subscription.ledger.purged += lease.count;
+        let lease = subscription.remove_lease(position, ctx);
+        let delayed = subscription.remove_delayed(position, ctx).map(|delayed| delayed.run);
+        let leased = lease.map(|lease| (lease.topic, lease.offset, lease.count));
+        let Some((topic, offset, count)) = leased.or(delayed.map(|run| (run.topic, run.offset, run.count)))
+        else {
+            return false;
+        };
+        subscription.ledger.purged += count;
         ctx.touch_subscription(id);
-        self.credit_back((id, lease.consumer), Some(position), None, lease.count);
-        self.release(lease.topic, lease.offset, lease.count, ctx);
+        if let Some(lease) = lease {
+            self.credit_back((id, lease.consumer), Some(position), None, count);
+        }
+        self.release(topic, offset, count, ctx);
         true
     }
 

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::consumer::Consumer;
 use super::context::Context;
+use super::returns::Ending;
 use super::subscription::{Lease, Subscription};
 use crate::applied::LeaseRun;
 use crate::rows::RowKey;
@@ -84,23 +85,30 @@ impl Shard {
         if let Some(identity) = consumer.identity {
             subscription.identities.remove(&identity.token);
         }
+        let id = subscription.id;
         for position in consumer.leases {
-            if let Some(lease) = subscription.remove_lease(position, ctx) {
-                if probe::planted("leases of a detached consumer are dropped") {
-                    continue;
-                }
-                let sent = written.saturating_sub(lease.granted_before);
-                subscription.give_back(position, &lease, sent, ctx);
+            let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+            let Some(lease) = subscription.remove_lease(position, ctx) else { continue };
+            if probe::planted("leases of a detached consumer are dropped") {
+                continue;
             }
+            let sent = written.saturating_sub(lease.granted_before);
+            self.give_back((id, position), &lease, sent, Ending::Gone, ctx);
         }
-        ctx.touch_subscription(subscription.id);
+        ctx.touch_subscription(id);
     }
 
     /// Ends a whole lease; its messages return to their positions. They were sent, as far as anyone knows.
-    pub(crate) fn end_lease(&mut self, id: SubscriptionId, position: u64, ctx: &mut Context<'_>) {
+    pub(crate) fn end_lease(
+        &mut self,
+        id: SubscriptionId,
+        position: u64,
+        ending: Ending,
+        ctx: &mut Context<'_>,
+    ) {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let Some(lease) = subscription.remove_lease(position, ctx) else { return };
-        subscription.give_back(position, &lease, lease.count, ctx);
+        self.give_back((id, position), &lease, lease.count, ending, ctx);
         self.credit_back((id, lease.consumer), Some(position), None, lease.count);
     }
 

@@ -38,6 +38,7 @@ impl Shard {
         for subscription in self.subscriptions.values() {
             keys.insert(RowKey::Subscription(subscription.id));
             let positions = subscription.ready.keys().chain(subscription.leases.keys());
+            let positions = positions.chain(subscription.delayed.keys());
             keys.extend(positions.map(|p| subscription.page(*p)));
         }
         keys.extend(self.consumers.values().map(Consumer::row));
@@ -99,8 +100,8 @@ impl Shard {
         if block.live == 0 {
             topic.settled.insert(first);
         }
-        topic.blocks.insert(first, block);
         *self.entries.entry(block.index).or_default() += 1;
+        topic.blocks.insert(first, block);
         Ok(())
     }
 
@@ -136,6 +137,15 @@ impl Shard {
             subscription.deadlines.insert((lease.deadline, position));
             subscription.leases.insert(position, lease);
         }
+        for (place, delayed) in page.delayed {
+            let position = page_start.saturating_add(u64::from(place));
+            if !fits(subscription, position, delayed.run.offset, delayed.run.count) {
+                return Err(LoadError::contradiction(key));
+            }
+            subscription.ledger.delayed = subscription.ledger.delayed.saturating_add(delayed.run.count);
+            subscription.delays.insert((delayed.due, position));
+            subscription.delayed.insert(position, delayed);
+        }
         Ok(())
     }
 
@@ -148,6 +158,10 @@ impl Shard {
         for subscription in self.subscriptions.values_mut() {
             if !subscription.ledger.is_conserved() {
                 return Err(LoadError::contradiction(RowKey::Subscription(subscription.id)));
+            }
+            let target = subscription.config.dead_letter_topic.as_ref().filter(|_| !subscription.doomed);
+            if target.is_some_and(|name| self.topic_names.get(name.as_str()).is_none()) {
+                return Err(LoadError::dangling(RowKey::Subscription(subscription.id)));
             }
             for (position, lease) in &subscription.leases {
                 match self.consumers.get_mut(&lease.consumer) {

@@ -5,11 +5,11 @@
 //! one run.
 
 use super::context::Context;
+use super::delayed::Delayed;
 use crate::ledger::Ledger;
 use crate::op::{ConsumerIdentity, SubscriptionConfig};
 use crate::rows::RowKey;
 use crate::rows::page::POSITIONS_PER_PAGE;
-use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// The part of it from its `from`-th message on, `count` of them.
-    fn part(&self, from: u64, count: u64) -> Self {
+    pub(super) fn part(&self, from: u64, count: u64) -> Self {
         Self { offset: self.offset + from, granted_before: self.granted_before + from, count, ..*self }
     }
 }
@@ -71,6 +71,10 @@ pub(crate) struct Subscription {
     pub(crate) leases: BTreeMap<u64, Lease>,
     /// Of `leases`. Derived.
     pub(crate) deadlines: BTreeSet<(Millis, u64)>,
+    /// By first position.
+    pub(crate) delayed: BTreeMap<u64, Delayed>,
+    /// Of `delayed`. Derived.
+    pub(crate) delays: BTreeSet<(Millis, u64)>,
     /// Attached, and not leaving. Derived.
     pub(crate) consumers: BTreeSet<ConsumerId>,
     /// Token of an identity → its consumer, as long as that is attached or leaving. Derived.
@@ -97,6 +101,8 @@ impl Subscription {
             ready: BTreeMap::new(),
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            delayed: BTreeMap::new(),
+            delays: BTreeSet::new(),
             consumers: BTreeSet::new(),
             identities: BTreeMap::new(),
             free: BTreeSet::new(),
@@ -119,7 +125,7 @@ impl Subscription {
     }
 
     /// Puts messages into the queue at their positions, joined with their neighbours where these go on alike.
-    fn put_ready(&mut self, position: u64, mut run: Ready, ctx: &mut Context<'_>) {
+    pub(super) fn put_ready(&mut self, position: u64, mut run: Ready, ctx: &mut Context<'_>) {
         self.ledger.ready += run.count;
         let after = position + run.count;
         if let Some(next) = self.ready.get(&after).copied()
@@ -199,26 +205,12 @@ impl Subscription {
         })
     }
 
-    /// The messages of an ended lease return to their positions; the first `sent` of them had an attempt.
-    pub(crate) fn give_back(&mut self, position: u64, lease: &Lease, sent: u64, ctx: &mut Context<'_>) {
-        let sent = sent.min(lease.count);
-        let part = |from: u64, count: u64, attempts: u32| Ready {
-            topic: lease.topic,
-            offset: lease.offset + from,
-            count,
-            attempts,
-        };
-        if sent > 0 {
-            self.ledger.redelivered += sent;
-            let uncounted = u32::from(probe::planted("an attempt is not counted"));
-            self.put_ready(position, part(0, sent, lease.attempt.saturating_sub(uncounted)), ctx);
-        }
-        if sent < lease.count {
-            probe::sometimes("unsent grant returned");
-            let unsent = part(sent, lease.count - sent, lease.attempt.saturating_sub(1));
-            self.put_ready(position + sent, unsent, ctx);
-        }
-        ctx.touch_subscription(self.id);
+    /// Topic and number of the messages of what begins at `position`.
+    pub(super) fn place(&self, position: u64) -> Option<(TopicId, u64)> {
+        let ready = || self.ready.get(&position).map(|run| (run.topic, run.count));
+        let leased = || self.leases.get(&position).map(|lease| (lease.topic, lease.count));
+        let delayed = || self.delayed.get(&position).map(|delayed| (delayed.run.topic, delayed.run.count));
+        ready().or_else(leased).or_else(delayed)
     }
 
     /// The oldest position that is not settled.
@@ -226,11 +218,12 @@ impl Subscription {
         self.next_run(0)
     }
 
-    /// The first run or lease that begins at `position` or after it.
+    /// The first run, lease or delayed run that begins at `position` or after it.
     pub(crate) fn next_run(&self, position: u64) -> Option<u64> {
         let ready = self.ready.range(position..).next().map(|(p, _)| *p);
         let leased = self.leases.range(position..).next().map(|(p, _)| *p);
-        [ready, leased].into_iter().flatten().min()
+        let delayed = self.delayed.range(position..).next().map(|(p, _)| *p);
+        [ready, leased, delayed].into_iter().flatten().min()
     }
 }
 

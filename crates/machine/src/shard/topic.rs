@@ -1,14 +1,16 @@
 //! A topic: a dense sequence of offsets over blocks that live as long as somebody needs them.
 
 use super::context::Context;
+use super::dead_letters::Origin;
 use crate::op::TopicConfig;
+use crate::publishes::PublishView;
 use crate::rows::RowKey;
 use quorate_types::{Filter, Millis, SubscriptionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages of one topic that lie together in one entry's block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Block {
     /// Index of the entry.
     pub(crate) index: u64,
@@ -21,6 +23,33 @@ pub(crate) struct Block {
     pub(crate) stamp: Millis,
     /// Pairs of a message and a subscription that has not settled it.
     pub(crate) live: u64,
+    /// `None` where the topic's own messages are; else they are another one's, and came here as dead letters.
+    pub(crate) origin: Option<Box<Origin>>,
+}
+
+impl Block {
+    /// Messages that were published, whose fragment begins at that byte of the entry's block.
+    pub(crate) fn of_publish(
+        publish: &PublishView<'_>,
+        (fragment, count): (u32, u32),
+        ctx: &Context<'_>,
+    ) -> Self {
+        let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
+        Self { index, fragment, count, bytes, begin: 0, stamp, live: 0, origin: None }
+    }
+
+    /// Whether `next` can be one block with this one: it follows in the same entry.
+    fn goes_on_with(&self, next: &Self) -> bool {
+        let follows = match (&self.origin, &next.origin) {
+            (None, None) => self.fragment.checked_add(self.bytes) == Some(next.fragment),
+            (Some(origin), Some(other)) => {
+                (self.fragment, self.stamp) == (next.fragment, next.stamp)
+                    && origin.goes_on_with(other, self.count)
+            }
+            _ => false,
+        };
+        self.index == next.index && follows
+    }
 }
 
 /// How far a deleted topic's messages are taken out of the subscriptions: everything before this is done.
@@ -93,12 +122,12 @@ impl Topic {
         (self.appended, self.bytes) = (self.appended + bytes, self.bytes + bytes);
         self.messages += u64::from(block.count);
         if let Some((&start, last)) = self.blocks.iter_mut().next_back()
-            && last.index == block.index
-            && last.fragment.checked_add(last.bytes) == Some(block.fragment)
+            && last.goes_on_with(&block)
             && start + u64::from(last.count) == first
             && let Some(count) = last.count.checked_add(block.count)
         {
-            (last.count, last.bytes, last.live) = (count, last.bytes + block.bytes, last.live + block.live);
+            (last.count, last.bytes) = (count, last.bytes.saturating_add(block.bytes));
+            last.live += block.live;
             if last.live > 0 {
                 self.settled.remove(&start);
             }
@@ -234,7 +263,8 @@ mod tests {
         let mut topic = Topic::new(TopicId::new(1), TopicName::parse("t").unwrap(), TopicConfig::default());
         for &(first, count, stamp) in blocks {
             let stamp = Millis::new(stamp);
-            let block = Block { index: first, fragment: 0, count, bytes: 1, begin: 0, stamp, live: 1 };
+            let block =
+                Block { index: first, fragment: 0, count, bytes: 1, begin: 0, stamp, live: 1, origin: None };
             topic.append(first, block, &mut BTreeSet::new());
             topic.next_offset = first + u64::from(count);
         }

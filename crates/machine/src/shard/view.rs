@@ -1,7 +1,8 @@
 //! What others may see of a shard.
 
-use super::{Block, Consumer, Shard, Subscription, Topic};
+use super::{Block, Consumer, Origin, Shard, Subscription, Topic};
 use crate::applied::LeaseRun;
+use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
 use crate::op::{SubscriptionConfig, TopicConfig};
 use quorate_types::{
@@ -78,7 +79,7 @@ pub struct ConsumerView {
 }
 
 /// Where some messages of a topic lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockSlice {
     /// Index of the entry.
     pub index: u64,
@@ -90,8 +91,10 @@ pub struct BlockSlice {
     pub offset: u64,
     /// How many.
     pub count: u32,
-    /// When the entry was stamped.
+    /// When the topic got them: log time.
     pub stamp: Millis,
+    /// Of dead letters: where they came from, and why; the offset is the first one's.
+    pub dead_letter: Option<Box<DeadLetter>>,
 }
 
 impl Shard {
@@ -136,13 +139,20 @@ impl Shard {
         let slice = |(first, block): (u64, &Block)| {
             let begin = offset.max(first);
             let count = end.min(first + u64::from(block.count)).checked_sub(begin)?;
+            let skipped = u32::try_from(begin - first).ok()?;
+            let origin = block.origin.as_deref();
+            let dead_letter = origin.map(|Origin { letter, .. }| {
+                let offset = letter.offset.saturating_add(u64::from(skipped));
+                Box::new(DeadLetter { offset, ..letter.clone() })
+            });
             Some(BlockSlice {
                 index: block.index,
                 fragment: block.fragment,
-                slot: u32::try_from(begin - first).ok()?,
+                slot: origin.map_or(0, |origin| origin.slot).saturating_add(skipped),
                 offset: begin,
                 count: u32::try_from(count).ok().filter(|c| *c > 0)?,
                 stamp: block.stamp,
+                dead_letter,
             })
         };
         topic.blocks_of(offset, end).filter_map(slice).collect()

@@ -176,9 +176,7 @@ impl Driver {
 
     /// A subscription with one binding.
     pub fn bound(&mut self, session: SessionId, subscription: &str, topic_name: &str, filter: &str) {
-        let op =
-            Op::CreateSubscription { subscription: sub(subscription), config: SubscriptionConfig::default() };
-        self.done(session, op);
+        self.done(session, create_subscription(subscription, SubscriptionConfig::default()));
         self.done(session, bind(topic_name, subscription, filter));
     }
 
@@ -281,6 +279,10 @@ pub fn sub(name: &str) -> SubscriptionName {
 
 pub fn create_topic(name: &str, config: TopicConfig) -> Op {
     Op::CreateTopic { topic: topic(name), config }
+}
+
+pub fn create_subscription(name: &str, config: SubscriptionConfig) -> Op {
+    Op::CreateSubscription { subscription: sub(name), config, create_topic: false }
 }
 
 pub fn bind(topic_name: &str, subscription: &str, filter: &str) -> Op {

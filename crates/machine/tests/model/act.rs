@@ -11,7 +11,8 @@ pub(crate) enum Act {
     Commit(Vec<Held>, Vec<(usize, Vec<(usize, u32)>)>),
     Topic(usize),
     DeleteTopic(usize),
-    Subscription(usize),
+    /// Which one, with which settings.
+    Subscription(usize, usize),
     DeleteSubscription(usize),
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
@@ -47,8 +48,16 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let runs = move || prop::collection::vec((n(), 1u32..4), 1..4);
     let who = || 0u64..3;
     let far = |max: u64| prop_oneof![9 => 0..max, 1 => Just(u64::MAX)];
-    let verdict =
-        || prop_oneof![3 => Just(Verdict::Ack), 3 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)];
+    let verdict = || {
+        let delay = prop_oneof![2 => Just(0u32), 4 => 1u32..4_000, 1 => Just(u32::MAX)];
+        prop_oneof![
+            3 => Just(Verdict::Ack),
+            3 => Just(Verdict::Nack),
+            2 => Just(Verdict::Reject),
+            2 => delay.prop_map(|delay_ms| Verdict::NackAfter { delay_ms }),
+            1 => Just(Verdict::Extend),
+        ]
+    };
     let beyond = prop_oneof![3 => Just(0u64), 1 => 1u64..6];
     let held = (n(), n(), 0u64..4, beyond, prop::bool::weighted(0.9), verdict()).prop_map(
         |(consumer, lease, skip, beyond, right, verdict)| Held {
@@ -72,7 +81,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(held, parts)| Act::Commit(held, parts)),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
-        2 => n().prop_map(Act::Subscription),
+        3 => (n(), n()).prop_map(|(s, kind)| Act::Subscription(s, kind)),
         1 => n().prop_map(Act::DeleteSubscription),
         3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),

@@ -8,6 +8,7 @@ mod act;
 #[path = "../common/mod.rs"]
 mod common;
 mod pair;
+mod returns;
 mod shard;
 
 use act::act;
@@ -21,17 +22,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_shard_does_what_the_model_says(acts in prop::collection::vec(act(), 1..80)) {
-        let mut pair = Pair::new();
+    fn the_shard_does_what_the_model_says(kind in 0usize..6, acts in prop::collection::vec(act(), 1..80)) {
+        let mut pair = Pair::new(kind);
         acts.iter().for_each(|act| pair.act(act));
     }
 
     /// Repeats of anything, gaps, and sessions that are over: answered as §6.2 says, and nothing changes.
     #[test]
     fn repeats_and_gaps_change_nothing(
+        kind in 0usize..6,
         acts in prop::collection::vec((act(), 0usize..100, any::<bool>()), 1..40),
     ) {
-        let mut pair = Pair::new();
+        let mut pair = Pair::new(kind);
         for (act, pick, gap) in acts {
             pair.act(&act);
             let old = pair.sent[pick % pair.sent.len()].clone();

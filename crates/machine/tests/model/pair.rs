@@ -2,10 +2,11 @@
 
 use crate::act::{Act, Held};
 use crate::common::{self, Driver, Step, sub, topic};
+use crate::returns::Letter;
 use crate::shard::{Message, Model, Place};
 use quorate_machine::{
-    Answer, CommitSettle, ConsumerIdentity, Effect, LeaseRun, Op, Origin, Settlement, SubscriptionConfig,
-    TopicConfig,
+    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, Op, Origin, Settlement,
+    SubscriptionConfig, TopicConfig,
 };
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
 use std::collections::BTreeMap;
@@ -27,12 +28,12 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(kind: usize) -> Self {
         let (driver, session) = Driver::shard();
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
         let attach = Act::Attach(1, 0, 4, (1, 1));
-        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0), Act::Bind(0, 0, 0), attach];
+        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0, kind), Act::Bind(0, 0, 0), attach];
         start.iter().for_each(|act| pair.act(act));
         pair
     }
@@ -42,13 +43,15 @@ impl Pair {
             Act::Tick(ms) => {
                 self.driver.time += ms;
                 let effects = self.driver.lead(Op::Tick).1;
-                self.model.end_leases(self.driver.time);
+                self.model.now = self.driver.time;
+                self.model.pass();
                 self.compare(&effects);
             }
             Act::Expire => {
                 self.boot += 1;
                 let hello = Op::Hello { node: NodeId::new(1), boot: BootId::new(self.boot) };
                 let (reply, effects) = self.driver.lead(hello);
+                self.model.now = self.driver.time;
                 self.model.end_session(self.session);
                 self.session = common::opened(&reply);
                 self.model.answers.insert(self.session, Vec::new());
@@ -93,9 +96,13 @@ impl Pair {
             }
             Act::Topic(t) => Op::CreateTopic { topic: topic(TOPICS[t % 2]), config: TopicConfig::default() },
             Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
-            Act::Subscription(s) => {
-                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
-                Op::CreateSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]), config }
+            Act::Subscription(s, kind) => {
+                let create_topic = kind % 2 == 1;
+                Op::CreateSubscription {
+                    subscription: sub(SUBSCRIPTIONS[s % 2]),
+                    config: config(*kind),
+                    create_topic,
+                }
             }
             Act::DeleteSubscription(s) => Op::DeleteSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]) },
             Act::Bind(t, s, f) => common::bind(TOPICS[t % 2], SUBSCRIPTIONS[s % 2], FILTERS[f % 3]),
@@ -151,6 +158,7 @@ impl Pair {
             }
             Some((last, None)) if sequence > last + 1 => Err(Reason::SequenceGap),
             Some(_) => {
+                self.model.now = self.driver.time;
                 let expected = self.model.perform(&step.envelope.op);
                 self.model.answers.entry(session).or_default().push(reply.clone());
                 expected
@@ -171,6 +179,30 @@ impl Pair {
             step.envelope.op
         );
         self.compare(&effects);
+    }
+
+    /// What is unsettled lies somewhere, and says of itself whether it died before, where, and why.
+    fn compare_letters(&self) {
+        let state = self.driver.state();
+        for message in self.model.queues.values().flat_map(|queue| &queue.messages) {
+            if !matches!(message.place, Place::Ready { .. } | Place::Leased { .. } | Place::Delayed { .. }) {
+                continue;
+            }
+            let found = state.locate(message.topic, message.offset, 1);
+            assert_eq!(found.len(), 1, "an unsettled message has no block");
+            let known = |name: &str| SUBSCRIPTIONS.into_iter().find(|s| *s == name).unwrap();
+            let letter = found[0].dead_letter.as_ref().map(|letter| Letter {
+                topic: letter.topic.to_string(),
+                offset: letter.offset,
+                stored: letter.stored.get(),
+                subscription: known(letter.subscription.as_str()),
+                reason: letter.reason,
+                attempts: letter.attempts,
+            });
+            let place = (message.topic, message.offset);
+            assert_eq!(letter.as_ref(), self.model.letters.get(&place), "letter {place:?}");
+            assert_eq!(found[0].stamp.get(), self.model.stored[&place]);
+        }
     }
 
     /// Takes the grants over, then compares everything that can be seen.
@@ -194,18 +226,30 @@ impl Pair {
                 |f: &dyn Fn(&Place) -> bool| queue.messages.iter().filter(|m| f(&m.place)).count() as u64;
             let ledger = self.driver.subscription(name).ledger;
             let (found, expected) = (
-                [ledger.routed, ledger.ready, ledger.leased, ledger.acked, ledger.dropped, ledger.purged],
+                [
+                    ledger.routed,
+                    ledger.ready,
+                    ledger.leased,
+                    ledger.delayed,
+                    ledger.acked,
+                    ledger.dead_lettered,
+                    ledger.dropped,
+                    ledger.purged,
+                ],
                 [
                     queue.messages.len() as u64,
                     count(&|p| matches!(p, Place::Ready { .. })),
                     count(&|p| matches!(p, Place::Leased { .. })),
+                    count(&|p| matches!(p, Place::Delayed { .. })),
                     count(&|p| matches!(p, Place::Acked)),
+                    count(&|p| matches!(p, Place::DeadLettered)),
                     count(&|p| matches!(p, Place::Dropped)),
                     count(&|p| matches!(p, Place::Purged)),
                 ],
             );
             assert_eq!(found, expected, "ledger of {name}");
         }
+        self.compare_letters();
         for (id, holder) in &self.model.holders {
             let held = self.model.held(*id, holder);
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");
@@ -217,6 +261,21 @@ impl Pair {
         assert_eq!(state.is_closed(), self.model.closing.1);
         self.driver.check();
     }
+}
+
+/// Settings of subscriptions, the wrong ones too.
+fn config(kind: usize) -> SubscriptionConfig {
+    let ms = Duration::from_millis;
+    let (max_attempts, backoff, dead) = match kind {
+        1 => (Some(2), Backoff::None, Some("u")),
+        2 => (Some(3), Backoff::Linear { step: ms(800), max: ms(1_500) }, Some("t")),
+        3 => (None, Backoff::Exponential { first: ms(500), max: ms(3_000) }, Some("u")),
+        4 => (Some(1), Backoff::Fixed { delay: ms(1_000) }, None),
+        5 => (Some(0), Backoff::None, None),
+        _ => (None, Backoff::None, None),
+    };
+    let dead_letter_topic = dead.map(topic);
+    SubscriptionConfig { lease_timeout: ms(LEASE_MS), max_attempts, backoff, dead_letter_topic }
 }
 
 /// The model knows reasons, and no texts.

@@ -1,9 +1,10 @@
 //! The model: what becomes of each message, one by one.
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
+use crate::returns::Letter;
 use quorate_machine::{
-    Answer, Appended, Commit, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement,
-    Verdict,
+    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, Settlement,
+    SubscriptionConfig, Verdict,
 };
 use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Place {
     Ready { attempts: u32 },
     Leased { consumer: ConsumerId, attempt: u32, nth: u64, until: u64 },
+    Delayed { attempts: u32, due: u64 },
     Acked,
+    DeadLettered,
     Dropped,
     Purged,
 }
@@ -26,6 +29,9 @@ pub(crate) struct Message {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
+    /// Counts creations: the machine's order of subscriptions.
+    pub(crate) id: u64,
+    pub(crate) config: SubscriptionConfig,
     pub(crate) messages: Vec<Message>,
     pub(crate) bindings: BTreeSet<(&'static str, &'static str)>,
 }
@@ -45,6 +51,13 @@ pub(crate) struct Model {
     pub(crate) holders: BTreeMap<ConsumerId, Holder>,
     pub(crate) answers: BTreeMap<SessionId, Vec<Reply>>,
     pub(crate) last_topic: u64,
+    pub(crate) last_queue: u64,
+    /// Topics that were made for dead letters: with settings of their own.
+    pub(crate) made: BTreeSet<&'static str>,
+    pub(crate) now: u64,
+    /// When a message was stored.
+    pub(crate) stored: BTreeMap<(TopicId, u64), u64>,
+    pub(crate) letters: BTreeMap<(TopicId, u64), Letter>,
     /// The highest revision at which the shard was closed or opened, and whether it is closed.
     pub(crate) closing: (u64, bool),
 }
@@ -68,21 +81,18 @@ impl Model {
             Op::Commit(commit) => self.commit(commit),
             Op::CreateTopic { topic, .. } => {
                 let name = known(&TOPICS, topic.as_str());
+                if self.made.contains(name) {
+                    return Err(Reason::TopicExists);
+                }
                 if !self.topics.contains_key(name) {
                     self.check_open()?;
-                    self.last_topic += 1;
-                    self.topics.insert(name, (TopicId::new(self.last_topic), 0));
+                    self.add_topic(name);
                 }
                 Ok(Answer::Done)
             }
             Op::DeleteTopic { topic } => self.delete_topic(known(&TOPICS, topic.as_str())),
-            Op::CreateSubscription { subscription, .. } => {
-                let name = known(&SUBSCRIPTIONS, subscription.as_str());
-                if !self.queues.contains_key(name) {
-                    self.check_open()?;
-                    self.queues.insert(name, Queue::default());
-                }
-                Ok(Answer::Done)
+            Op::CreateSubscription { subscription, config, create_topic } => {
+                self.create_subscription(subscription.as_str(), config, *create_topic)
             }
             Op::DeleteSubscription { subscription } => {
                 let name = known(&SUBSCRIPTIONS, subscription.as_str());
@@ -92,6 +102,9 @@ impl Model {
             Op::Bind { topic, subscription, filter, .. } => {
                 let binding = self.binding(topic.as_str(), filter);
                 let queue = self.queue(subscription.as_str())?;
+                if queue.config.dead_letter_topic.as_ref() == Some(topic) {
+                    return Err(Reason::InvalidArgument);
+                }
                 queue.bindings.insert(binding?);
                 Ok(Answer::Done)
             }
@@ -115,14 +128,14 @@ impl Model {
             }
             Op::Settle { consumer, settlements } => {
                 let queue = self.holders.get(consumer).ok_or(Reason::ConsumerNotFound)?.queue;
-                let messages = &mut self.queues.get_mut(queue).unwrap().messages;
-                let results = settlements.iter().map(|s| settle(messages, *consumer, s)).collect();
+                check_delays(settlements.iter())?;
+                let results = settlements.iter().map(|s| self.settle(queue, *consumer, s)).collect();
                 Ok(Answer::Settled { results })
             }
             Op::Purge { subscription } => {
                 let mut purged = 0;
                 for message in &mut self.queue(subscription.as_str())?.messages {
-                    if matches!(message.place, Place::Ready { .. }) {
+                    if matches!(message.place, Place::Ready { .. } | Place::Delayed { .. }) {
                         message.place = Place::Purged;
                         purged += 1;
                     }
@@ -146,16 +159,22 @@ impl Model {
     }
 
     fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
-        let name = known(&TOPICS, publish.topic);
         let subjects: Vec<&str> =
             publish.runs.flat_map(|(subject, count)| (0..count).map(move |_| subject)).collect();
+        self.append(publish.topic, &subjects)
+    }
+
+    pub(crate) fn append(&mut self, name: &str, subjects: &[&str]) -> Result<Appended, Reason> {
+        let name = known(&TOPICS, name);
         let (topic, next) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
         let (topic, first_offset) = (*topic, *next);
         *next += subjects.len() as u64;
+        let offsets = first_offset..first_offset + subjects.len() as u64;
+        self.stored.extend(offsets.map(|offset| ((topic, offset), self.now)));
         let mut routed = 0;
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
-            for (offset, subject) in (first_offset..).zip(&subjects) {
+            for (offset, subject) in (first_offset..).zip(subjects) {
                 let matches = |f: &str| Filter::parse(f).unwrap().matches(subject);
                 if queue.bindings.iter().any(|(t, f)| *t == name && matches(f)) {
                     queue.messages.push(Message { topic, offset, place: Place::Ready { attempts: 0 } });
@@ -180,6 +199,7 @@ impl Model {
             let (id, _) = self.holders.iter().find(|(_, h)| same(h)).ok_or(Reason::StaleLease)?;
             parts.extend(settle.settlements.iter().map(|s| (name, *id, s)));
         }
+        check_delays(parts.iter().map(|(_, _, s)| *s))?;
         let mut named = BTreeSet::new();
         for (name, id, s) in &parts {
             for position in s.first..=s.last {
@@ -195,10 +215,44 @@ impl Model {
             return Err(Reason::TopicNotFound);
         }
         for (name, id, s) in parts {
-            settle(&mut self.queues.get_mut(name).unwrap().messages, id, s);
+            self.settle(name, id, s);
         }
         let appended = commit.publishes.iter().map(|p| self.publish(&p)).collect::<Result<_, _>>()?;
         Ok(Answer::Committed { appended, log_id: LogId::default() })
+    }
+
+    fn add_topic(&mut self, name: &'static str) {
+        self.last_topic += 1;
+        self.topics.insert(name, (TopicId::new(self.last_topic), 0));
+    }
+
+    fn create_subscription(
+        &mut self,
+        name: &str,
+        config: &SubscriptionConfig,
+        create_topic: bool,
+    ) -> Result<Answer, Reason> {
+        let name = known(&SUBSCRIPTIONS, name);
+        if config.max_attempts == Some(0) {
+            return Err(Reason::InvalidArgument);
+        }
+        if let Some(queue) = self.queues.get(name) {
+            let same = queue.config == *config;
+            return if same { Ok(Answer::Done) } else { Err(Reason::SubscriptionExists) };
+        }
+        self.check_open()?;
+        if let Some(topic) = config.dead_letter_topic.as_ref().map(|t| known(&TOPICS, t.as_str()))
+            && !self.topics.contains_key(topic)
+        {
+            if !create_topic {
+                return Err(Reason::TopicNotFound);
+            }
+            self.add_topic(topic);
+            self.made.insert(topic);
+        }
+        self.last_queue += 1;
+        self.queues.insert(name, Queue { id: self.last_queue, config: config.clone(), ..Queue::default() });
+        Ok(Answer::Done)
     }
 
     fn check_open(&self) -> Result<(), Reason> {
@@ -225,11 +279,18 @@ impl Model {
     }
 
     fn delete_topic(&mut self, name: &'static str) -> Result<Answer, Reason> {
-        let (topic, _) = self.topics.remove(name).ok_or(Reason::TopicNotFound)?;
+        let (topic, _) = *self.topics.get(name).ok_or(Reason::TopicNotFound)?;
+        let user = |q: &Queue| q.config.dead_letter_topic.as_ref().is_some_and(|t| t.as_str() == name);
+        if self.queues.values().any(user) {
+            return Err(Reason::TopicInUse);
+        }
+        self.topics.remove(name);
+        self.made.remove(name);
         for queue in self.queues.values_mut() {
             queue.bindings.retain(|(t, _)| *t != name);
             for message in queue.messages.iter_mut().filter(|m| m.topic == topic) {
-                if matches!(message.place, Place::Ready { .. } | Place::Leased { .. }) {
+                if matches!(message.place, Place::Ready { .. } | Place::Leased { .. } | Place::Delayed { .. })
+                {
                     message.place = Place::Purged;
                 }
             }
@@ -263,32 +324,11 @@ impl Model {
         Ok(Answer::Done)
     }
 
-    fn detach(&mut self, consumer: ConsumerId, written: u64) {
-        let Some(holder) = self.holders.remove(&consumer) else { return };
-        for message in &mut self.queues.get_mut(holder.queue).unwrap().messages {
-            if let Place::Leased { consumer: by, attempt, nth, .. } = message.place
-                && by == consumer
-            {
-                message.place = Place::Ready { attempts: if nth < written { attempt } else { attempt - 1 } };
-            }
-        }
-    }
-
     pub(crate) fn end_session(&mut self, session: SessionId) {
         self.answers.remove(&session);
         let of_session: Vec<ConsumerId> =
             self.holders.keys().filter(|c| c.session == session).copied().collect();
         of_session.into_iter().for_each(|c| self.detach(c, u64::MAX));
-    }
-
-    pub(crate) fn end_leases(&mut self, now: u64) {
-        for message in self.queues.values_mut().flat_map(|q| &mut q.messages) {
-            if let Place::Leased { attempt, until, .. } = message.place
-                && until <= now
-            {
-                message.place = Place::Ready { attempts: attempt };
-            }
-        }
     }
 
     /// Takes a granted run over; says where and up to which position.
@@ -332,21 +372,14 @@ fn check_credit(credit: u32) -> Result<(), Reason> {
     if (1..=10_000).contains(&credit) { Ok(()) } else { Err(Reason::InvalidArgument) }
 }
 
-fn is_held(message: &Message, by: ConsumerId, in_attempt: u32) -> bool {
-    matches!(message.place, Place::Leased { consumer, attempt, .. } if consumer == by && attempt == in_attempt)
+fn check_delays<'a>(mut settlements: impl Iterator<Item = &'a Settlement>) -> Result<(), Reason> {
+    let too_long = |ms: u32| u128::from(ms) > Backoff::DELAY_MAX.as_millis();
+    match settlements.any(|s| matches!(s.verdict, Verdict::NackAfter { delay_ms } if too_long(delay_ms))) {
+        true => Err(Reason::InvalidArgument),
+        false => Ok(()),
+    }
 }
 
-fn settle(messages: &mut [Message], id: ConsumerId, s: &Settlement) -> SettleResult {
-    let mut settled = 0;
-    for (position, message) in (0u64..).zip(messages) {
-        if is_held(message, id, s.attempt) && (s.first..=s.last).contains(&position) {
-            settled += 1;
-            message.place = match s.verdict {
-                Verdict::Ack => Place::Acked,
-                Verdict::Reject => Place::Dropped,
-                Verdict::Nack => Place::Ready { attempts: s.attempt },
-            };
-        }
-    }
-    SettleResult { settled, stale: (s.last - s.first).saturating_add(1) - settled }
+pub(crate) fn is_held(message: &Message, by: ConsumerId, in_attempt: u32) -> bool {
+    matches!(message.place, Place::Leased { consumer, attempt, .. } if consumer == by && attempt == in_attempt)
 }

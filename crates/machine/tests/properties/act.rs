@@ -13,7 +13,8 @@ pub(crate) enum Act {
     CreateTopic(usize, Option<u64>, Option<u64>),
     ConfigureTopic(usize, Option<u64>, Option<u64>),
     DeleteTopic(usize),
-    CreateSubscription(usize, u64),
+    /// Which one, its lease timeout, and which other settings.
+    CreateSubscription(usize, u64, usize),
     DeleteSubscription(usize),
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
@@ -39,7 +40,13 @@ pub(crate) enum Act {
 }
 
 pub(crate) fn verdict() -> impl Strategy<Value = Verdict> {
-    prop_oneof![4 => Just(Verdict::Ack), 2 => Just(Verdict::Nack), 1 => Just(Verdict::Reject)]
+    prop_oneof![
+        4 => Just(Verdict::Ack),
+        2 => Just(Verdict::Nack),
+        2 => Just(Verdict::Reject),
+        1 => (0u32..9_000).prop_map(|delay_ms| Verdict::NackAfter { delay_ms }),
+        1 => Just(Verdict::Extend),
+    ]
 }
 
 pub(crate) fn act() -> impl Strategy<Value = Act> {
@@ -54,7 +61,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         3 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::CreateTopic(t, age, bytes)),
         1 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::ConfigureTopic(t, age, bytes)),
         1 => some().prop_map(Act::DeleteTopic),
-        3 => (some(), 1_000u64..20_000).prop_map(|(s, lease)| Act::CreateSubscription(s, lease)),
+        5 => (some(), 1_000u64..20_000, some())
+            .prop_map(|(s, lease, kind)| Act::CreateSubscription(s, lease, kind)),
         1 => some().prop_map(Act::DeleteSubscription),
         5 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
@@ -84,11 +92,12 @@ pub(crate) fn clear() -> impl Strategy<Value = Vec<Act>> {
     (0u64..6).prop_map(move |revision| all.iter().cloned().chain([Act::Close(revision)]).collect())
 }
 
-/// What happens, and how many transitions an entry may make: few of them leave much for ticks.
-pub(crate) type Story = (Vec<Vec<Act>>, u32);
+/// What happens, how many transitions an entry may make (few of them leave much for ticks), and which settings the first
+/// subscription has.
+pub(crate) type Story = (Vec<Vec<Act>>, u32, usize);
 
 pub(crate) fn stories() -> impl Strategy<Value = Story> {
     let entry = prop_oneof![30 => prop::collection::vec(act(), 1..5), 1 => clear()];
     let entries = prop::collection::vec(entry, 1..60);
-    (entries, prop_oneof![Just(10_000u32), 1u32..8])
+    (entries, prop_oneof![Just(10_000u32), 1u32..8], 0usize..5)
 }

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use wild::wild;
 use world::{World, fresh};
 
-fn play((entries, transitions_max): &Story) -> World {
-    let mut world = World::new(*transitions_max);
+fn play((entries, transitions_max, kind): &Story) -> World {
+    let mut world = World::new(*transitions_max, *kind);
     entries.iter().for_each(|acts| world.entry(acts));
     world
 }

@@ -4,8 +4,8 @@ use crate::act::{Act, Story};
 use crate::common::{self, Driver, SHARD, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin, Settlement,
-    SubscriptionConfig, TopicConfig, Verdict,
+    Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin,
+    Settlement, SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,20 @@ pub(crate) fn fresh(story: &Story) -> Machine {
     Machine::with_limits(SHARD, limits(story.1))
 }
 
+/// Settings of a subscription, of a few kinds.
+fn settings(lease_ms: u64, kind: usize) -> SubscriptionConfig {
+    let ms = Duration::from_millis;
+    let (max_attempts, backoff, dead) = match kind % 5 {
+        1 => (Some(2), Backoff::None, Some(1)),
+        2 => (Some(3), Backoff::Linear { step: ms(800), max: ms(5_000) }, Some(2)),
+        3 => (None, Backoff::Exponential { first: ms(500), max: ms(60_000) }, Some(0)),
+        4 => (Some(1), Backoff::Fixed { delay: ms(3_000) }, None),
+        _ => (None, Backoff::None, None),
+    };
+    let dead_letter_topic = dead.map(|pick: usize| topic(TOPICS[pick]));
+    SubscriptionConfig { lease_timeout: ms(lease_ms), max_attempts, backoff, dead_letter_topic }
+}
+
 /// Turns acts into operations by looking at the machine, as a node would.
 pub(crate) struct World {
     pub(crate) driver: Driver,
@@ -38,7 +52,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(transitions_max: u32) -> Self {
+    pub(crate) fn new(transitions_max: u32, kind: usize) -> Self {
         let mut world = Self {
             driver: Driver::with_limits(SHARD, limits(transitions_max)),
             boots: BTreeMap::new(),
@@ -50,7 +64,8 @@ impl World {
         let start = [
             Act::Hello(1),
             Act::CreateTopic(0, None, None),
-            Act::CreateSubscription(0, 10_000),
+            Act::CreateTopic(1, None, None),
+            Act::CreateSubscription(0, 10_000, kind),
             Act::Bind(0, 0, 0),
             Act::Attach(0, 1, 0, 5, (1, 0)),
         ];
@@ -160,9 +175,9 @@ impl World {
                 Op::ConfigureTopic { topic: t(pick), config: config(age, bytes) }
             }
             Act::DeleteTopic(pick) => Op::DeleteTopic { topic: t(pick) },
-            Act::CreateSubscription(pick, ms) => {
-                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(*ms) };
-                Op::CreateSubscription { subscription: s(pick), config }
+            Act::CreateSubscription(pick, ms, kind) => {
+                let (config, create_topic) = (settings(*ms, *kind), kind % 2 == 0);
+                Op::CreateSubscription { subscription: s(pick), config, create_topic }
             }
             Act::DeleteSubscription(pick) => Op::DeleteSubscription { subscription: s(pick) },
             Act::Bind(a, b, c) => {

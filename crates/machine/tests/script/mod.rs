@@ -7,12 +7,12 @@
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
-//! | `create-subscription S [lease=MS]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
-//! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
+//! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …`, `extend …`, `nack-after MS N …` | settles |
 //! | `commit PART / PART…` | a part is `ack S IDENTITY FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` or `T SUBJECT[*COUNT]… [auto]` |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
 //! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
@@ -20,13 +20,14 @@
 //! | `tick` | one tick |
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
 //! | `show` | no entry: the state |
+//! | `letters T` | no entry: what a topic's dead letters say of themselves |
 
 mod show;
 
 use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    CommitSettle, ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement,
+    Backoff, CommitSettle, ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement,
     SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{
@@ -59,6 +60,7 @@ impl Script {
                 return Vec::new();
             }
             ["show"] => return show::state(&self.driver),
+            ["letters", name] => return show::letters(self.driver.state(), &topic(name)),
             ["reload"] => {
                 self.driver.machine = self.driver.reloaded();
                 return Vec::new();
@@ -134,7 +136,7 @@ fn operation(line: &str, session: SessionId) -> (Op, Bytes) {
                 [name @ ("ack" | "nack" | "reject"), s, who, ranges @ ..] => settles.push(CommitSettle {
                     subscription: sub(s),
                     token: common::identity(u8::try_from(number(who)).unwrap(), 0).unwrap().token,
-                    settlements: settlements(name, ranges),
+                    settlements: settlements(named_verdict(name), ranges),
                 }),
                 part => publishes.push(publish(part)),
             }
@@ -190,9 +192,8 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         }
         ("delete-topic", [t]) => Op::DeleteTopic { topic: topic(t) },
         ("create-subscription", [s, options @ ..]) => {
-            let default = SubscriptionConfig::default();
-            let lease_timeout = option(options, "lease").map_or(default.lease_timeout, Duration::from_millis);
-            Op::CreateSubscription { subscription: sub(s), config: SubscriptionConfig { lease_timeout } }
+            let create_topic = options.contains(&"auto");
+            Op::CreateSubscription { subscription: sub(s), config: subscription(options), create_topic }
         }
         ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
         ("purge", [s]) => Op::Purge { subscription: sub(s) },
@@ -220,8 +221,12 @@ fn delivery(name: &str, args: &[&str], session: SessionId) -> Option<Op> {
         },
         ("credit", [n, credit]) => Op::SetCredit { consumer: consumer(n), credit: small(credit) },
         ("detach", [n, written]) => Op::Detach { consumer: consumer(n), written: number(written) },
-        ("ack" | "nack" | "reject", [n, ranges @ ..]) => {
-            Op::Settle { consumer: consumer(n), settlements: settlements(name, ranges) }
+        ("ack" | "nack" | "reject" | "extend", [n, ranges @ ..]) => {
+            Op::Settle { consumer: consumer(n), settlements: settlements(named_verdict(name), ranges) }
+        }
+        ("nack-after", [ms, n, ranges @ ..]) => {
+            let verdict = Verdict::NackAfter { delay_ms: small(ms) };
+            Op::Settle { consumer: consumer(n), settlements: settlements(verdict, ranges) }
         }
         _ => return None,
     })
@@ -249,12 +254,16 @@ fn system(name: &str, args: &[&str]) -> Option<Op> {
     })
 }
 
-fn settlements(verdict: &str, ranges: &[&str]) -> Vec<Settlement> {
-    let verdict = match verdict {
+fn named_verdict(name: &str) -> Verdict {
+    match name {
         "ack" => Verdict::Ack,
         "nack" => Verdict::Nack,
+        "extend" => Verdict::Extend,
         _ => Verdict::Reject,
-    };
+    }
+}
+
+fn settlements(verdict: Verdict, ranges: &[&str]) -> Vec<Settlement> {
     ranges.iter().map(|range| settlement(range, verdict)).collect()
 }
 
@@ -281,14 +290,38 @@ fn retention(options: &[&str]) -> TopicConfig {
     }
 }
 
+fn subscription(options: &[&str]) -> SubscriptionConfig {
+    let default = SubscriptionConfig::default();
+    SubscriptionConfig {
+        lease_timeout: option(options, "lease").map_or(default.lease_timeout, Duration::from_millis),
+        max_attempts: option(options, "attempts").map(|n| u32::try_from(n).unwrap()),
+        backoff: word(options, "backoff").map_or(Backoff::None, backoff),
+        dead_letter_topic: word(options, "dead").map(topic),
+    }
+}
+
+/// `fixed:MS`, `linear:STEP_MS:MAX_MS` or `exponential:FIRST_MS:MAX_MS`.
+fn backoff(text: &str) -> Backoff {
+    let ms = |word: &str| Duration::from_millis(number(word));
+    match text.split(':').collect::<Vec<_>>()[..] {
+        ["fixed", delay] => Backoff::Fixed { delay: ms(delay) },
+        ["linear", step, max] => Backoff::Linear { step: ms(step), max: ms(max) },
+        ["exponential", first, max] => Backoff::Exponential { first: ms(first), max: ms(max) },
+        _ => panic!("not a backoff: {text:?}"),
+    }
+}
+
 fn identity(options: &[&str]) -> Option<ConsumerIdentity> {
     let who = u8::try_from(option(options, "who").unwrap_or(0)).unwrap();
     common::identity(who, option(options, "epoch").unwrap_or(0))
 }
 
 fn option(options: &[&str], name: &str) -> Option<u64> {
-    let value = options.iter().find_map(|o| o.strip_prefix(name)?.strip_prefix('='));
-    value.map(number)
+    word(options, name).map(number)
+}
+
+fn word<'a>(options: &[&'a str], name: &str) -> Option<&'a str> {
+    options.iter().find_map(|o| o.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn number(word: &str) -> u64 {

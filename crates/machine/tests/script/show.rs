@@ -1,8 +1,10 @@
 //! What a scenario shows: replies, effects and state as short lines.
 
 use crate::common::Driver;
-use quorate_machine::{Answer, Appended, Applied, Effect, LeaseRun, Ledger, Machine, Reply, Shard, System};
-use quorate_types::NodeId;
+use quorate_machine::{
+    Answer, Appended, Applied, BlockSlice, Effect, LeaseRun, Ledger, Machine, Reply, Shard, System,
+};
+use quorate_types::{NodeId, TopicName};
 use std::fmt::Display;
 
 /// Nodes of the scenarios that may have consumers.
@@ -127,6 +129,26 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
         lines.push(format!("consumer {id} of {name}: holds {held} of {credit}"));
         lines.extend(shard.leases_of(id).iter().map(|lease| format!("  {}", run(lease))));
     }
+}
+
+/// What each block of dead letters says: offsets, where it came from, and why.
+pub(super) fn letters(shard: &Shard, name: &TopicName) -> Vec<String> {
+    let topic = shard.topic(name).unwrap();
+    let slices = shard.locate(topic.id, topic.first_offset, topic.next_offset);
+    let line = |slice: &BlockSlice| {
+        let (here, at) = (span(slice.offset, u64::from(slice.count)), slice.stamp.get());
+        let place = format!("entry {} fragment {} slot {}", slice.index, slice.fragment, slice.slot);
+        let origin = slice.dead_letter.as_ref().map_or("its own".to_owned(), |letter| {
+            let there = span(letter.offset, u64::from(slice.count));
+            let (why, attempts, stored) = (letter.reason.code(), letter.attempts, letter.stored.get());
+            format!(
+                "{} {there} by {} {why} attempts {attempts} stored {stored}",
+                letter.topic, letter.subscription
+            )
+        });
+        format!("{here} at {at} ({place}): {origin}")
+    };
+    slices.iter().map(line).collect()
 }
 
 /// The counters that are not 0.

@@ -1,6 +1,6 @@
-//! Reading messages out of blocks, without copying them.
+//! Reading messages out of blocks, without copying them; what is said of dead letters is added.
 
-use super::Replica;
+use super::{Replica, letters};
 use bytes::Bytes;
 use quorate_machine::{BlockSlice, block};
 use quorate_types::{Reason, Refusal, TopicId};
@@ -88,7 +88,8 @@ impl Cutter {
     async fn piece(&mut self, topic: &str, slice: &BlockSlice) -> Result<Option<Piece>, Refusal> {
         let Some(bytes) = self.block(slice.index).await? else { return Ok(None) };
         let messages = block::bodies(&bytes, slice.fragment, slice.slot, slice.count);
-        let messages = messages.map_err(|e| Refusal::new(Reason::StorageFailed, e.to_string()))?;
+        let mut messages = messages.map_err(|e| Refusal::new(Reason::StorageFailed, e.to_string()))?;
+        letters::complete(&mut messages, slice);
         let run = v1::Run {
             topic: topic.to_owned(),
             first_offset: slice.offset,

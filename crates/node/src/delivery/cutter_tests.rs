@@ -39,6 +39,7 @@ impl Replica for Fake {
                 offset: from,
                 count: of(to - from),
                 stamp: Millis::new(index),
+                dead_letter: None,
             })
         };
         Located { topic: Some("t".into()), slices: self.blocks.iter().filter_map(slice).collect() }

@@ -7,6 +7,7 @@
 
 mod cutter;
 mod effects;
+mod letters;
 mod replica;
 mod roster;
 mod task;

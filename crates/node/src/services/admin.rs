@@ -29,7 +29,8 @@ pub(crate) struct AdminService {
 }
 
 impl AdminService {
-    /// `timeout`: how long a change may wait for a majority. `create_topics`: a bind creates its topic.
+    /// `timeout`: how long a change may wait for a majority. `create_topics`: a bind creates its topic, and a
+    /// subscription its dead-letter topic.
     pub(crate) fn new(gateway: Gateway, timeout: Duration, create_topics: bool) -> Self {
         Self { gateway, timeout, create_topics }
     }
@@ -279,7 +280,8 @@ impl Admin for AdminService {
             let text = format!("a binding of subscription {name} names subscription {:?}", b.subscription);
             return Err(self.status(&Refusal::new(Reason::InvalidArgument, text)));
         }
-        let op = Op::CreateSubscription { subscription: name, config: config_of_subscription(r.config) };
+        let config = config_of_subscription(r.config).map_err(|r| self.status(&r))?;
+        let op = Op::CreateSubscription { subscription: name, config, create_topic: self.create_topics };
         self.change(&r.namespace, r.number, op).await?;
         for (after, binding) in (1..).zip(r.bindings) {
             let binding = v1::Binding { subscription: r.subscription.clone(), ..binding };

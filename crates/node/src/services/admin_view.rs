@@ -1,8 +1,9 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
-use quorate_machine::{SubscriptionConfig, SubscriptionView, TopicConfig, TopicView};
-use quorate_types::{GroupId, NamespaceId};
-use quorate_wire::v1;
+use quorate_machine::{Backoff, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView};
+use quorate_types::{GroupId, NamespaceId, Refusal};
+use quorate_wire as wire;
+use quorate_wire::v1::{self, backoff::Kind};
 use std::time::Duration;
 
 /// What one page of a listing has at most.
@@ -33,10 +34,48 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {
     }
 }
 
-pub(super) fn config_of_subscription(config: Option<v1::SubscriptionConfig>) -> SubscriptionConfig {
-    match config.map_or(0, |c| c.lease_timeout_ms) {
-        0 => SubscriptionConfig::default(),
-        ms => SubscriptionConfig { lease_timeout: Duration::from_millis(ms) },
+pub(super) fn config_of_subscription(
+    config: Option<v1::SubscriptionConfig>,
+) -> Result<SubscriptionConfig, Refusal> {
+    let (config, default) = (config.unwrap_or_default(), SubscriptionConfig::default());
+    let dead_letters = Some(&config.dead_letter_topic).filter(|name| !name.is_empty());
+    Ok(SubscriptionConfig {
+        lease_timeout: match config.lease_timeout_ms {
+            0 => default.lease_timeout,
+            ms => Duration::from_millis(ms),
+        },
+        max_attempts: config.max_attempts,
+        backoff: config.backoff.and_then(|backoff| backoff.kind).map_or(Backoff::None, backoff_of),
+        dead_letter_topic: dead_letters.map(|name| wire::topic(name)).transpose()?,
+    })
+}
+
+fn backoff_of(kind: Kind) -> Backoff {
+    let ms = Duration::from_millis;
+    match kind {
+        Kind::FixedMs(delay) => Backoff::Fixed { delay: ms(delay) },
+        Kind::Linear(b) => Backoff::Linear { step: ms(b.step_ms), max: ms(b.max_ms) },
+        Kind::Exponential(b) => Backoff::Exponential { first: ms(b.first_ms), max: ms(b.max_ms) },
+    }
+}
+
+fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
+    let kind = match config.backoff {
+        Backoff::None => None,
+        Backoff::Fixed { delay } => Some(Kind::FixedMs(millis(delay))),
+        Backoff::Linear { step, max } => {
+            Some(Kind::Linear(v1::LinearBackoff { step_ms: millis(step), max_ms: millis(max) }))
+        }
+        Backoff::Exponential { first, max } => {
+            let exponential = v1::ExponentialBackoff { first_ms: millis(first), max_ms: millis(max) };
+            Some(Kind::Exponential(exponential))
+        }
+    };
+    v1::SubscriptionConfig {
+        lease_timeout_ms: millis(config.lease_timeout),
+        max_attempts: config.max_attempts,
+        backoff: kind.map(|kind| v1::Backoff { kind: Some(kind) }),
+        dead_letter_topic: config.dead_letter_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -83,7 +122,7 @@ pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v
     let l = &view.ledger;
     v1::Subscription {
         name: view.name.to_string(),
-        config: Some(v1::SubscriptionConfig { lease_timeout_ms: millis(view.config.lease_timeout) }),
+        config: Some(subscription_config(&view.config)),
         consumers: view.consumers,
         ledger: Some(v1::Ledger {
             routed: l.routed,
@@ -105,6 +144,29 @@ pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_of_a_subscription_survive_the_way_there_and_back() {
+        let ms = Duration::from_millis;
+        let backoffs = [
+            Backoff::None,
+            Backoff::Fixed { delay: ms(5) },
+            Backoff::Linear { step: ms(5), max: ms(50) },
+            Backoff::Exponential { first: ms(5), max: ms(50) },
+        ];
+        for backoff in backoffs {
+            let config = SubscriptionConfig {
+                lease_timeout: ms(7),
+                max_attempts: Some(3),
+                backoff,
+                dead_letter_topic: Some(wire::topic("dead").unwrap()),
+            };
+            assert_eq!(config_of_subscription(Some(subscription_config(&config))), Ok(config));
+        }
+        assert_eq!(config_of_subscription(None), Ok(SubscriptionConfig::default()));
+        let wrong = v1::SubscriptionConfig { dead_letter_topic: ".".to_owned(), ..Default::default() };
+        assert!(config_of_subscription(Some(wrong)).is_err());
+    }
 
     #[test]
     fn pages_end_where_the_next_one_begins() {

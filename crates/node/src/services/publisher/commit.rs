@@ -63,7 +63,8 @@ mod tests {
 
     fn settle(subscription: &str, identity: usize, positions: &[u64]) -> v1::CommitSettle {
         let ack = v1::Verdict::Ack.into();
-        let settlement = |p: &u64| v1::Settlement { first: *p, last: *p, attempt: 1, verdict: ack };
+        let settlement =
+            |p: &u64| v1::Settlement { first: *p, last: *p, attempt: 1, verdict: ack, delay_ms: None };
         v1::CommitSettle {
             subscription: subscription.into(),
             identity: vec![7; identity].into(),

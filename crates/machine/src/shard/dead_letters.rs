@@ -1,0 +1,127 @@
+//! Messages that a subscription gives up: to its dead-letter topic, or nowhere.
+//!
+//! A dead letter is a reference. The dead-letter topic gets blocks of its own, with dense offsets, which lie in the entries
+//! where the messages were published; no byte is copied, and an entry is kept as long as any topic has a block in it. What is
+//! to be said of the messages lies over the block, and is added when they are read.
+
+use super::topic::Block;
+use super::{Context, Lease, Shard, Topic};
+use crate::dead_letter::{DeadLetter, DeathReason};
+use crate::op::PublishRun;
+use crate::publishes::Runs;
+use quorate_types::probe;
+use quorate_types::{Millis, Subject, SubscriptionId, TopicId};
+use serde::{Deserialize, Serialize};
+
+/// What a block of a dead-letter topic has more than others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The block's first message, counted from the beginning of its first fragment.
+    pub(crate) slot: u32,
+    pub(crate) letter: DeadLetter,
+}
+
+impl Origin {
+    /// Whether `next` is what follows `count` messages of this one.
+    pub(super) fn goes_on_with(&self, next: &Self, count: u32) -> bool {
+        let (mine, other) = (&self.letter, &next.letter);
+        self.slot.checked_add(count) == Some(next.slot)
+            && mine.offset.checked_add(u64::from(count)) == Some(other.offset)
+            && *mine == DeadLetter { offset: mine.offset, ..other.clone() }
+    }
+}
+
+impl Shard {
+    /// Messages that are leased no more leave their subscription.
+    pub(crate) fn give_up(
+        &mut self,
+        id: SubscriptionId,
+        lease: &Lease,
+        reason: DeathReason,
+        ctx: &mut Context<'_>,
+    ) {
+        let target = self.dead_letter_topic(id);
+        if let Some(target) = target.filter(|_| !probe::planted("a dead letter is lost")) {
+            probe::sometimes("dead letter stored");
+            self.bury(id, lease, target, reason, ctx);
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
+            let ledger = &mut subscription.ledger;
+            *(if target.is_some() { &mut ledger.dead_lettered } else { &mut ledger.dropped }) += lease.count;
+        }
+        self.release(lease.topic, lease.offset, lease.count, ctx);
+    }
+
+    /// The dead-letter topic of a subscription, if it has one: that is there, because it cannot be deleted before it.
+    fn dead_letter_topic(&self, id: SubscriptionId) -> Option<TopicId> {
+        let name = self.subscriptions.get(&id)?.config.dead_letter_topic.as_ref()?;
+        self.topic_names.get(name.as_str())
+    }
+
+    /// Appends messages to a dead-letter topic, a block for each in which they lie.
+    fn bury(
+        &mut self,
+        id: SubscriptionId,
+        lease: &Lease,
+        target: TopicId,
+        reason: DeathReason,
+        ctx: &mut Context<'_>,
+    ) {
+        let (Some(subscription), Some(origin)) = (self.subscriptions.get(&id), self.topics.get(&lease.topic))
+        else {
+            return;
+        };
+        // Nobody has looked into the messages: they are routed by who gave them up.
+        let subject = Subject::parse(subscription.name.as_str()).unwrap_or_default();
+        let letter = DeadLetter {
+            topic: origin.name.clone(),
+            offset: lease.offset,
+            stored: Millis::default(),
+            subscription: subscription.name.clone(),
+            reason,
+            attempts: lease.attempt,
+        };
+        for block in references(origin, lease, &letter, ctx.now) {
+            let run = [PublishRun { subject: subject.clone(), count: block.count }];
+            self.store(target, Runs::Plain(&run), block, ctx);
+            ctx.spend_some(1);
+        }
+    }
+}
+
+/// Blocks that refer to the messages of a lease where they lie.
+fn references(origin: &Topic, lease: &Lease, letter: &DeadLetter, now: Millis) -> Vec<Block> {
+    let end = lease.offset.saturating_add(lease.count);
+    let reference = |(first, block): (u64, &Block)| {
+        let begin = lease.offset.max(first);
+        let skipped = u32::try_from(begin - first).ok()?;
+        let count = u32::try_from(end.min(first + u64::from(block.count)).checked_sub(begin)?).ok()?;
+        let (slot, letter) = match block.origin.as_deref() {
+            // It died before: what it was at first stays, what became of it last counts.
+            Some(Origin { slot, letter: before }) => {
+                let offset = before.offset.saturating_add(u64::from(skipped));
+                let letter = DeadLetter {
+                    topic: before.topic.clone(),
+                    offset,
+                    stored: before.stored,
+                    ..letter.clone()
+                };
+                (slot.saturating_add(skipped), letter)
+            }
+            None => (skipped, DeadLetter { offset: begin, stored: block.stamp, ..letter.clone() }),
+        };
+        // For retention by size: the share of the messages in what was published.
+        let bytes = u64::from(block.bytes) * u64::from(count) / u64::from(block.count.max(1));
+        Some(Block {
+            index: block.index,
+            fragment: block.fragment,
+            count,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            begin: 0,
+            stamp: now,
+            live: 0,
+            origin: Some(Box::new(Origin { slot, letter })),
+        })
+    };
+    origin.blocks_of(lease.offset, end).filter_map(reference).filter(|block| block.count > 0).collect()
+}

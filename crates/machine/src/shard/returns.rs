@@ -1,0 +1,84 @@
+//! Where messages go whose lease ended without a final verdict: back to the queue, now or later, or out of it.
+
+use super::delayed::Delayed;
+use super::{Context, Lease, Ready, Shard};
+use crate::dead_letter::DeathReason;
+use quorate_types::SubscriptionId;
+use quorate_types::probe;
+use std::time::Duration;
+
+/// How a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The message failed: it waits as its subscription says.
+    Failed,
+    /// It failed, and the consumer says how long it waits.
+    Postponed(Duration),
+    /// The consumer is gone. The message did not fail and is ready at once.
+    Gone,
+}
+
+impl Shard {
+    /// The messages of an ended lease return to their positions; the first `sent` of them had an attempt. Those that had
+    /// their last one leave the subscription.
+    pub(crate) fn give_back(
+        &mut self,
+        (id, position): (SubscriptionId, u64),
+        lease: &Lease,
+        sent: u64,
+        ending: Ending,
+        ctx: &mut Context<'_>,
+    ) {
+        let sent = sent.min(lease.count);
+        let (failed, unsent) = (lease.part(0, sent), lease.part(sent, lease.count - sent));
+        // What is left of a deleted topic is taken out of the subscription wherever it is.
+        let doomed = !self.doomed.is_empty() && self.is_doomed(lease.topic);
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let is_last = subscription.config.max_attempts.is_some_and(|max| lease.attempt >= max) && !doomed;
+        if sent > 0 && !is_last {
+            subscription.ledger.redelivered += sent;
+            let uncounted = u32::from(probe::planted("an attempt is not counted"));
+            let run = ready(&failed, lease.attempt.saturating_sub(uncounted));
+            let delay = match ending {
+                Ending::Failed => subscription.config.backoff.after(lease.attempt),
+                Ending::Postponed(delay) => delay,
+                Ending::Gone => Duration::ZERO,
+            };
+            if delay.is_zero() {
+                subscription.put_ready(position, run, ctx);
+            } else {
+                probe::sometimes("message delayed");
+                subscription.put_delayed(position, Delayed { run, due: ctx.now.after(delay) }, ctx);
+            }
+        }
+        if sent < lease.count {
+            probe::sometimes("unsent grant returned");
+            let run = ready(&unsent, lease.attempt.saturating_sub(1));
+            subscription.put_ready(position + sent, run, ctx);
+        }
+        ctx.touch_subscription(id);
+        if sent > 0 && is_last {
+            probe::sometimes("last attempt failed");
+            self.give_up(id, &failed, DeathReason::MaxAttempts, ctx);
+        }
+    }
+
+    /// Messages whose delay is over are ready again.
+    pub(super) fn end_delays(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        while let Some(subscription) = self.subscriptions.get_mut(&id) {
+            let first = subscription.delays.first().filter(|(at, _)| *at <= ctx.now);
+            let Some(&(_, position)) = first else { return };
+            if !ctx.spend() {
+                return;
+            }
+            if let Some(delayed) = subscription.remove_delayed(position, ctx) {
+                subscription.put_ready(position, delayed.run, ctx);
+            }
+            ctx.touch_subscription(id);
+        }
+    }
+}
+
+fn ready(lease: &Lease, attempts: u32) -> Ready {
+    Ready { topic: lease.topic, offset: lease.offset, count: lease.count, attempts }
+}
