@@ -84,10 +84,13 @@ pub struct ConsumerOptions {
     /// Messages that may be held unsettled: 1 to 10,000. Throughput is at most credit ÷ (time to process and settle one).
     /// Default 1,000.
     pub credit: u32,
+    /// Who comes first: the higher. In a shared subscription messages go to the consumers of the highest priority that have
+    /// credit; in a failover subscription the active one has the highest. Default 0.
+    pub priority: i32,
 }
 
 impl Default for ConsumerOptions {
     fn default() -> Self {
-        Self { credit: 1_000 }
+        Self { credit: 1_000, priority: 0 }
     }
 }

@@ -31,8 +31,8 @@ pub use codec::entry;
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
-    ConsumerIdentity, NodeRecord, Op, Publish, PublishRun, Settlement, SubscriptionConfig, TopicConfig,
-    Verdict,
+    ConsumerIdentity, NodeRecord, Op, Publish, PublishRun, Settlement, SubscriptionConfig, SubscriptionKind,
+    TopicConfig, Verdict,
 };
 pub use publishes::{Malformed, PublishView, Publishes, Runs};
 pub use rows::LoadError;

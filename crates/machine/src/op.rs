@@ -129,6 +129,8 @@ pub enum Op {
         subscription: SubscriptionName,
         /// How many messages it may hold unsettled.
         credit: u32,
+        /// Who is served first: the higher.
+        priority: i32,
         /// Who it is, for one that attaches again when it has lost its connection.
         identity: Option<ConsumerIdentity>,
     },
@@ -342,11 +344,37 @@ pub struct SubscriptionConfig {
     /// A lease that is not settled for so long ends, and the message is delivered again. Default 30 minutes
     /// (RabbitMQ's delivery acknowledgement timeout): a consumer that dies is noticed by its connection.
     pub lease_timeout: Duration,
+    /// Which of its consumers get its messages.
+    pub kind: SubscriptionKind,
 }
 
 impl Default for SubscriptionConfig {
     fn default() -> Self {
-        Self { lease_timeout: Duration::from_secs(30 * 60) }
+        Self { lease_timeout: Duration::from_secs(30 * 60), kind: SubscriptionKind::default() }
+    }
+}
+
+/// Which consumers of a subscription get its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubscriptionKind {
+    /// All of them: each message goes to one that has credit. Those of a higher priority come first, equal ones take turns.
+    #[default]
+    Shared,
+    /// The only one: while a consumer is attached no other can be, save the same one that comes back.
+    Exclusive,
+    /// One of them, the active one: that of the highest priority, among equals the one that attached first. The others wait.
+    Failover,
+}
+
+impl SubscriptionKind {
+    /// Whether one consumer at a time holds messages, so that they are processed in their order. Another one is granted
+    /// something only when the former holds nothing any more.
+    #[must_use]
+    pub fn has_one_active(self) -> bool {
+        match self {
+            Self::Shared => false,
+            Self::Exclusive | Self::Failover => true,
+        }
     }
 }
 

@@ -20,7 +20,10 @@ const LEASE_MS: u64 = 10_000;
 fn plain() -> (Driver, SessionId) {
     let (mut driver, session) = Driver::shard();
     driver.topic(session, "t");
-    let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
+    let config = SubscriptionConfig {
+        lease_timeout: Duration::from_millis(LEASE_MS),
+        ..SubscriptionConfig::default()
+    };
     driver.done(session, Op::CreateSubscription { subscription: sub("s"), config });
     driver.done(session, bind("t", "s", "a"));
     (driver, session)
@@ -118,7 +121,10 @@ fn a_session_whose_last_consumers_went_with_their_subscription_has_left() {
     let limits = Limits { transitions_max: 1, ..Limits::default() };
     let mut driver = Driver::with_limits(SHARD, limits);
     let (session, other) = (driver.hello(1, 1), driver.hello(2, 1));
-    let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
+    let config = SubscriptionConfig {
+        lease_timeout: Duration::from_millis(LEASE_MS),
+        ..SubscriptionConfig::default()
+    };
     driver.done(session, Op::CreateSubscription { subscription: sub("s"), config });
     (1..10).for_each(|number| drop(driver.attach(session, number, "s", 10)));
     driver.lead(Op::ExpireNode { session }).0.unwrap();

@@ -109,7 +109,8 @@ fn rule_3_a_settle_under_another_session_is_refused() {
 fn rule_3_a_lease_that_timed_out_goes_to_another_consumer_and_its_settle_is_stale() {
     let (mut driver, session) = Driver::shard();
     driver.topic(session, "t");
-    let config = SubscriptionConfig { lease_timeout: Duration::from_secs(5) };
+    let config =
+        SubscriptionConfig { lease_timeout: Duration::from_secs(5), ..SubscriptionConfig::default() };
     driver.done(session, Op::CreateSubscription { subscription: sub("s"), config });
     driver.done(session, bind("t", "s", "#"));
     let (slow, _) = driver.attach(session, 1, "s", 1);

@@ -73,6 +73,8 @@ reasons! {
     MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
     /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.
     LimitReached = "LIMIT_REACHED", Refused;
+    /// The subscription takes one consumer at a time, and one is attached.
+    SubscriptionExclusive = "SUBSCRIPTION_EXCLUSIVE", Refused;
     /// The lease is not held by this consumer in this attempt.
     StaleLease = "STALE_LEASE", Refused;
     /// The session is unknown or has expired; it is never recreated.

@@ -71,7 +71,8 @@ struct Seen {
 
 /// Takes one message after the other, with more in hand all the time, until it has had so many different ones.
 async fn consume_slowly(client: Client, seen: Rc<Seen>, count: usize) -> Result<(), ConsumeError> {
-    let mut consumer = client.consume("s", ConsumerOptions { credit: 100 }).await?;
+    let mut consumer =
+        client.consume("s", ConsumerOptions { credit: 100, ..ConsumerOptions::default() }).await?;
     let attachment = consumer.attachment();
     while seen.first.borrow().len() < count {
         let Some(delivery) = consumer.next().await.transpose()? else { return Ok(()) };

@@ -57,7 +57,7 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
     let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
     let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
-    let config = v1::SubscriptionConfig { lease_timeout_ms };
+    let config = v1::SubscriptionConfig { lease_timeout_ms, ..v1::SubscriptionConfig::default() };
     until_done(async || client.create_subscription(&name, config, &bindings).await).await;
     let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
     let mut oracle = shared.oracle.borrow_mut();

@@ -4,7 +4,7 @@ use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use quorate_client::{Client, v1};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,6 +19,7 @@ subjects: '*' stands for one word, '#' for any number of words.
 Examples:
   quorate subscription create packing orders '*.paid'     create, and bind to orders where *.paid matches
   quorate subscription create archive orders              everything of orders
+  quorate subscription create ledger orders --kind failover    one consumer at a time, others stand by
   quorate subscription bind archive returns '#'
   quorate subscription describe packing
   quorate subscription purge packing";
@@ -44,6 +45,9 @@ enum SubscriptionCommand {
         /// A message that is not settled for so long is delivered again.
         #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
         lease_timeout: Duration,
+        /// Which of its consumers get its messages: all of them, the only one, or the active one.
+        #[arg(long, value_enum, default_value_t = Kind::Shared)]
+        kind: Kind,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -89,6 +93,27 @@ enum SubscriptionCommand {
     },
 }
 
+/// Which consumers of a subscription get its messages.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Each message goes to one of them that has credit.
+    Shared,
+    /// There is one, and another one is refused.
+    Exclusive,
+    /// One of them gets everything; when it is gone, the next.
+    Failover,
+}
+
+impl Kind {
+    fn message(self) -> v1::SubscriptionKind {
+        match self {
+            Self::Shared => v1::SubscriptionKind::Shared,
+            Self::Exclusive => v1::SubscriptionKind::Exclusive,
+            Self::Failover => v1::SubscriptionKind::Failover,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 struct Binding {
     /// The subscription.
@@ -102,9 +127,11 @@ struct Binding {
 
 pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
     match args.command {
-        SubscriptionCommand::Create { subscription, topic, filter, lease_timeout, client } => {
+        SubscriptionCommand::Create { subscription, topic, filter, lease_timeout, kind, client } => {
             let client = connect(&client).await?;
-            create(&client, &subscription, topic.as_deref(), &filter, lease_timeout, output).await
+            let lease_timeout_ms = u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX);
+            let config = v1::SubscriptionConfig { lease_timeout_ms, kind: kind.message().into() };
+            create(&client, &subscription, topic.as_deref(), &filter, config, output).await
         }
         SubscriptionCommand::List { client } => list(&connect(&client).await?, output).await,
         SubscriptionCommand::Describe { subscription, client } => {
@@ -138,12 +165,11 @@ async fn create(
     name: &str,
     topic: Option<&str>,
     filter: &str,
-    lease_timeout: Duration,
+    config: v1::SubscriptionConfig,
     output: Output,
 ) -> Result<(), Failure> {
-    let lease_timeout_ms = u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let bindings: Vec<(&str, &str)> = topic.into_iter().map(|topic| (topic, filter)).collect();
-    client.create_subscription(name, v1::SubscriptionConfig { lease_timeout_ms }, &bindings).await?;
+    client.create_subscription(name, config, &bindings).await?;
     let bound = topic.map_or_else(
         || format!("; it gets nothing before: quorate subscription bind {name} TOPIC"),
         |topic| format!(" and gets {filter} of {topic}"),
@@ -164,8 +190,9 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     let ledger = subscription.ledger.unwrap_or_default();
     let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |p| format!("from position {p}"));
     let mut text = format!(
-        "subscription   {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
+        "subscription   {}\nkind           {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
         subscription.name,
+        kind_name(&subscription),
         subscription.consumers,
         humantime::format_duration(Duration::from_millis(
             subscription.config.unwrap_or_default().lease_timeout_ms
@@ -178,9 +205,36 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for binding in &described.bindings {
         text += &format!("\nbinding        {} {}", binding.topic, binding.filter);
     }
+    for consumer in &described.consumers {
+        let active = if consumer.active { ", active" } else { "" };
+        text += &format!(
+            "\nconsumer       {} on node {}: holds {} of {}, priority {}{active}",
+            consumer.consumer, consumer.node, consumer.outstanding, consumer.credit, consumer.priority
+        );
+    }
     let mut document = document(&subscription);
+    document["attached"] = described.consumers.iter().map(consumer_document).collect();
     document["bindings"] = bindings_document(&described.bindings);
     output.result(text, &document)
+}
+
+fn kind_name(subscription: &v1::Subscription) -> &'static str {
+    match subscription.config.unwrap_or_default().kind() {
+        v1::SubscriptionKind::Exclusive => "exclusive",
+        v1::SubscriptionKind::Failover => "failover",
+        v1::SubscriptionKind::Shared | v1::SubscriptionKind::Unspecified => "shared",
+    }
+}
+
+fn consumer_document(consumer: &v1::AttachedConsumer) -> Value {
+    json!({
+        "consumer": consumer.consumer,
+        "node": consumer.node,
+        "credit": consumer.credit,
+        "outstanding": consumer.outstanding,
+        "priority": consumer.priority,
+        "active": consumer.active,
+    })
 }
 
 /// Where messages went, in the order of their life.
@@ -216,6 +270,7 @@ fn document(subscription: &v1::Subscription) -> Value {
     let mut document = json!({
         "subscription": subscription.name,
         "consumers": subscription.consumers,
+        "kind": kind_name(subscription),
         "lease_timeout_ms": subscription.config.unwrap_or_default().lease_timeout_ms,
         "oldest_unsettled": subscription.oldest_unsettled,
         "group": subscription.group,

@@ -125,7 +125,13 @@ impl World {
     pub(crate) fn attach(&mut self, subscription: &SubscriptionName, credit: u32) {
         self.consumers += 1;
         let consumer = ConsumerId { session: self.session, number: self.consumers };
-        self.ask(Op::Attach { consumer, subscription: subscription.clone(), credit, identity: None });
+        self.ask(Op::Attach {
+            consumer,
+            subscription: subscription.clone(),
+            credit,
+            priority: 0,
+            identity: None,
+        });
     }
 
     fn ask(&mut self, op: Op) {

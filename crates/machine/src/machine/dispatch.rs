@@ -31,9 +31,15 @@ impl Machine {
             Op::DeleteNamespace { namespace, id, revision } => {
                 self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
-            Op::Attach { consumer, subscription, credit, identity } => {
+            Op::Attach { consumer, subscription, credit, priority, identity } => {
                 let node = self.owner(*consumer, origin)?;
-                self.shard_only()?.attach((*consumer, node), subscription, *credit, *identity, ctx)
+                self.shard_only()?.attach(
+                    (*consumer, node),
+                    subscription,
+                    (*credit, *priority),
+                    *identity,
+                    ctx,
+                )
             }
             Op::Detach { consumer, written } => {
                 self.owner(*consumer, origin)?;

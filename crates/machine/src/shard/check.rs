@@ -1,9 +1,10 @@
 //! What must hold after every entry. A violation is a bug: tests fail on it, a running node raises an alarm.
 
-use super::{Shard, Subscription, Topic};
+use super::{Consumer, Shard, Subscription, Topic};
 use crate::ledger::Ledger;
+use crate::op::SubscriptionKind;
 use quorate_types::{ConsumerId, SubscriptionName, TopicName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// A rule of the state that does not hold.
@@ -69,6 +70,18 @@ pub enum Violation {
         /// Where.
         subscription: SubscriptionName,
     },
+    /// More than one consumer holds messages, or is attached, where only one may.
+    #[error("subscription {subscription}: more than one consumer is active")]
+    SeveralActive {
+        /// Where.
+        subscription: SubscriptionName,
+    },
+    /// Its consumers are not those that wait in its line.
+    #[error("subscription {subscription}: its line is not that of its consumers")]
+    Line {
+        /// Where.
+        subscription: SubscriptionName,
+    },
     /// A block's count of unsettled messages is wrong.
     #[error("topic {topic}: the block at offset {offset} has {live} live messages, but says {said}")]
     Live {
@@ -119,9 +132,10 @@ impl Shard {
             check_places(subscription, &mut found);
             self.check_holders(subscription, &mut found);
             self.check_identities(subscription, &mut found);
+            self.check_active(subscription, &mut found);
             let idle = subscription.doomed || subscription.purge_below > 0;
             let waiting = subscription.ready.values().any(|run| !self.doomed.contains(&run.topic));
-            if waiting && !idle && self.doomed.is_empty() && !subscription.free.is_empty() {
+            if waiting && !idle && self.doomed.is_empty() && self.takers(subscription) > 0 {
                 found.push(Violation::Waiting { subscription: subscription.name.clone() });
             }
         }
@@ -153,6 +167,22 @@ impl Shard {
             || !identified.iter().all(|(t, id)| known((t, id)))
         {
             found.push(Violation::Identity { subscription: subscription.name.clone() });
+        }
+    }
+
+    fn check_active(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
+        if !subscription.config.kind.has_one_active() || subscription.doomed {
+            return;
+        }
+        let name = || subscription.name.clone();
+        let holders: BTreeSet<ConsumerId> = subscription.leases.values().map(|l| l.consumer).collect();
+        let exclusive = subscription.config.kind == SubscriptionKind::Exclusive;
+        if holders.len() > 1 || (exclusive && subscription.consumers.len() > 1) {
+            found.push(Violation::SeveralActive { subscription: name() });
+        }
+        let own = subscription.consumers.iter().filter_map(|id| self.consumers.get(id));
+        if own.map(Consumer::rank).collect::<BTreeSet<_>>() != subscription.line {
+            found.push(Violation::Line { subscription: name() });
         }
     }
 

@@ -167,10 +167,7 @@ impl Shard {
                 continue;
             }
             if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
-                subscription.consumers.insert(consumer.id);
-                if consumer.free() > 0 {
-                    subscription.free.insert(consumer.id);
-                }
+                subscription.join(consumer);
             }
         }
         self.schedule_all();

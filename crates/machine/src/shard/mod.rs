@@ -10,6 +10,7 @@ mod load;
 mod names;
 mod subscription;
 mod topic;
+mod turns;
 mod view;
 
 pub use check::Violation;
@@ -90,8 +91,9 @@ impl Shard {
                 break;
             }
             if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
-                subscription.consumers.remove(id);
-                subscription.free.remove(id);
+                subscription.part(consumer);
+                // The next one may be granted what is ready.
+                ctx.subscriptions.insert(subscription.id);
             }
             ctx.forget(*id);
             let close = Effect::CloseConsumer { node: consumer.node, consumer: *id, refusal: why.clone() };

@@ -244,7 +244,7 @@ impl Driver {
 
 /// Attaches a consumer without an identity.
 pub fn attach(consumer: ConsumerId, subscription: &str, credit: u32) -> Op {
-    Op::Attach { consumer, subscription: sub(subscription), credit, identity: None }
+    Op::Attach { consumer, subscription: sub(subscription), credit, priority: 0, identity: None }
 }
 
 /// An identity of a few; 0 is none.

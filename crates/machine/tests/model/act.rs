@@ -9,12 +9,13 @@ pub(crate) enum Act {
     PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
     Topic(usize),
     DeleteTopic(usize),
-    Subscription(usize),
+    /// Which and of which kind: shared, exclusive, failover.
+    Subscription(usize, usize),
     DeleteSubscription(usize),
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
-    /// Number, subscription, credit, identity (0: none) with its epoch.
-    Attach(u64, usize, u32, (u8, u64)),
+    /// Number, subscription, credit with priority, identity (0: none) with its epoch.
+    Attach(u64, usize, (u32, i32), (u8, u64)),
     Credit(u64, u32),
     Detach(u64, u64),
     Settle(u64, Vec<Settlement>),
@@ -43,11 +44,11 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
-        2 => n().prop_map(Act::Subscription),
+        2 => (n(), prop_oneof![2 => Just(0usize), 1 => 1usize..3]).prop_map(|(s, kind)| Act::Subscription(s, kind)),
         1 => n().prop_map(Act::DeleteSubscription),
         3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
-        6 => (who(), n(), credit(), (0u8..3, 0u64..3))
+        6 => (who(), n(), (credit(), -1i32..2), (0u8..3, 0u64..3))
             .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),
         2 => (who(), credit()).prop_map(|(c, credit)| Act::Credit(c, credit)),
         3 => (who(), far(12)).prop_map(|(c, written)| Act::Detach(c, written)),

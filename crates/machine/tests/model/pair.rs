@@ -3,7 +3,9 @@
 use crate::act::Act;
 use crate::common::{self, Driver, Step, sub, topic};
 use crate::shard::{Message, Model, Place};
-use quorate_machine::{Answer, Effect, LeaseRun, Op, Origin, SubscriptionConfig, TopicConfig};
+use quorate_machine::{
+    Answer, Effect, LeaseRun, Op, Origin, SubscriptionConfig, SubscriptionKind, TopicConfig,
+};
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +14,8 @@ pub(crate) const TOPICS: [&str; 2] = ["t", "u"];
 pub(crate) const SUBSCRIPTIONS: [&str; 2] = ["s", "z"];
 pub(crate) const FILTERS: [&str; 3] = ["#", "a.*", "b"];
 pub(crate) const SUBJECTS: [&str; 3] = ["a.x", "b", "c"];
+pub(crate) const KINDS: [SubscriptionKind; 3] =
+    [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
 pub(crate) const LEASE_MS: u64 = 5_000;
 
 /// The machine and the model, side by side.
@@ -28,8 +32,8 @@ impl Pair {
         let (driver, session) = Driver::shard();
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
-        let attach = Act::Attach(1, 0, 4, (1, 1));
-        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0), Act::Bind(0, 0, 0), attach];
+        let attach = Act::Attach(1, 0, (4, 0), (1, 1));
+        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0, 0), Act::Bind(0, 0, 0), attach];
         start.iter().for_each(|act| pair.act(act));
         pair
     }
@@ -81,8 +85,9 @@ impl Pair {
             }
             Act::Topic(t) => Op::CreateTopic { topic: topic(TOPICS[t % 2]), config: TopicConfig::default() },
             Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
-            Act::Subscription(s) => {
-                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(LEASE_MS) };
+            Act::Subscription(s, kind) => {
+                let lease_timeout = Duration::from_millis(LEASE_MS);
+                let config = SubscriptionConfig { lease_timeout, kind: KINDS[*kind] };
                 Op::CreateSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]), config }
             }
             Act::DeleteSubscription(s) => Op::DeleteSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]) },
@@ -92,10 +97,11 @@ impl Pair {
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
                 filter: Filter::parse(FILTERS[f % 3]).unwrap(),
             },
-            Act::Attach(c, s, credit, (who, epoch)) => Op::Attach {
+            Act::Attach(c, s, (credit, priority), (who, epoch)) => Op::Attach {
                 consumer: consumer(*c),
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
                 credit: *credit,
+                priority: *priority,
                 identity: common::identity(*who, *epoch),
             },
             Act::Credit(c, credit) => Op::SetCredit { consumer: consumer(*c), credit: *credit },
@@ -148,8 +154,10 @@ impl Pair {
     fn compare(&mut self, effects: &[Effect]) {
         let now = self.driver.time;
         let mut granted: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut takers: Vec<ConsumerId> = Vec::new();
         for effect in effects {
             let Effect::Deliver(deliver) = effect else { continue };
+            takers.push(deliver.consumer);
             for run in &deliver.runs {
                 let (queue, last) = self.model.grant(deliver.consumer, run, now + LEASE_MS);
                 let highest = granted.entry(queue).or_default();
@@ -182,7 +190,11 @@ impl Pair {
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");
             let waits = self.model.queues[holder.queue].messages.iter();
             let waits = waits.filter(|m| matches!(m.place, Place::Ready { .. })).count();
-            assert!(waits == 0 || held.len() as u64 >= holder.credit, "{id} has credit and gets nothing");
+            let served = held.len() as u64 >= holder.credit || !self.model.may_be_granted(*id);
+            assert!(waits == 0 || served, "{id} has credit and gets nothing");
+        }
+        for id in takers {
+            assert!(self.model.may_be_granted(id), "{id} was granted something that another one should have");
         }
         assert_eq!(state.consumers_of(NodeId::new(1)).len(), self.model.holders.len());
         assert_eq!(state.is_closed(), self.model.closing.1);

@@ -2,7 +2,8 @@
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use quorate_machine::{
-    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement, Verdict,
+    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement,
+    SubscriptionKind, Verdict,
 };
 use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub(crate) struct Message {
 pub(crate) struct Queue {
     pub(crate) messages: Vec<Message>,
     pub(crate) bindings: BTreeSet<(&'static str, &'static str)>,
+    pub(crate) kind: SubscriptionKind,
+    pub(crate) attached: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +38,9 @@ pub(crate) struct Holder {
     pub(crate) credit: u64,
     pub(crate) granted: u64,
     pub(crate) identity: Option<ConsumerIdentity>,
+    pub(crate) priority: i32,
+    /// The how manieth to attach; one that comes back keeps it.
+    pub(crate) place: u64,
 }
 
 #[derive(Default)]
@@ -74,13 +80,14 @@ impl Model {
                 Ok(Answer::Done)
             }
             Op::DeleteTopic { topic } => self.delete_topic(known(&TOPICS, topic.as_str())),
-            Op::CreateSubscription { subscription, .. } => {
+            Op::CreateSubscription { subscription, config } => {
                 let name = known(&SUBSCRIPTIONS, subscription.as_str());
                 if !self.queues.contains_key(name) {
                     self.check_open()?;
-                    self.queues.insert(name, Queue::default());
+                    self.queues.insert(name, Queue { kind: config.kind, ..Queue::default() });
                 }
-                Ok(Answer::Done)
+                let same = self.queues[name].kind == config.kind;
+                same.then_some(Answer::Done).ok_or(Reason::SubscriptionExists)
             }
             Op::DeleteSubscription { subscription } => {
                 let name = known(&SUBSCRIPTIONS, subscription.as_str());
@@ -98,8 +105,8 @@ impl Model {
                 let queue = self.queue(subscription.as_str())?;
                 if queue.bindings.remove(&binding?) { Ok(Answer::Done) } else { Err(Reason::BindingNotFound) }
             }
-            Op::Attach { consumer, subscription, credit, identity } => {
-                self.attach(*consumer, subscription.as_str(), *credit, *identity)
+            Op::Attach { consumer, subscription, credit, priority, identity } => {
+                self.attach(*consumer, subscription.as_str(), (*credit, *priority), *identity)
             }
             Op::SetCredit { consumer, credit } => {
                 check_credit(*credit)?;
@@ -205,7 +212,7 @@ impl Model {
         &mut self,
         consumer: ConsumerId,
         name: &str,
-        credit: u32,
+        (credit, priority): (u32, i32),
         identity: Option<ConsumerIdentity>,
     ) -> Result<Answer, Reason> {
         check_credit(credit)?;
@@ -214,16 +221,24 @@ impl Model {
         if self.holders.contains_key(&consumer) {
             return Err(Reason::InvalidArgument);
         }
+        let mut former: Vec<(ConsumerId, Holder)> = Vec::new();
         if let Some(identity) = identity {
             let same = |h: &Holder| h.queue == queue && h.identity.is_some_and(|i| i.token == identity.token);
-            let former: Vec<_> =
-                self.holders.iter().filter(|(_, h)| same(h)).map(|(id, h)| (*id, h.identity)).collect();
-            if former.iter().any(|(_, known)| known.is_some_and(|known| known.epoch > identity.epoch)) {
+            former = self.holders.iter().filter(|(_, h)| same(h)).map(|(id, h)| (*id, h.clone())).collect();
+            if former.iter().any(|(_, h)| h.identity.is_some_and(|known| known.epoch > identity.epoch)) {
                 return Err(Reason::InvalidArgument);
             }
-            former.into_iter().for_each(|(id, _)| self.detach(id, u64::MAX));
         }
-        self.holders.insert(consumer, Holder { queue, credit: u64::from(credit), granted: 0, identity });
+        let others = self.holders.iter().filter(|(_, h)| h.queue == queue).count() - former.len();
+        if self.queues[queue].kind == SubscriptionKind::Exclusive && others > 0 {
+            return Err(Reason::SubscriptionExclusive);
+        }
+        former.iter().for_each(|(id, _)| self.detach(*id, u64::MAX));
+        let attached = &mut self.queues.get_mut(queue).unwrap().attached;
+        *attached += 1;
+        let place = former.first().map_or(*attached, |(_, h)| h.place);
+        let credit = u64::from(credit);
+        self.holders.insert(consumer, Holder { queue, credit, granted: 0, identity, priority, place });
         Ok(Answer::Done)
     }
 
@@ -278,6 +293,25 @@ impl Model {
             .filter(|m| matches!(m.place, Place::Leased { consumer: by, .. } if by == consumer));
         assert!(held.count() as u64 <= holder.credit, "{consumer} got more than its credit");
         (holder.queue, run.position + run.count - 1)
+    }
+
+    /// Whether a consumer is one that ready messages go to, if it has credit.
+    pub(crate) fn may_be_granted(&self, id: ConsumerId) -> bool {
+        let holder = &self.holders[&id];
+        let others = self.holders.iter().filter(|(other, h)| h.queue == holder.queue && **other != id);
+        let before = |h: &Holder| (-h.priority, h.place) < (-holder.priority, holder.place);
+        let (mut first, mut full, mut alone) = (true, true, true);
+        for (other, h) in others {
+            let held = self.held(*other, h).len() as u64;
+            first &= !before(h);
+            full &= h.priority <= holder.priority || held >= h.credit;
+            alone &= held == 0;
+        }
+        match self.queues[holder.queue].kind {
+            SubscriptionKind::Shared => full,
+            SubscriptionKind::Exclusive => alone,
+            SubscriptionKind::Failover => first && alone,
+        }
     }
 
     pub(crate) fn held(&self, id: ConsumerId, holder: &Holder) -> Vec<(u64, TopicId, u64, u32, u64)> {

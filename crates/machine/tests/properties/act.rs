@@ -13,7 +13,8 @@ pub(crate) enum Act {
     CreateTopic(usize, Option<u64>, Option<u64>),
     ConfigureTopic(usize, Option<u64>, Option<u64>),
     DeleteTopic(usize),
-    CreateSubscription(usize, u64),
+    /// Which, lease, kind.
+    CreateSubscription(usize, u64, usize),
     DeleteSubscription(usize),
     Bind(usize, usize, usize),
     Unbind(usize, usize, usize),
@@ -23,8 +24,8 @@ pub(crate) enum Act {
     Publish(usize, Vec<(usize, u32)>),
     /// Through which session; the topics, with the runs to each.
     PublishEach(usize, Vec<(usize, Vec<(usize, u32)>)>),
-    /// Session, number, subscription, credit, identity (0: none) with its epoch.
-    Attach(usize, u64, usize, u32, (u8, u64)),
+    /// Session, number, subscription, credit with priority, identity (0: none) with its epoch.
+    Attach(usize, u64, usize, (u32, i32), (u8, u64)),
     Detach(usize, u64),
     SetCredit(usize, u32),
     /// Ends a lease that is held: which consumer, which part of its leases.
@@ -52,7 +53,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         3 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::CreateTopic(t, age, bytes)),
         1 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::ConfigureTopic(t, age, bytes)),
         1 => some().prop_map(Act::DeleteTopic),
-        3 => (some(), 1_000u64..20_000).prop_map(|(s, lease)| Act::CreateSubscription(s, lease)),
+        3 => (some(), 1_000u64..20_000, some()).prop_map(|(s, lease, kind)| Act::CreateSubscription(s, lease, kind)),
         1 => some().prop_map(Act::DeleteSubscription),
         5 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
@@ -61,7 +62,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => (0u64..6).prop_map(Act::Open),
         14 => (some(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
         4 => (some(), prop::collection::vec((some(), runs()), 1..5)).prop_map(|(s, parts)| Act::PublishEach(s, parts)),
-        7 => (some(), 0u64..4, some(), 1u32..8, (0u8..3, 0u64..4))
+        7 => (some(), 0u64..4, some(), (1u32..8, -1i32..2), (0u8..3, 0u64..4))
             .prop_map(|(c, n, s, credit, who)| Act::Attach(c, n, s, credit, who)),
         2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),
         1 => (some(), 1u32..9).prop_map(|(c, credit)| Act::SetCredit(c, credit)),

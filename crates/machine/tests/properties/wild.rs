@@ -35,12 +35,15 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
             .prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
         (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),
         (consumer(), any::<u32>()).prop_map(|(consumer, credit)| Op::SetCredit { consumer, credit }),
-        (consumer(), any::<u32>(), 0u8..3, number()).prop_map(|(consumer, credit, who, epoch)| Op::Attach {
-            consumer,
-            subscription: sub("s0"),
-            credit,
-            identity: common::identity(who, epoch),
-        }),
+        (consumer(), any::<u32>(), any::<i32>(), 0u8..3, number()).prop_map(
+            |(consumer, credit, priority, who, epoch)| Op::Attach {
+                consumer,
+                subscription: sub("s0"),
+                credit,
+                priority,
+                identity: common::identity(who, epoch),
+            }
+        ),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
         number().prop_map(|ms| Op::OpenSession { timeout: Duration::from_millis(ms) }),

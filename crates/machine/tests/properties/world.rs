@@ -4,8 +4,8 @@ use crate::act::{Act, Story};
 use crate::common::{self, Driver, SHARD, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, Effect, Envelope, Machine, Op, Origin, Settlement, SubscriptionConfig, TopicConfig,
-    Verdict,
+    Answer, Applied, Effect, Envelope, Machine, Op, Origin, Settlement, SubscriptionConfig, SubscriptionKind,
+    TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
 pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
+pub(crate) const KINDS: [SubscriptionKind; 3] =
+    [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
 pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
 
 /// Few enough answers that some repeats come too late.
@@ -47,9 +49,9 @@ impl World {
         let start = [
             Act::Hello(1),
             Act::CreateTopic(0, None, None),
-            Act::CreateSubscription(0, 10_000),
+            Act::CreateSubscription(0, 10_000, 0),
             Act::Bind(0, 0, 0),
-            Act::Attach(0, 1, 0, 5, (1, 0)),
+            Act::Attach(0, 1, 0, (5, 0), (1, 0)),
         ];
         start.into_iter().for_each(|act| world.entry(&[act]));
         world
@@ -129,11 +131,12 @@ impl World {
                 });
                 return Some(self.driver.publish_each_step(session, &parts.collect::<Vec<_>>()));
             }
-            Act::Attach(pick, number, subscription, credit, (who, epoch)) => {
+            Act::Attach(pick, number, subscription, (credit, priority), (who, epoch)) => {
                 let session = self.session(*pick)?;
                 let consumer = ConsumerId { session, number: *number };
                 let identity = common::identity(*who, *epoch);
-                let op = Op::Attach { consumer, subscription: s(subscription), credit: *credit, identity };
+                let (credit, priority) = (*credit, *priority);
+                let op = Op::Attach { consumer, subscription: s(subscription), credit, priority, identity };
                 return Some(self.driver.step(session, op));
             }
             Act::Detach(..) | Act::SetCredit(..) | Act::SettleHeld(..) | Act::SettleAny(..) => {
@@ -146,8 +149,9 @@ impl World {
                 Op::ConfigureTopic { topic: t(pick), config: config(age, bytes) }
             }
             Act::DeleteTopic(pick) => Op::DeleteTopic { topic: t(pick) },
-            Act::CreateSubscription(pick, ms) => {
-                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(*ms) };
+            Act::CreateSubscription(pick, ms, kind) => {
+                let kind = KINDS[kind % KINDS.len()];
+                let config = SubscriptionConfig { lease_timeout: Duration::from_millis(*ms), kind };
                 Op::CreateSubscription { subscription: s(pick), config }
             }
             Act::DeleteSubscription(pick) => Op::DeleteSubscription { subscription: s(pick) },

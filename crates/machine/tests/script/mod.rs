@@ -7,11 +7,11 @@
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
-//! | `create-subscription S [lease=MS]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `create-subscription S [lease=MS] [KIND]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
-//! | `attach N S CREDIT [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
+//! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` | settles |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
 //! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
@@ -26,7 +26,7 @@ use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
     ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement, SubscriptionConfig,
-    TopicConfig, Verdict,
+    SubscriptionKind, TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId,
@@ -177,7 +177,11 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         ("create-subscription", [s, options @ ..]) => {
             let default = SubscriptionConfig::default();
             let lease_timeout = option(options, "lease").map_or(default.lease_timeout, Duration::from_millis);
-            Op::CreateSubscription { subscription: sub(s), config: SubscriptionConfig { lease_timeout } }
+            let kind = options.iter().find_map(|o| kind(o)).unwrap_or_default();
+            Op::CreateSubscription {
+                subscription: sub(s),
+                config: SubscriptionConfig { lease_timeout, kind },
+            }
         }
         ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
         ("purge", [s]) => Op::Purge { subscription: sub(s) },
@@ -201,6 +205,7 @@ fn delivery(name: &str, args: &[&str], session: SessionId) -> Option<Op> {
             consumer: consumer(n),
             subscription: sub(s),
             credit: small(credit),
+            priority: priority(options),
             identity: identity(options),
         },
         ("credit", [n, credit]) => Op::SetCredit { consumer: consumer(n), credit: small(credit) },
@@ -261,6 +266,19 @@ fn retention(options: &[&str]) -> TopicConfig {
         retention_age: option(options, "age").map(Duration::from_millis),
         retention_bytes: option(options, "bytes"),
     }
+}
+
+fn kind(word: &str) -> Option<SubscriptionKind> {
+    match word {
+        "shared" => Some(SubscriptionKind::Shared),
+        "exclusive" => Some(SubscriptionKind::Exclusive),
+        "failover" => Some(SubscriptionKind::Failover),
+        _ => None,
+    }
+}
+
+fn priority(options: &[&str]) -> i32 {
+    options.iter().find_map(|o| o.strip_prefix("priority=")).map_or(0, |n| n.parse().unwrap())
 }
 
 fn identity(options: &[&str]) -> Option<ConsumerIdentity> {

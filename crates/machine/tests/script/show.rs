@@ -118,6 +118,10 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             subscription.name,
             places(&subscription.ledger)
         ));
+        if let Some(active) = subscription.active {
+            let line = shard.consumers_at(&subscription.name).into_iter().map(|c| c.consumer);
+            lines.push(format!("  active {active} of {}", join(line, " ")));
+        }
     }
     for view in NODES.flat_map(|n| shard.consumers_of(NodeId::new(n))) {
         let (id, name, held, credit) = (view.consumer, view.subscription_name, view.outstanding, view.credit);

@@ -1,8 +1,8 @@
 //! `quorate.v1.Admin`: metadata of namespaces, through any node.
 
 use super::admin_view::{
-    config_of_subscription, config_of_topic, namespace_message, page, subscription_bindings,
-    subscription_message, topic_bindings, topic_message,
+    config_of_subscription, config_of_topic, consumer_message, namespace_message, page,
+    subscription_bindings, subscription_message, topic_bindings, topic_message,
 };
 use super::session;
 use crate::gateway::Gateway;
@@ -279,7 +279,8 @@ impl Admin for AdminService {
             let text = format!("a binding of subscription {name} names subscription {:?}", b.subscription);
             return Err(self.status(&Refusal::new(Reason::InvalidArgument, text)));
         }
-        let op = Op::CreateSubscription { subscription: name, config: config_of_subscription(r.config) };
+        let config = config_of_subscription(r.config).map_err(|r| self.status(&r))?;
+        let op = Op::CreateSubscription { subscription: name, config };
         self.change(&r.namespace, r.number, op).await?;
         for (after, binding) in (1..).zip(r.bindings) {
             let binding = v1::Binding { subscription: r.subscription.clone(), ..binding };
@@ -308,8 +309,9 @@ impl Admin for AdminService {
         self.look(&r.namespace, |group, shard| {
             let view = shard.subscription(&name).ok_or_else(|| no_subscription(&name))?;
             let bindings = subscription_bindings(&view);
+            let consumers = shard.consumers_at(&name).iter().map(|c| consumer_message(&view, c)).collect();
             let subscription = Some(subscription_message(group, &view));
-            Ok(v1::DescribeSubscriptionResponse { subscription, bindings })
+            Ok(v1::DescribeSubscriptionResponse { subscription, bindings, consumers })
         })
         .await
     }

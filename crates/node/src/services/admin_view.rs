@@ -1,7 +1,9 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
-use quorate_machine::{SubscriptionConfig, SubscriptionView, TopicConfig, TopicView};
-use quorate_types::{GroupId, NamespaceId};
+use quorate_machine::{
+    ConsumerView, SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicConfig, TopicView,
+};
+use quorate_types::{GroupId, NamespaceId, Reason, Refusal};
 use quorate_wire::v1;
 use std::time::Duration;
 
@@ -33,10 +35,48 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {
     }
 }
 
-pub(super) fn config_of_subscription(config: Option<v1::SubscriptionConfig>) -> SubscriptionConfig {
-    match config.map_or(0, |c| c.lease_timeout_ms) {
-        0 => SubscriptionConfig::default(),
-        ms => SubscriptionConfig { lease_timeout: Duration::from_millis(ms) },
+/// # Errors
+/// `INVALID_ARGUMENT` for a kind that this version does not know.
+pub(super) fn config_of_subscription(
+    config: Option<v1::SubscriptionConfig>,
+) -> Result<SubscriptionConfig, Refusal> {
+    let (config, default) = (config.unwrap_or_default(), SubscriptionConfig::default());
+    let kind = match v1::SubscriptionKind::try_from(config.kind) {
+        Ok(v1::SubscriptionKind::Unspecified | v1::SubscriptionKind::Shared) => SubscriptionKind::Shared,
+        Ok(v1::SubscriptionKind::Exclusive) => SubscriptionKind::Exclusive,
+        Ok(v1::SubscriptionKind::Failover) => SubscriptionKind::Failover,
+        Err(_) => {
+            let text =
+                format!("{} is no kind of a subscription: choose one that this version knows", config.kind);
+            return Err(Refusal::new(Reason::InvalidArgument, text));
+        }
+    };
+    let lease_timeout = match config.lease_timeout_ms {
+        0 => default.lease_timeout,
+        ms => Duration::from_millis(ms),
+    };
+    Ok(SubscriptionConfig { lease_timeout, kind })
+}
+
+fn kind_message(kind: SubscriptionKind) -> v1::SubscriptionKind {
+    match kind {
+        SubscriptionKind::Shared => v1::SubscriptionKind::Shared,
+        SubscriptionKind::Exclusive => v1::SubscriptionKind::Exclusive,
+        SubscriptionKind::Failover => v1::SubscriptionKind::Failover,
+    }
+}
+
+pub(super) fn consumer_message(
+    subscription: &SubscriptionView,
+    consumer: &ConsumerView,
+) -> v1::AttachedConsumer {
+    v1::AttachedConsumer {
+        consumer: consumer.consumer.to_string(),
+        node: consumer.node.get(),
+        credit: consumer.credit,
+        outstanding: consumer.outstanding,
+        priority: consumer.priority,
+        active: subscription.active == Some(consumer.consumer),
     }
 }
 
@@ -83,7 +123,10 @@ pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v
     let l = &view.ledger;
     v1::Subscription {
         name: view.name.to_string(),
-        config: Some(v1::SubscriptionConfig { lease_timeout_ms: millis(view.config.lease_timeout) }),
+        config: Some(v1::SubscriptionConfig {
+            lease_timeout_ms: millis(view.config.lease_timeout),
+            kind: kind_message(view.config.kind).into(),
+        }),
         consumers: view.consumers,
         ledger: Some(v1::Ledger {
             routed: l.routed,
