@@ -26,6 +26,7 @@ pub const BUGS: &[&str] = &[
     "an attempt is not counted",
     "leases of a detached consumer are dropped",
     "nobody is taken over",
+    "two consumers are active",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",
     // Nodes and clients.

@@ -47,6 +47,8 @@ pub(crate) struct Load {
     pub(crate) churn: bool,
     pub(crate) payload_bytes_max: u64,
     pub(crate) purges: bool,
+    /// Subscriptions may be exclusive or failover, and consumers have priorities.
+    pub(crate) kinds: bool,
 }
 
 impl Plan {
@@ -162,6 +164,7 @@ fn load(rng: &mut Rng) -> Load {
         churn: rng.percent(50),
         payload_bytes_max: rng.pick(&[64, 256, 2_048]).unwrap_or(64),
         purges: rng.percent(25),
+        kinds: rng.percent(50),
     }
 }
 

@@ -28,6 +28,7 @@ pub const fn code_of(reason: Reason) -> Code {
             Code::AlreadyExists
         }
         Reason::NamespaceNotEmpty
+        | Reason::SubscriptionExclusive
         | Reason::StaleLease
         | Reason::StaleBoot
         | Reason::WrongCluster

@@ -2,6 +2,7 @@
 
 use super::{Phase, Shared, now};
 use crate::rng::Rng;
+use quorate_client::v1::SubscriptionKind;
 use quorate_client::{CallError, Client, v1};
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +10,12 @@ use std::time::Duration;
 /// Everything is kept for readers: the limits are far above what a run publishes.
 const RETENTION_BYTES: u64 = 1 << 40;
 const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
+const KINDS: [SubscriptionKind; 4] = [
+    SubscriptionKind::Unspecified,
+    SubscriptionKind::Exclusive,
+    SubscriptionKind::Failover,
+    SubscriptionKind::Failover,
+];
 const RETRY: Duration = Duration::from_millis(100);
 
 pub(super) async fn live(shared: Rc<Shared>, host: u64) {
@@ -57,7 +64,8 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
     let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
     let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
-    let config = v1::SubscriptionConfig { lease_timeout_ms, ..v1::SubscriptionConfig::default() };
+    let kind = own.pick(&KINDS).filter(|_| shared.load.kinds).unwrap_or_default();
+    let config = v1::SubscriptionConfig { lease_timeout_ms, kind: kind.into() };
     until_done(async || client.create_subscription(&name, config, &bindings).await).await;
     let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
     let mut oracle = shared.oracle.borrow_mut();
@@ -66,7 +74,7 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         subscription.bound = Some(now());
         subscription.lease_timeout = Duration::from_millis(lease_timeout_ms);
     }
-    crate::trace::line(format_args!("{name} is bound to {bindings:?}"));
+    crate::trace::line(format_args!("{name} ({kind:?}) is bound to {bindings:?}"));
     shared.subscriptions.borrow_mut().push((number, name));
     rng.next();
 }

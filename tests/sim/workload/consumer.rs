@@ -25,6 +25,7 @@ struct Manners {
     leave_percent: u64,
     /// It stays the same consumer for as long as its host lives, so that something can be said about order.
     stays: bool,
+    priority: i32,
 }
 
 impl Manners {
@@ -38,6 +39,7 @@ impl Manners {
             forget_percent: or_not(rng, 30, 10),
             leave_percent: or_not(rng, 30, 2),
             stays: false,
+            priority: rng.pick(&[0, 0, 1, -1]).unwrap_or(0),
         }
     }
 
@@ -54,6 +56,7 @@ impl Manners {
         forget_percent: 0,
         leave_percent: 0,
         stays: false,
+        priority: 0,
     };
 }
 
@@ -97,8 +100,9 @@ async fn consume(
         let manners = if began == Phase::Busy { Manners::draw(&mut rng) } else { Manners::GOOD };
         let manners = if alone { manners.stay() } else { manners };
         let credit = u32::try_from(manners.credit).unwrap_or(1);
+        let priority = if shared.load.kinds { manners.priority } else { 0 };
         shared.oracle.borrow_mut().consumes(number);
-        if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit }).await {
+        if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit, priority }).await {
             attached(&shared, consumer, number, (began, manners), &mut rng).await;
         }
         let pause = rng.ms(10, 300);

@@ -111,8 +111,8 @@ pub enum Violation {
 }
 
 impl Shard {
-    /// Rules that can be checked in passing: conservation of every subscription, and that what is closed is
-    /// empty. Empty when all is well.
+    /// Rules that can be checked in passing: conservation of every subscription, that what is closed is empty, and that one
+    /// consumer alone holds something where one alone may. Empty when all is well.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         let (topics, subscriptions) = (self.topics.len(), self.subscriptions.len());
@@ -121,7 +121,9 @@ impl Shard {
         let broken = self.subscriptions.values().filter(|s| !s.ledger.is_conserved());
         let broken =
             broken.map(|s| Violation::Conservation { subscription: s.name.clone(), ledger: s.ledger });
-        closed.into_iter().chain(broken).collect()
+        let several = self.subscriptions.values().filter(|s| self.has_several_active(s));
+        let several = several.map(|s| Violation::SeveralActive { subscription: s.name.clone() });
+        closed.into_iter().chain(broken).chain(several).collect()
     }
 
     /// All rules, by going through all of the state: for tests and for a closer look.
@@ -170,19 +172,24 @@ impl Shard {
         }
     }
 
+    /// Whether more than one consumer holds something, or is attached, where only one may.
+    fn has_several_active(&self, subscription: &Subscription) -> bool {
+        if !subscription.config.kind.has_one_active() || subscription.doomed {
+            return false;
+        }
+        let exclusive = subscription.config.kind == SubscriptionKind::Exclusive;
+        let holder = subscription.leases.first_key_value().and_then(|(_, l)| self.consumers.get(&l.consumer));
+        let all = holder.is_none_or(|c| c.outstanding == subscription.ledger.leased);
+        !all || (exclusive && subscription.consumers.len() > 1)
+    }
+
     fn check_active(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
         if !subscription.config.kind.has_one_active() || subscription.doomed {
             return;
         }
-        let name = || subscription.name.clone();
-        let holders: BTreeSet<ConsumerId> = subscription.leases.values().map(|l| l.consumer).collect();
-        let exclusive = subscription.config.kind == SubscriptionKind::Exclusive;
-        if holders.len() > 1 || (exclusive && subscription.consumers.len() > 1) {
-            found.push(Violation::SeveralActive { subscription: name() });
-        }
         let own = subscription.consumers.iter().filter_map(|id| self.consumers.get(id));
         if own.map(Consumer::rank).collect::<BTreeSet<_>>() != subscription.line {
-            found.push(Violation::Line { subscription: name() });
+            found.push(Violation::Line { subscription: subscription.name.clone() });
         }
     }
 
