@@ -12,6 +12,7 @@ pub const POINTS: &[&str] = &[
     "handed over for a wrong clock",
     "install finished by a restart",
     "leader stepped down without a successor",
+    "late subscription looked after",
     "learner promoted",
     "lease timed out",
     "log cut after a conflict",

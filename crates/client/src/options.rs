@@ -1,8 +1,8 @@
 //! What may be chosen.
 
 use crate::entropy::OsEntropy;
-use quorate_types::{Entropy, NamespaceName};
-use quorate_wire::{ChannelOptions, Connect, TcpNet};
+use quorate_types::{Entropy, Millis, NamespaceName};
+use quorate_wire::{ChannelOptions, Connect, TcpNet, v1};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +45,32 @@ impl fmt::Debug for ClientOptions {
             .field("attempt_timeout", &self.attempt_timeout)
             .field("channel", &self.channel)
             .finish_non_exhaustive()
+    }
+}
+
+/// Where a new binding begins. Only the first binding of a topic to a subscription may begin in the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With what is published from now on.
+    #[default]
+    Latest,
+    /// With everything that the topic keeps.
+    Earliest,
+    /// With this offset, or the first one kept after it.
+    Offset(u64),
+    /// With the first message kept that was stored at this time or later.
+    Time(Millis),
+}
+
+impl Start {
+    pub(crate) fn message(self) -> Option<v1::Start> {
+        let from = match self {
+            Self::Latest => return None,
+            Self::Earliest => v1::start::From::Offset(0),
+            Self::Offset(offset) => v1::start::From::Offset(offset),
+            Self::Time(time) => v1::start::From::TimeMs(time.get()),
+        };
+        Some(v1::Start { from: Some(from) })
     }
 }
 

@@ -69,6 +69,8 @@ reasons! {
     SubscriptionExists = "SUBSCRIPTION_EXISTS", Refused;
     /// The namespace still has topics or subscriptions, or is `default`.
     NamespaceNotEmpty = "NAMESPACE_NOT_EMPTY", Refused;
+    /// The subscription is bound to the topic already: only a first binding may start in the past.
+    BindingExists = "BINDING_EXISTS", Refused;
     /// A message is larger than the limit.
     MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
     /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.

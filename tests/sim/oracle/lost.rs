@@ -1,5 +1,5 @@
-//! Every confirmed publish is delivered to every subscription that was bound before it and is still there; save what was sent
-//! before a purge was answered.
+//! Every confirmed publish is delivered to every subscription that was bound before it, or begins with what its topics keep, and is
+//! still there; save what was sent before a purge was answered.
 
 use super::Violation;
 use super::history::{History, Outcome};

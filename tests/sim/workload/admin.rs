@@ -3,7 +3,7 @@
 use super::{Phase, Shared, now};
 use crate::rng::Rng;
 use quorate_client::v1::SubscriptionKind;
-use quorate_client::{CallError, Client, v1};
+use quorate_client::{CallError, Client, Start, v1};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -62,19 +62,27 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let first = own.index(topics.len());
     let bound: Vec<&(u64, String)> =
         topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
-    let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
     let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
     let kind = own.pick(&KINDS).filter(|_| shared.load.kinds).unwrap_or_default();
     let config = v1::SubscriptionConfig { lease_timeout_ms, kind: kind.into() };
-    until_done(async || client.create_subscription(&name, config, &bindings).await).await;
-    let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
+    let early = shared.load.starts && own.percent(60);
+    let start = if early { Start::Earliest } else { Start::Latest };
+    // A second filter of a topic must not bring again what the first one brought.
+    let second =
+        own.pick(&FILTERS).filter(|second| *second != filter && shared.load.starts && own.percent(50));
+    let filters: Vec<&str> = [filter].into_iter().chain(second).collect();
+    let all = || bound.iter().flat_map(|topic| filters.iter().map(move |filter| (topic, *filter)));
+    let bindings: Vec<(&str, &str)> = all().map(|((_, topic), filter)| (topic.as_str(), filter)).collect();
+    until_done(async || client.create_subscription_from(&name, config, &bindings, start).await).await;
+    let numbered = all().map(|((topic, _), filter)| (*topic, filter.to_owned())).collect();
     let mut oracle = shared.oracle.borrow_mut();
     let number = oracle.history.subscription(&name, numbered);
     if let Some(subscription) = oracle.history.subscriptions.get_mut(&number) {
-        subscription.bound = Some(now());
+        // Topics keep everything: what was sent before is as certain to come.
+        subscription.bound = Some(if early { Duration::ZERO } else { now() });
         subscription.lease_timeout = Duration::from_millis(lease_timeout_ms);
     }
-    crate::trace::line(format_args!("{name} ({kind:?}) is bound to {bindings:?}"));
+    crate::trace::line(format_args!("{name} ({kind:?}) is bound to {bindings:?} from {start:?}"));
     shared.subscriptions.borrow_mut().push((number, name));
     rng.next();
 }

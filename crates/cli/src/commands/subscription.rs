@@ -1,11 +1,12 @@
 //! `quorate subscription …`
 
+use super::read::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
-use quorate_client::{Client, v1};
+use quorate_client::{Client, Start, v1};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ Examples:
   quorate subscription create packing orders '*.paid'     create, and bind to orders where *.paid matches
   quorate subscription create archive orders              everything of orders
   quorate subscription create ledger orders --kind failover    one consumer at a time, others stand by
+  quorate subscription create audit orders --start earliest     also everything that orders keeps
   quorate subscription bind archive returns '#'
   quorate subscription describe packing
   quorate subscription purge packing";
@@ -48,6 +50,9 @@ enum SubscriptionCommand {
         /// Which of its consumers get its messages: all of them, the only one, or the active one.
         #[arg(long, value_enum, default_value_t = Kind::Shared)]
         kind: Kind,
+        /// Where to begin: latest, earliest (what the topic keeps), offset:N, or time:T (RFC 3339, or milliseconds since 1970).
+        #[arg(long, value_name = "WHERE", default_value = "latest", value_parser = start)]
+        start: Start,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -70,10 +75,14 @@ enum SubscriptionCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Route to it what is published from now on, where the filter matches.
+    /// Route to it what is published from now on, where the filter matches; with --start also what the topic keeps.
     Bind {
         #[command(flatten)]
         binding: Binding,
+        /// Where to begin: latest, earliest (what the topic keeps), offset:N, or time:T (RFC 3339, or milliseconds since 1970).
+        /// Only the first binding of a topic may begin in the past.
+        #[arg(long, value_name = "WHERE", default_value = "latest", value_parser = start)]
+        start: Start,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -84,7 +93,7 @@ enum SubscriptionCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Drop what waits in a subscription. What consumers hold is left to them.
+    /// Drop what waits in a subscription. What consumers hold is left to them; what it has not caught up with comes later.
     Purge {
         /// Its name.
         subscription: String,
@@ -125,13 +134,27 @@ struct Binding {
     filter: String,
 }
 
+/// `latest`, `earliest`, `offset:N` or `time:T`.
+fn start(text: &str) -> Result<Start, String> {
+    match text.split_once(':') {
+        None if text == "latest" => Ok(Start::Latest),
+        None if text == "earliest" => Ok(Start::Earliest),
+        Some(("offset", offset)) => {
+            offset.parse().map(Start::Offset).map_err(|_| format!("{offset:?} is no offset: offset:1000"))
+        }
+        Some(("time", at)) => time(at).map(Start::Time),
+        _ => Err(format!("{text:?} is none of latest, earliest, offset:N, time:2026-01-31T12:00:00Z")),
+    }
+}
+
 pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
     match args.command {
-        SubscriptionCommand::Create { subscription, topic, filter, lease_timeout, kind, client } => {
+        SubscriptionCommand::Create { subscription, topic, filter, lease_timeout, kind, start, client } => {
             let client = connect(&client).await?;
             let lease_timeout_ms = u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX);
             let config = v1::SubscriptionConfig { lease_timeout_ms, kind: kind.message().into() };
-            create(&client, &subscription, topic.as_deref(), &filter, config, output).await
+            let bound = topic.as_deref().map(|topic| (topic, filter.as_str()));
+            create(&client, &subscription, bound, (config, start), output).await
         }
         SubscriptionCommand::List { client } => list(&connect(&client).await?, output).await,
         SubscriptionCommand::Describe { subscription, client } => {
@@ -141,9 +164,9 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
             connect(&client).await?.delete_subscription(&name).await?;
             output.result(format!("subscription {name} is deleted"), &json!({ "subscription": name }))
         }
-        SubscriptionCommand::Bind { binding, client } => {
+        SubscriptionCommand::Bind { binding, start, client } => {
             let Binding { subscription, topic, filter } = &binding;
-            connect(&client).await?.bind(topic, subscription, filter).await?;
+            connect(&client).await?.bind_from(topic, subscription, filter, start).await?;
             output.result(format!("{topic} {filter} -> {subscription}"), &document_of(&binding))
         }
         SubscriptionCommand::Unbind { binding, client } => {
@@ -163,18 +186,17 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
 async fn create(
     client: &Client,
     name: &str,
-    topic: Option<&str>,
-    filter: &str,
-    config: v1::SubscriptionConfig,
+    bound: Option<(&str, &str)>,
+    (config, start): (v1::SubscriptionConfig, Start),
     output: Output,
 ) -> Result<(), Failure> {
-    let bindings: Vec<(&str, &str)> = topic.into_iter().map(|topic| (topic, filter)).collect();
-    client.create_subscription(name, config, &bindings).await?;
-    let bound = topic.map_or_else(
+    client.create_subscription_from(name, config, bound.as_slice(), start).await?;
+    let (topic, filter) = bound.unzip();
+    let bound = bound.map_or_else(
         || format!("; it gets nothing before: quorate subscription bind {name} TOPIC"),
-        |topic| format!(" and gets {filter} of {topic}"),
+        |(topic, filter)| format!(" and gets {filter} of {topic}"),
     );
-    let document = json!({ "subscription": name, "topic": topic, "filter": topic.map(|_| filter) });
+    let document = json!({ "subscription": name, "topic": topic, "filter": filter });
     output.result(format!("subscription {name} is there{bound}"), &document)
 }
 
@@ -205,6 +227,9 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for binding in &described.bindings {
         text += &format!("\nbinding        {} {}", binding.topic, binding.filter);
     }
+    for at in &described.catching_up {
+        text += &format!("\ncatching up    {} from {} to {}", at.topic, at.offset, at.next_offset);
+    }
     for consumer in &described.consumers {
         let active = if consumer.active { ", active" } else { "" };
         text += &format!(
@@ -213,6 +238,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         );
     }
     let mut document = document(&subscription);
+    document["catching_up"] = described.catching_up.iter().map(catch_up_document).collect();
     document["attached"] = described.consumers.iter().map(consumer_document).collect();
     document["bindings"] = bindings_document(&described.bindings);
     output.result(text, &document)
@@ -224,6 +250,10 @@ fn kind_name(subscription: &v1::Subscription) -> &'static str {
         v1::SubscriptionKind::Failover => "failover",
         v1::SubscriptionKind::Shared | v1::SubscriptionKind::Unspecified => "shared",
     }
+}
+
+fn catch_up_document(at: &v1::CatchUp) -> Value {
+    json!({ "topic": at.topic, "offset": at.offset, "next_offset": at.next_offset })
 }
 
 fn consumer_document(consumer: &v1::AttachedConsumer) -> Value {
@@ -291,4 +321,22 @@ pub(super) fn bindings_document(bindings: &[v1::Binding]) -> Value {
         .iter()
         .map(|b| json!({ "topic": b.topic, "subscription": b.subscription, "filter": b.filter }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::Millis;
+
+    #[test]
+    fn a_start_is_typed_as_a_word_an_offset_or_a_time() {
+        assert_eq!(start("latest"), Ok(Start::Latest));
+        assert_eq!(start("earliest"), Ok(Start::Earliest));
+        assert_eq!(start("offset:17"), Ok(Start::Offset(17)));
+        assert_eq!(start("time:1500"), Ok(Start::Time(Millis::new(1_500))));
+        assert_eq!(start("time:1970-01-01T00:00:02Z"), Ok(Start::Time(Millis::new(2_000))));
+        for wrong in ["", "first", "offset", "offset:-1", "time:yesterday", "earliest:1"] {
+            assert!(start(wrong).is_err(), "{wrong}");
+        }
+    }
 }

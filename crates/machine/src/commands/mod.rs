@@ -21,6 +21,7 @@ mod publish;
 mod publish_each;
 mod purge;
 mod register_node;
+mod route;
 mod set_credit;
 mod settle;
 mod tick;

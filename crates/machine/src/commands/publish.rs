@@ -42,6 +42,7 @@ impl Shard {
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
             .iter()
+            .filter(|(subscription, _)| !topic.catching_up.contains_key(subscription))
             .map(|(subscription, filters)| (*subscription, stretches(filters, publish.runs)))
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
@@ -49,7 +50,7 @@ impl Shard {
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
-        if live > 0 || topic.is_retained() {
+        if live > 0 || topic.keeps_settled() {
             let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
             let block = Block { index, fragment, count, bytes, begin: 0, stamp, live };
             if topic.append(first_offset, block, ctx.dirty) {
@@ -60,7 +61,7 @@ impl Shard {
         if settled || !topic.settled.is_empty() {
             ctx.topics.insert(id);
         }
-        if !topic.is_retained() {
+        if !topic.keeps_settled() {
             topic.unrouted += u64::from(count) - covered(&routes, count);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
@@ -115,7 +116,7 @@ fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
 }
 
 /// Which messages the filters select, joined where they follow each other.
-fn stretches(filters: &BTreeMap<Filter, u64>, runs: Runs<'_>) -> Vec<Stretch> {
+fn stretches<B>(filters: &BTreeMap<Filter, B>, runs: Runs<'_>) -> Vec<Stretch> {
     if filters.keys().any(Filter::matches_all) {
         return vec![(0, runs.map(|(_, count)| u64::from(count)).sum())];
     }

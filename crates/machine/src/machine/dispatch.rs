@@ -53,6 +53,9 @@ impl Machine {
                 self.owner(*consumer, origin)?;
                 self.shard_only()?.settle(*consumer, settlements, ctx)
             }
+            Op::Route { topic, subscription, version, from, to, matches } => {
+                self.shard_only()?.route((*topic, *subscription), *version, (*from, *to), matches, ctx)
+            }
             Op::Publish(publish) => {
                 numbered(origin)?;
                 self.shard_only()?.publish(publish, fragment, ctx)
@@ -87,8 +90,8 @@ impl Machine {
                 shard.create_subscription(subscription, config, ctx)
             }
             Op::DeleteSubscription { subscription } => shard.delete_subscription(subscription, ctx),
-            Op::Bind { topic, subscription, filter, create_topic } => {
-                shard.bind(topic, subscription, filter, *create_topic, ctx)
+            Op::Bind { topic, subscription, filters, start, create_topic } => {
+                shard.bind((topic, subscription), filters, *start, *create_topic, ctx)
             }
             Op::Unbind { topic, subscription, filter } => shard.unbind(topic, subscription, filter, ctx),
             Op::CloseShard { revision } => shard.close(*revision, ctx),

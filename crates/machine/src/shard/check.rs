@@ -3,7 +3,7 @@
 use super::{Consumer, Shard, Subscription, Topic};
 use crate::ledger::Ledger;
 use crate::op::SubscriptionKind;
-use quorate_types::{ConsumerId, SubscriptionName, TopicName};
+use quorate_types::{ConsumerId, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -94,6 +94,24 @@ pub enum Violation {
         /// What the block says.
         said: u64,
     },
+    /// Something that is not bound, or not there, catches up, or is beyond the end.
+    #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
+    CatchUp {
+        /// Where.
+        topic: TopicName,
+        /// Which one.
+        subscription: SubscriptionId,
+    },
+    /// What the leader has to look through is not what it is told.
+    #[error(
+        "the leader is told wrongly whether subscription {subscription} waits for it to look into topic {topic}"
+    )]
+    Scan {
+        /// The topic.
+        topic: TopicId,
+        /// The subscription.
+        subscription: SubscriptionId,
+    },
     /// A closed shard holds something, which a delete of its namespace would take.
     #[error("the shard is closed and has {topics} topics and {subscriptions} subscriptions")]
     ClosedNotEmpty {
@@ -144,6 +162,7 @@ impl Shard {
         let orphans = self.consumers.values().filter(|c| !self.subscriptions.contains_key(&c.subscription));
         found.extend(orphans.map(|c| Violation::Orphan { consumer: c.id }));
         self.check_blocks(&mut found);
+        self.check_catching_up(&mut found);
         found
     }
 
@@ -208,6 +227,24 @@ impl Shard {
         let indexes = entries.keys().chain(self.entries.keys());
         let wrong = indexes.filter(|index| entries.get(index) != self.entries.get(index));
         found.extend(wrong.map(|index| Violation::Entry { index: *index }));
+    }
+
+    fn check_catching_up(&self, found: &mut Vec<Violation>) {
+        let mut scans = BTreeSet::new();
+        for topic in self.topics.values() {
+            for (&id, at) in &topic.catching_up {
+                let pair = (topic.id, id);
+                scans.extend(self.scan_of(topic.id, id).map(|_| pair));
+                let bound = topic.bindings.contains_key(&id) && self.subscriptions.contains_key(&id);
+                if !bound || topic.is_doomed() || at.cursor > topic.next_offset {
+                    found.push(Violation::CatchUp { topic: topic.name.clone(), subscription: id });
+                }
+            }
+        }
+        let wrong = scans.symmetric_difference(&self.scans);
+        found.extend(
+            wrong.map(|(topic, subscription)| Violation::Scan { topic: *topic, subscription: *subscription }),
+        );
     }
 
     fn live(&self, topic: &Topic, first: u64, count: u64) -> u64 {

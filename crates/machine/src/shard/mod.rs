@@ -1,5 +1,6 @@
 //! Topics, subscriptions and consumers of one group.
 
+mod catch_up;
 mod check;
 mod closing;
 mod consumer;
@@ -13,13 +14,15 @@ mod topic;
 mod turns;
 mod view;
 
+pub(crate) use catch_up::CatchUp;
+pub use catch_up::Scan;
 pub use check::Violation;
 pub(crate) use closing::Closing;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use subscription::{Lease, Ready, Subscription};
-pub(crate) use topic::{Block, Sweep, Topic};
-pub use view::{BindingView, BlockSlice, ConsumerView, SubscriptionView, TopicView};
+pub(crate) use topic::{Binding, Block, Sweep, Topic};
+pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, SubscriptionView, TopicView};
 
 use crate::agenda::Agenda;
 use crate::applied::Effect;
@@ -48,6 +51,8 @@ pub struct Shard {
     doomed: BTreeSet<TopicId>,
     /// Sessions that ended, whose consumers still hold leases. Derived.
     leaving: BTreeSet<SessionId>,
+    /// Subscriptions that catch up with topics by subjects, for the leader. Derived.
+    scans: BTreeSet<(TopicId, SubscriptionId)>,
     /// Derived.
     agenda: Agenda<Due>,
 }
@@ -72,8 +77,10 @@ impl Shard {
     pub(crate) fn doom_topic(&mut self, id: TopicId, ctx: &mut Context<'_>) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.sweep = Some(Sweep::BEGIN);
+            let catching_up: Vec<SubscriptionId> = topic.catching_up.keys().copied().collect();
             self.doomed.insert(id);
             ctx.touch_topic(id);
+            catching_up.into_iter().for_each(|subscription| self.end_catching_up((id, subscription), ctx));
             self.work(Due::Sweep(id), ctx);
         }
     }

@@ -37,10 +37,21 @@ pub struct TopicView {
     pub messages: u64,
     /// Bytes of blocks that are kept.
     pub bytes: u64,
-    /// Messages that no binding matched and no retention kept.
+    /// Messages that no binding matched and nothing kept, neither retention nor a subscription that caught up.
     pub unrouted: u64,
     /// From it, in order of subscription and filter.
     pub bindings: Vec<BindingView>,
+}
+
+/// A subscription that catches up with a topic, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatchUpView {
+    /// The topic.
+    pub topic: TopicName,
+    /// How far it is: what is kept from this offset on has not been looked at.
+    pub offset: u64,
+    /// Where it will have caught up, if nothing more is published.
+    pub next_offset: u64,
 }
 
 /// A subscription at one moment.
@@ -63,6 +74,8 @@ pub struct SubscriptionView {
     pub oldest_unsettled: Option<u64>,
     /// To it, in order of topic and filter.
     pub bindings: Vec<BindingView>,
+    /// Topics of which it has not got all yet that it is to get.
+    pub catching_up: Vec<CatchUpView>,
 }
 
 /// A consumer at one moment.
@@ -258,6 +271,12 @@ impl Shard {
                 filter: filter.clone(),
             })
         });
+        let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
+        let catching_up = topics.filter_map(|topic| {
+            let at = topic.catching_up.get(&subscription.id)?;
+            let (topic, next_offset) = (topic.name.clone(), topic.next_offset);
+            Some(CatchUpView { topic, offset: at.cursor, next_offset })
+        });
         SubscriptionView {
             id: subscription.id,
             name: subscription.name.clone(),
@@ -267,6 +286,7 @@ impl Shard {
             ledger: subscription.ledger,
             oldest_unsettled: subscription.oldest_unsettled(),
             bindings: bindings.collect(),
+            catching_up: catching_up.collect(),
         }
     }
 }

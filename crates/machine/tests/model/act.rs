@@ -12,7 +12,10 @@ pub(crate) enum Act {
     /// Which and of which kind: shared, exclusive, failover.
     Subscription(usize, usize),
     DeleteSubscription(usize),
-    Bind(usize, usize, usize),
+    /// Topic, subscription, filter, and where to begin.
+    Bind(usize, usize, usize, Option<u64>),
+    /// The leader looks through so many offsets.
+    Scan(u64),
     Unbind(usize, usize, usize),
     /// Number, subscription, credit with priority, identity (0: none) with its epoch.
     Attach(u64, usize, (u32, i32), (u8, u64)),
@@ -46,7 +49,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => n().prop_map(Act::DeleteTopic),
         2 => (n(), prop_oneof![2 => Just(0usize), 1 => 1usize..3]).prop_map(|(s, kind)| Act::Subscription(s, kind)),
         1 => n().prop_map(Act::DeleteSubscription),
-        3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
+        3 => (n(), n(), n(), prop::option::of(0u64..20)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
+        3 => (1u64..12).prop_map(Act::Scan),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         6 => (who(), n(), (credit(), -1i32..2), (0u8..3, 0u64..3))
             .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),

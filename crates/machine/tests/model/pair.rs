@@ -4,7 +4,7 @@ use crate::act::Act;
 use crate::common::{self, Driver, Step, sub, topic};
 use crate::shard::{Message, Model, Place};
 use quorate_machine::{
-    Answer, Effect, LeaseRun, Op, Origin, SubscriptionConfig, SubscriptionKind, TopicConfig,
+    Answer, Effect, LeaseRun, Op, Origin, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
 };
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ impl Pair {
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
         let attach = Act::Attach(1, 0, (4, 0), (1, 1));
-        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0, 0), Act::Bind(0, 0, 0), attach];
+        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0, 0), Act::Bind(0, 0, 0, None), attach];
         start.iter().for_each(|act| pair.act(act));
         pair
     }
@@ -53,6 +53,15 @@ impl Pair {
                 self.model.end_session(self.session);
                 self.session = common::opened(&reply);
                 self.model.answers.insert(self.session, Vec::new());
+                self.compare(&effects);
+            }
+            Act::Scan(count) => {
+                let Some(scan) = self.driver.state().scan() else { return };
+                let op = common::routed(&scan, *count, |offset| self.model.subject(scan.topic, offset));
+                let Op::Route { to, .. } = op else { return };
+                let (reply, effects) = self.driver.lead(op);
+                assert_eq!(reply, Ok(Answer::Done));
+                self.model.scanned(scan.topic, scan.subscription, (scan.from, to));
                 self.compare(&effects);
             }
             Act::Clear => {
@@ -83,7 +92,12 @@ impl Pair {
                 });
                 return self.driver.publish_each_step(self.session, &parts.collect::<Vec<_>>());
             }
-            Act::Topic(t) => Op::CreateTopic { topic: topic(TOPICS[t % 2]), config: TopicConfig::default() },
+            // One of them keeps everything, and has a past.
+            Act::Topic(t) => {
+                let retention_bytes = (t % 2 == 1).then_some(u64::MAX);
+                let config = TopicConfig { retention_bytes, ..TopicConfig::default() };
+                Op::CreateTopic { topic: topic(TOPICS[t % 2]), config }
+            }
             Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
             Act::Subscription(s, kind) => {
                 let lease_timeout = Duration::from_millis(LEASE_MS);
@@ -91,7 +105,10 @@ impl Pair {
                 Op::CreateSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]), config }
             }
             Act::DeleteSubscription(s) => Op::DeleteSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]) },
-            Act::Bind(t, s, f) => common::bind(TOPICS[t % 2], SUBSCRIPTIONS[s % 2], FILTERS[f % 3]),
+            Act::Bind(t, s, f, start) => {
+                let start = start.filter(|_| t % 2 == 1).map_or(Start::Latest, Start::Offset);
+                common::bind_from(TOPICS[t % 2], SUBSCRIPTIONS[s % 2], &[FILTERS[f % 3]], start)
+            }
             Act::Unbind(t, s, f) => Op::Unbind {
                 topic: topic(TOPICS[t % 2]),
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
@@ -110,7 +127,7 @@ impl Pair {
             Act::Purge(s) => Op::Purge { subscription: sub(SUBSCRIPTIONS[s % 2]) },
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
-            Act::Expire | Act::Clear | Act::Tick(_) => Op::Tick,
+            Act::Expire | Act::Clear | Act::Tick(_) | Act::Scan(_) => Op::Tick,
         };
         self.driver.step(self.session, op)
     }
@@ -197,6 +214,7 @@ impl Pair {
             assert!(self.model.may_be_granted(id), "{id} was granted something that another one should have");
         }
         assert_eq!(state.consumers_of(NodeId::new(1)).len(), self.model.holders.len());
+        assert_eq!(state.has_scan(), self.model.queues.values().any(|q| !q.cursors.is_empty()));
         assert_eq!(state.is_closed(), self.model.closing.1);
         self.driver.check();
     }

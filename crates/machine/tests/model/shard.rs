@@ -2,11 +2,11 @@
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use quorate_machine::{
-    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement,
+    Answer, Appended, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, SettleResult, Settlement, Start,
     SubscriptionKind, Verdict,
 };
-use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
-use std::collections::{BTreeMap, BTreeSet};
+use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, SubscriptionId, TopicId};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -27,7 +27,11 @@ pub(crate) struct Message {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) messages: Vec<Message>,
-    pub(crate) bindings: BTreeSet<(&'static str, &'static str)>,
+    /// Topic and filter, with the first offset that it selects.
+    pub(crate) bindings: BTreeMap<(&'static str, &'static str), u64>,
+    /// Topics that it catches up with, and how far it is.
+    pub(crate) cursors: BTreeMap<&'static str, u64>,
+    pub(crate) id: SubscriptionId,
     pub(crate) kind: SubscriptionKind,
     pub(crate) attached: u64,
 }
@@ -45,7 +49,9 @@ pub(crate) struct Holder {
 
 #[derive(Default)]
 pub(crate) struct Model {
-    pub(crate) topics: BTreeMap<&'static str, (TopicId, u64)>,
+    /// With the subjects of all their messages.
+    pub(crate) topics: BTreeMap<&'static str, (TopicId, Vec<String>)>,
+    pub(crate) last_subscription: u64,
     pub(crate) queues: BTreeMap<&'static str, Queue>,
     pub(crate) holders: BTreeMap<ConsumerId, Holder>,
     pub(crate) answers: BTreeMap<SessionId, Vec<Reply>>,
@@ -75,7 +81,7 @@ impl Model {
                 if !self.topics.contains_key(name) {
                     self.check_open()?;
                     self.last_topic += 1;
-                    self.topics.insert(name, (TopicId::new(self.last_topic), 0));
+                    self.topics.insert(name, (TopicId::new(self.last_topic), Vec::new()));
                 }
                 Ok(Answer::Done)
             }
@@ -84,7 +90,9 @@ impl Model {
                 let name = known(&SUBSCRIPTIONS, subscription.as_str());
                 if !self.queues.contains_key(name) {
                     self.check_open()?;
-                    self.queues.insert(name, Queue { kind: config.kind, ..Queue::default() });
+                    self.last_subscription += 1;
+                    let id = SubscriptionId::new(self.last_subscription);
+                    self.queues.insert(name, Queue { kind: config.kind, id, ..Queue::default() });
                 }
                 let same = self.queues[name].kind == config.kind;
                 same.then_some(Answer::Done).ok_or(Reason::SubscriptionExists)
@@ -94,16 +102,19 @@ impl Model {
                 self.holders.retain(|_, h| h.queue != name);
                 self.queues.remove(name).map(|_| Answer::Done).ok_or(Reason::SubscriptionNotFound)
             }
-            Op::Bind { topic, subscription, filter, .. } => {
-                let binding = self.binding(topic.as_str(), filter);
-                let queue = self.queue(subscription.as_str())?;
-                queue.bindings.insert(binding?);
-                Ok(Answer::Done)
+            Op::Bind { topic, subscription, filters, start, .. } => {
+                self.bind(topic.as_str(), subscription.as_str(), &filters[0], *start)
             }
             Op::Unbind { topic, subscription, filter } => {
                 let binding = self.binding(topic.as_str(), filter);
                 let queue = self.queue(subscription.as_str())?;
-                if queue.bindings.remove(&binding?) { Ok(Answer::Done) } else { Err(Reason::BindingNotFound) }
+                let binding = binding?;
+                queue.bindings.remove(&binding).ok_or(Reason::BindingNotFound)?;
+                if !queue.bindings.keys().any(|(t, _)| *t == binding.0) {
+                    queue.cursors.remove(binding.0);
+                }
+                self.catch_up(known(&SUBSCRIPTIONS, subscription.as_str()), binding.0);
+                Ok(Answer::Done)
             }
             Op::Attach { consumer, subscription, credit, priority, identity } => {
                 self.attach(*consumer, subscription.as_str(), (*credit, *priority), *identity)
@@ -150,19 +161,77 @@ impl Model {
         self.topics.get(topic).map(|_| (topic, filter)).ok_or(Reason::TopicNotFound)
     }
 
+    fn bind(&mut self, topic: &str, name: &str, filter: &Filter, start: Start) -> Result<Answer, Reason> {
+        let binding = self.binding(topic, filter);
+        self.queue(name)?;
+        let (topic, filter) = binding?;
+        let next = self.topics[topic].1.len() as u64;
+        let queue = self.queue(name)?;
+        if queue.bindings.contains_key(&(topic, filter)) {
+            return Ok(Answer::Done);
+        }
+        let first = !queue.bindings.keys().any(|(t, _)| *t == topic);
+        let from = match start {
+            Start::Offset(_) if !first => return Err(Reason::BindingExists),
+            Start::Offset(offset) if offset > next => return Err(Reason::OffsetOutOfRange),
+            Start::Offset(offset) => offset,
+            Start::Latest | Start::Time(_) => next,
+        };
+        queue.bindings.insert((topic, filter), from);
+        if first {
+            queue.cursors.insert(topic, from);
+        }
+        self.catch_up(known(&SUBSCRIPTIONS, name), topic);
+        Ok(Answer::Done)
+    }
+
+    /// Goes on with a cursor until subjects have to be looked at.
+    fn catch_up(&mut self, name: &'static str, topic: &'static str) {
+        let Some((id, stored)) = self.topics.get(topic) else { return };
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        while let Some(at) = queue.cursors.get(topic).copied() {
+            if at >= stored.len() as u64 {
+                queue.cursors.remove(topic);
+                return;
+            }
+            let mut begun =
+                queue.bindings.iter().filter(|((t, _), from)| *t == topic && **from <= at).peekable();
+            if begun.peek().is_some() && !begun.any(|((_, filter), _)| *filter == "#") {
+                return;
+            }
+            queue.pass(*id, topic, &stored[usize::try_from(at).unwrap()]);
+        }
+    }
+
+    /// The leader has looked through this.
+    pub(crate) fn scanned(&mut self, topic: TopicId, subscription: SubscriptionId, (from, to): (u64, u64)) {
+        let (name, (_, stored)) = self.topics.iter().find(|(_, (id, _))| *id == topic).unwrap();
+        let (queue, state) = self.queues.iter_mut().find(|(_, q)| q.id == subscription).unwrap();
+        assert_eq!(state.cursors[name], from);
+        for offset in from..to {
+            state.pass(topic, name, &stored[usize::try_from(offset).unwrap()]);
+        }
+        let (queue, name) = (*queue, *name);
+        self.catch_up(queue, name);
+    }
+
+    pub(crate) fn subject(&self, topic: TopicId, offset: u64) -> &str {
+        let (_, stored) = self.topics.values().find(|(id, _)| *id == topic).unwrap();
+        &stored[usize::try_from(offset).unwrap()]
+    }
+
     fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
         let name = known(&TOPICS, publish.topic);
         let subjects: Vec<&str> =
             publish.runs.flat_map(|(subject, count)| (0..count).map(move |_| subject)).collect();
-        let (topic, next) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
-        let (topic, first_offset) = (*topic, *next);
-        *next += subjects.len() as u64;
+        let (topic, stored) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
+        let (topic, first_offset) = (*topic, stored.len() as u64);
+        stored.extend(subjects.iter().map(|s| (*s).to_owned()));
         let mut routed = 0;
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
             for (offset, subject) in (first_offset..).zip(&subjects) {
-                let matches = |f: &str| Filter::parse(f).unwrap().matches(subject);
-                if queue.bindings.iter().any(|(t, f)| *t == name && matches(f)) {
+                if !queue.cursors.contains_key(name) && queue.wants(name, offset, subject) {
                     queue.messages.push(Message { topic, offset, place: Place::Ready { attempts: 0 } });
                 }
             }
@@ -198,7 +267,8 @@ impl Model {
     fn delete_topic(&mut self, name: &'static str) -> Result<Answer, Reason> {
         let (topic, _) = self.topics.remove(name).ok_or(Reason::TopicNotFound)?;
         for queue in self.queues.values_mut() {
-            queue.bindings.retain(|(t, _)| *t != name);
+            queue.bindings.retain(|(t, _), _| *t != name);
+            queue.cursors.remove(name);
             for message in queue.messages.iter_mut().filter(|m| m.topic == topic) {
                 if matches!(message.place, Place::Ready { .. } | Place::Leased { .. }) {
                     message.place = Place::Purged;
@@ -323,6 +393,22 @@ impl Model {
             _ => None,
         });
         held.collect()
+    }
+}
+
+impl Queue {
+    fn wants(&self, topic: &str, offset: u64, subject: &str) -> bool {
+        let selects = |filter: &str| Filter::parse(filter).unwrap().matches(subject);
+        self.bindings.iter().any(|((t, filter), from)| *t == topic && *from <= offset && selects(filter))
+    }
+
+    /// The cursor passes one message.
+    fn pass(&mut self, id: TopicId, topic: &'static str, subject: &str) {
+        let offset = self.cursors[topic];
+        if self.wants(topic, offset, subject) {
+            self.messages.push(Message { topic: id, offset, place: Place::Ready { attempts: 0 } });
+        }
+        self.cursors.insert(topic, offset + 1);
     }
 }
 

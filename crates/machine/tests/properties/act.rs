@@ -16,7 +16,12 @@ pub(crate) enum Act {
     /// Which, lease, kind.
     CreateSubscription(usize, u64, usize),
     DeleteSubscription(usize),
-    Bind(usize, usize, usize),
+    /// Topic, subscription, filter, and the offset to begin at.
+    Bind(usize, usize, usize, Option<u64>),
+    /// The leader looks through so many offsets, and finds every so manieth.
+    Scan(u64, u64),
+    /// What it had found comes again, or late.
+    StaleScan,
     Unbind(usize, usize, usize),
     Purge(usize),
     Close(u64),
@@ -55,7 +60,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => some().prop_map(Act::DeleteTopic),
         3 => (some(), 1_000u64..20_000, some()).prop_map(|(s, lease, kind)| Act::CreateSubscription(s, lease, kind)),
         1 => some().prop_map(Act::DeleteSubscription),
-        5 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
+        5 => (some(), some(), some(), prop::option::of(0u64..12)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
+        5 => (1u64..20, 1u64..4).prop_map(|(count, every)| Act::Scan(count, every)),
+        1 => Just(Act::StaleScan),
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         1 => some().prop_map(Act::Purge),
         1 => (0u64..6).prop_map(Act::Close),

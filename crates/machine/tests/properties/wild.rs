@@ -4,8 +4,12 @@ use crate::act::verdict;
 use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
-use quorate_machine::{Batch, Envelope, Op, Origin, Publish, PublishRun, Publishes, Settlement};
-use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject};
+use quorate_machine::{
+    Batch, Envelope, Match, Op, Origin, Publish, PublishRun, Publishes, Settlement, Start,
+};
+use quorate_types::{
+    BootId, ConsumerId, Filter, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId,
+};
 use std::time::Duration;
 
 /// Publishes and settles whose numbers are anything at all.
@@ -44,6 +48,22 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
                 identity: common::identity(who, epoch),
             }
         ),
+        (number(), number(), (number(), number()), prop::collection::vec((number(), number()), 0..3))
+            .prop_map(|(topic, version, (from, to), matches)| Op::Route {
+                topic: TopicId::new(topic),
+                subscription: SubscriptionId::new(topic),
+                version,
+                from,
+                to,
+                matches: matches.into_iter().map(|(offset, count)| Match { offset, count }).collect(),
+            }),
+        (number(), prop::bool::ANY).prop_map(|(at, time)| Op::Bind {
+            topic: topic(TOPICS[0]),
+            subscription: sub("s1"),
+            filters: vec![Filter::parse("a.*").unwrap(); 2],
+            start: if time { Start::Time(Millis::new(at)) } else { Start::Offset(at) },
+            create_topic: false,
+        }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
         number().prop_map(|ms| Op::OpenSession { timeout: Duration::from_millis(ms) }),

@@ -4,8 +4,8 @@ use crate::act::{Act, Story};
 use crate::common::{self, Driver, SHARD, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, Effect, Envelope, Machine, Op, Origin, Settlement, SubscriptionConfig, SubscriptionKind,
-    TopicConfig, Verdict,
+    Answer, Applied, Effect, Envelope, Machine, Op, Origin, Settlement, Start, SubscriptionConfig,
+    SubscriptionKind, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,8 @@ pub(crate) struct World {
     /// (subscription, position) pairs with a committed ack.
     acked: BTreeSet<(SubscriptionId, u64)>,
     pub(crate) applied: Vec<Applied>,
+    /// What the leader found when it looked last.
+    looked: Option<Op>,
 }
 
 impl World {
@@ -45,12 +47,13 @@ impl World {
             sent: Vec::new(),
             acked: BTreeSet::new(),
             applied: Vec::new(),
+            looked: None,
         };
         let start = [
             Act::Hello(1),
             Act::CreateTopic(0, None, None),
             Act::CreateSubscription(0, 10_000, 0),
-            Act::Bind(0, 0, 0),
+            Act::Bind(0, 0, 0, None),
             Act::Attach(0, 1, 0, (5, 0), (1, 0)),
         ];
         start.into_iter().for_each(|act| world.entry(&[act]));
@@ -105,6 +108,13 @@ impl World {
                 *boot += 1;
                 return lead(Op::Hello { node: NodeId::new(*node), boot: BootId::new(*boot) });
             }
+            Act::Scan(count, every) => {
+                let scan = self.driver.state().scan()?;
+                let op = common::routed(&scan, *count, |offset| if offset % every == 0 { "a.b" } else { "" });
+                self.looked = Some(op.clone());
+                return lead(op);
+            }
+            Act::StaleScan => return lead(self.looked.clone()?),
             Act::ExpireNode(pick) => return lead(Op::ExpireNode { session: self.session(*pick)? }),
             Act::OpenClient(ms) => return lead(Op::OpenSession { timeout: Duration::from_millis(*ms) }),
             Act::CloseClient(pick) => {
@@ -155,8 +165,10 @@ impl World {
                 Op::CreateSubscription { subscription: s(pick), config }
             }
             Act::DeleteSubscription(pick) => Op::DeleteSubscription { subscription: s(pick) },
-            Act::Bind(a, b, c) => {
-                Op::Bind { topic: t(a), subscription: s(b), filter: f(c), create_topic: c % 5 == 0 }
+            Act::Bind(a, b, c, start) => {
+                let start = start.map_or(Start::Latest, Start::Offset);
+                let (topic, subscription) = (t(a), s(b));
+                Op::Bind { topic, subscription, filters: vec![f(c)], start, create_topic: c % 5 == 0 }
             }
             Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },

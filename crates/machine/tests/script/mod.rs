@@ -8,7 +8,8 @@
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
 //! | `create-subscription S [lease=MS] [KIND]`, `delete-subscription S`, `purge S` | subscriptions |
-//! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
+//! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings |
+//! | `route T S VERSION FROM-TO [OFFSET*COUNT]…` | what the leader found up to TO, not included, by ids of topic and subscription |
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
@@ -25,11 +26,12 @@ mod show;
 use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement, SubscriptionConfig,
-    SubscriptionKind, TopicConfig, Verdict,
+    ConsumerIdentity, Envelope, Machine, Match, NodeRecord, Op, Origin, Publish, Settlement, Start,
+    SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 use quorate_types::{
-    BootId, ConsumerId, Filter, GroupId, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId,
+    BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
+    SubscriptionId, TopicId,
 };
 use std::time::Duration;
 
@@ -109,6 +111,7 @@ fn is_unnumbered(op: &Op) -> bool {
             | Op::CloseSession { .. }
             | Op::ExpireNode { .. }
             | Op::Tick
+            | Op::Route { .. }
             | Op::FormCluster { .. }
             | Op::RegisterNode { .. }
             | Op::CreateNamespace { .. }
@@ -185,12 +188,24 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         }
         ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
         ("purge", [s]) => Op::Purge { subscription: sub(s) },
-        ("bind", [t, s, f, rest @ ..]) => Op::Bind {
+        ("bind", [t, s, filters, rest @ ..]) => Op::Bind {
             topic: topic(t),
             subscription: sub(s),
-            filter: Filter::parse(f).unwrap(),
-            create_topic: rest == ["auto"],
+            filters: filters.split(',').map(|f| Filter::parse(f).unwrap()).collect(),
+            start: start(rest),
+            create_topic: rest.contains(&"auto"),
         },
+        ("route", [t, s, version, range, matches @ ..]) => {
+            let (from, to) = range.split_once('-').unwrap();
+            Op::Route {
+                topic: TopicId::new(number(t)),
+                subscription: SubscriptionId::new(number(s)),
+                version: number(version),
+                from: number(from),
+                to: number(to),
+                matches: matches.iter().map(|m| found(m)).collect(),
+            }
+        }
         ("unbind", [t, s, f]) => {
             Op::Unbind { topic: topic(t), subscription: sub(s), filter: Filter::parse(f).unwrap() }
         }
@@ -266,6 +281,17 @@ fn retention(options: &[&str]) -> TopicConfig {
         retention_age: option(options, "age").map(Duration::from_millis),
         retention_bytes: option(options, "bytes"),
     }
+}
+
+fn start(options: &[&str]) -> Start {
+    let time = option(options, "time").map(|ms| Start::Time(Millis::new(ms)));
+    option(options, "start").map(Start::Offset).or(time).unwrap_or_default()
+}
+
+/// `OFFSET*COUNT`, or `OFFSET`.
+fn found(word: &str) -> Match {
+    let (offset, count) = word.split_once('*').unwrap_or((word, "1"));
+    Match { offset: number(offset), count: number(count) }
 }
 
 fn kind(word: &str) -> Option<SubscriptionKind> {

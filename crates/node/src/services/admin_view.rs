@@ -1,9 +1,10 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
 use quorate_machine::{
-    ConsumerView, SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicConfig, TopicView,
+    CatchUpView, ConsumerView, Start, SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicConfig,
+    TopicView,
 };
-use quorate_types::{GroupId, NamespaceId, Reason, Refusal};
+use quorate_types::{GroupId, Millis, NamespaceId, Reason, Refusal};
 use quorate_wire::v1;
 use std::time::Duration;
 
@@ -56,6 +57,18 @@ pub(super) fn config_of_subscription(
         ms => Duration::from_millis(ms),
     };
     Ok(SubscriptionConfig { lease_timeout, kind })
+}
+
+pub(super) fn start_of(start: Option<v1::Start>) -> Start {
+    match start.and_then(|start| start.from) {
+        None => Start::Latest,
+        Some(v1::start::From::Offset(offset)) => Start::Offset(offset),
+        Some(v1::start::From::TimeMs(ms)) => Start::Time(Millis::new(ms)),
+    }
+}
+
+pub(super) fn catch_up_message(at: &CatchUpView) -> v1::CatchUp {
+    v1::CatchUp { topic: at.topic.to_string(), offset: at.offset, next_offset: at.next_offset }
 }
 
 fn kind_message(kind: SubscriptionKind) -> v1::SubscriptionKind {
