@@ -7,7 +7,7 @@
 use crate::core::Core;
 use crate::delivery::{Cutter, Replica};
 use quorate_consensus::Group;
-use quorate_machine::{Match, Op, Scan, Shard};
+use quorate_machine::{Match, Op, Scan};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal};
 use quorate_wire as wire;
@@ -28,8 +28,10 @@ pub(crate) async fn route(core: Core, group: Group, term: u64) {
     let Ok(running) = core.gateway.running(group.id()) else { return };
     let replica = running.delivery.replica();
     let mut cutter = Cutter::new(Arc::clone(&replica));
+    let mut after = None;
     while leads() && !core.stop.is_cancelled() {
-        let Some(scan) = group.read(|m| m.shard().and_then(Shard::scan)) else { return };
+        let Some(scan) = group.read(|m| m.shard().and_then(|shard| shard.scan(after))) else { return };
+        after = Some((scan.topic, scan.subscription));
         let step = match look(&*replica, &mut cutter, scan).await {
             Ok(step) => core.gateway.propose_as_leader(group.id(), step).await.map(drop),
             Err(refusal) => Err(refusal),
@@ -77,4 +79,98 @@ async fn look(replica: &dyn Replica, cutter: &mut Cutter, scan: Scan) -> Result<
         matches.pop();
     }
     Ok(Op::Route { topic, subscription, version, from, to: cut.end, matches })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Located;
+    use bytes::Bytes;
+    use futures::future::BoxFuture;
+    use quorate_machine::{BlockSlice, LeaseRun, block};
+    use quorate_types::{ConsumerId, Filter, Millis, SubscriptionId, TopicId};
+    use quorate_wire::v1;
+
+    /// A topic with five messages from offset 10 on, in one block, which may be gone.
+    struct Fake {
+        block: Option<Bytes>,
+    }
+
+    impl Fake {
+        fn new(subjects: [&str; 5]) -> Arc<Self> {
+            let message = |subject: &str| {
+                let message = v1::Message { subject: subject.to_owned(), ..v1::Message::default() };
+                prost::Message::encode_to_vec(&message)
+            };
+            Arc::new(Self { block: Some(block::fragment(&subjects.map(message))) })
+        }
+    }
+
+    impl Replica for Fake {
+        fn locate(&self, _: TopicId, offset: u64, count: u64) -> Located {
+            let (from, to) = (offset.max(10), (offset + count).min(15));
+            let of = |n: u64| u32::try_from(n).unwrap();
+            let slice = |()| BlockSlice {
+                index: 1,
+                fragment: 0,
+                slot: of(from - 10),
+                offset: from,
+                count: of(to - from),
+                stamp: Millis::new(0),
+            };
+            Located {
+                topic: Some("t".into()),
+                slices: (from < to).then_some(()).map(slice).into_iter().collect(),
+            }
+        }
+
+        fn block(&self, _: u64) -> BoxFuture<'_, Result<Option<Bytes>, Refusal>> {
+            Box::pin(async move { Ok(self.block.clone()) })
+        }
+
+        fn consumers(&self) -> Vec<ConsumerId> {
+            Vec::new()
+        }
+
+        fn leases(&self, _: ConsumerId) -> Vec<LeaseRun> {
+            Vec::new()
+        }
+
+        fn held(&self, _: ConsumerId, _: &LeaseRun) -> Vec<LeaseRun> {
+            Vec::new()
+        }
+
+        fn may_deliver(&self) -> bool {
+            true
+        }
+    }
+
+    async fn looked(replica: Arc<Fake>, filters: &[&str], (from, to): (u64, u64)) -> Result<Op, Refusal> {
+        let filters = filters.iter().map(|filter| Filter::parse(filter).unwrap()).collect();
+        let (topic, subscription) = (TopicId::new(1), SubscriptionId::new(2));
+        let scan = Scan { topic, subscription, version: 3, from, to, filters };
+        look(&*replica, &mut Cutter::new(replica.clone()), scan).await
+    }
+
+    fn found(from: u64, to: u64, matches: &[(u64, u64)]) -> Op {
+        let matches =
+            matches.iter().map(|(offset, count)| Match { offset: *offset, count: *count }).collect();
+        let (topic, subscription) = (TopicId::new(1), SubscriptionId::new(2));
+        Op::Route { topic, subscription, version: 3, from, to, matches }
+    }
+
+    #[tokio::test]
+    async fn messages_that_follow_each_other_are_one_match_whichever_filter_selects_them() {
+        let replica = Fake::new(["a.x", "b", "c", "b", "c"]);
+        let looked = |filters: &'static [&str], range| looked(Arc::clone(&replica), filters, range);
+        assert_eq!(looked(&["a.*", "b"], (10, 15)).await, Ok(found(10, 15, &[(10, 2), (13, 1)])));
+        assert_eq!(looked(&["b"], (11, 13)).await, Ok(found(11, 13, &[(11, 1)])));
+        assert_eq!(looked(&["d"], (10, 15)).await, Ok(found(10, 15, &[])));
+    }
+
+    #[tokio::test]
+    async fn a_block_that_is_gone_is_not_taken_for_one_that_nobody_wants() {
+        let refused = looked(Arc::new(Fake { block: None }), &["b"], (10, 15)).await;
+        assert_eq!(refused.map_err(|refusal| refusal.reason), Err(Reason::NotReady));
+    }
 }

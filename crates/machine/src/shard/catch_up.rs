@@ -14,6 +14,7 @@ use super::{Shard, Topic};
 use crate::rows::RowKey;
 use quorate_types::{Filter, SubscriptionId, TopicId};
 use serde::{Deserialize, Serialize};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// How far a subscription has caught up with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,10 +84,13 @@ impl Topic {
 }
 
 impl Shard {
-    /// What a leader has to look through next; `None` when nothing.
+    /// What a leader has to look through next; `None` when nothing. `after`: which topic and subscription it looked after last,
+    /// so that all of them get their turn.
     #[must_use]
-    pub fn scan(&self) -> Option<Scan> {
-        self.scans.first().and_then(|(topic, subscription)| self.scan_of(*topic, *subscription))
+    pub fn scan(&self, after: Option<(TopicId, SubscriptionId)>) -> Option<Scan> {
+        let next = after.and_then(|after| self.scans.range((Excluded(after), Unbounded)).next());
+        next.or_else(|| self.scans.first())
+            .and_then(|(topic, subscription)| self.scan_of(*topic, *subscription))
     }
 
     /// Whether [`Self::scan`] has something.

@@ -56,7 +56,7 @@ impl Pair {
                 self.compare(&effects);
             }
             Act::Scan(count) => {
-                let Some(scan) = self.driver.state().scan() else { return };
+                let Some(scan) = self.driver.state().scan(None) else { return };
                 let op = common::routed(&scan, *count, |offset| self.model.subject(scan.topic, offset));
                 let Op::Route { to, .. } = op else { return };
                 let (reply, effects) = self.driver.lead(op);

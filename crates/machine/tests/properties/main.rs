@@ -43,7 +43,7 @@ fn image(machine: &Machine) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// A tick, and what the leader finds in so many messages.
 fn catch_up(driver: &mut Driver, stored: &[&str], count: u64) {
     drop(driver.lead(Op::Tick));
-    if let Some(scan) = driver.state().scan() {
+    if let Some(scan) = driver.state().scan(None) {
         let op = common::routed(&scan, count, |offset| stored[usize::try_from(offset).unwrap()]);
         drop(driver.lead(op));
     }

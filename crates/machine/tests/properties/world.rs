@@ -109,7 +109,7 @@ impl World {
                 return lead(Op::Hello { node: NodeId::new(*node), boot: BootId::new(*boot) });
             }
             Act::Scan(count, every) => {
-                let scan = self.driver.state().scan()?;
+                let scan = self.driver.state().scan(None)?;
                 let op = common::routed(&scan, *count, |offset| if offset % every == 0 { "a.b" } else { "" });
                 self.looked = Some(op.clone());
                 return lead(op);

@@ -128,7 +128,7 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             lines.push(format!("  active {active} of {}", join(line, " ")));
         }
     }
-    if let Some(scan) = shard.scan() {
+    if let Some(scan) = shard.scan(None) {
         let Scan { topic, subscription, version, from, to, filters } = scan;
         let filters = join(filters, " ");
         lines.push(format!(
