@@ -22,7 +22,12 @@ async fn rule_3_consumers_on_every_node_share_a_subscription_and_get_each_messag
     cluster.topic("orders").await?;
     let mut consumers = Vec::new();
     for node in 0..3 {
-        consumers.push(cluster.client_of(node)?.consume("orders", ConsumerOptions { credit: CREDIT }).await?);
+        consumers.push(
+            cluster
+                .client_of(node)?
+                .consume("orders", ConsumerOptions { credit: CREDIT, ..ConsumerOptions::default() })
+                .await?,
+        );
     }
     let nodes: BTreeSet<u64> = consumers.iter().map(|c| c.attachment().borrow().node).collect();
     assert_eq!(nodes, BTreeSet::from([1, 2, 3]), "each is attached where it asked");
@@ -61,7 +66,12 @@ async fn rule_4_the_death_of_a_leader_redelivers_nothing_to_consumers_of_other_n
     let term = group(&cluster.status().await?, DEFAULT_GROUP)?.term;
     let mut consumers = Vec::new();
     for node in cluster.followers().await? {
-        consumers.push(cluster.client_of(node)?.consume("orders", ConsumerOptions { credit: CREDIT }).await?);
+        consumers.push(
+            cluster
+                .client_of(node)?
+                .consume("orders", ConsumerOptions { credit: CREDIT, ..ConsumerOptions::default() })
+                .await?,
+        );
     }
     let confirmed = Arc::new(AtomicU64::new(0));
     publish(&cluster.client(0)?, "orders", numbered("p", 2 * CREDIT as usize), &confirmed).await?;
@@ -102,7 +112,8 @@ async fn what_a_consumer_leaves_unsettled_comes_again_in_its_old_place() -> Resu
     let confirmed = Arc::new(AtomicU64::new(0));
     publish(&cluster.client(0)?, "orders", numbered("p", 10), &confirmed).await?;
     let client = cluster.client(0)?;
-    let mut first = client.consume("orders", ConsumerOptions { credit: 5 }).await?;
+    let mut first =
+        client.consume("orders", ConsumerOptions { credit: 5, ..ConsumerOptions::default() }).await?;
     for _ in 0..5 {
         let delivery = next(&mut first).await?;
         if delivery.position % 2 == 0 {

@@ -28,9 +28,11 @@ pub const BUGS: &[&str] = &[
     "leases of a detached consumer are dropped",
     "a dead letter is lost",
     "nobody is taken over",
+    "two consumers are active",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",
     // Nodes and clients.
+    "a late subscription misses a message",
     "expire nodes too early",
     "send again under a new number",
 ];

@@ -49,6 +49,10 @@ pub(crate) struct Load {
     pub(crate) purges: bool,
     /// Whether subscriptions give messages up, and have a topic for them.
     pub(crate) dead_letters: bool,
+    /// Subscriptions may be exclusive or failover, and consumers have priorities.
+    pub(crate) kinds: bool,
+    /// Subscriptions may begin with everything that their topics keep.
+    pub(crate) starts: bool,
 }
 
 impl Plan {
@@ -165,6 +169,8 @@ fn load(rng: &mut Rng) -> Load {
         payload_bytes_max: rng.pick(&[64, 256, 2_048]).unwrap_or(64),
         purges: rng.percent(25),
         dead_letters: rng.percent(50),
+        kinds: rng.percent(50),
+        starts: rng.percent(50),
     }
 }
 

@@ -15,6 +15,7 @@ pub const POINTS: &[&str] = &[
     "install finished by a restart",
     "last attempt failed",
     "leader stepped down without a successor",
+    "late subscription looked after",
     "learner promoted",
     "lease extended",
     "lease timed out",

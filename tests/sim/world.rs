@@ -189,7 +189,7 @@ impl World<'_> {
         self.founded |= self.cluster.nodes.iter().filter(|node| !node.groups().is_empty()).count() > 1;
         for node in &self.cluster.nodes {
             for group in node.groups() {
-                oracle.status(&node.host, &group.status());
+                oracle.status(&node.host, &group);
             }
         }
     }

@@ -27,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
 
 async fn work(client: &Client, worker: u32) -> anyhow::Result<()> {
     // A small credit: a worker takes no more than it works on soon, so that the others get the rest.
-    let mut consumer = client.consume(SUBSCRIPTION, ConsumerOptions { credit: 4 }).await?;
+    let mut consumer =
+        client.consume(SUBSCRIPTION, ConsumerOptions { credit: 4, ..ConsumerOptions::default() }).await?;
     while let Some(delivery) = consumer.next().await {
         let delivery = delivery?;
         let settling = match process(&delivery) {

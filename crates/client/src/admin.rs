@@ -2,6 +2,7 @@
 
 use crate::client::{Called, Client};
 use crate::error::CallError;
+use crate::options::Start;
 use quorate_types::Reason;
 use quorate_wire::v1::admin_client::AdminClient;
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
@@ -171,12 +172,27 @@ impl Client {
         config: v1::SubscriptionConfig,
         bindings: &[(&str, &str)],
     ) -> Result<(), CallError> {
+        self.create_subscription_from(subscription, config, bindings, Start::Latest).await
+    }
+
+    /// The same, with all bindings beginning at `start`.
+    ///
+    /// # Errors
+    /// [`CallError`]: as `create_subscription`, `BINDING_EXISTS`, or `OFFSET_OUT_OF_RANGE`.
+    pub async fn create_subscription_from(
+        &self,
+        subscription: &str,
+        config: v1::SubscriptionConfig,
+        bindings: &[(&str, &str)],
+        start: Start,
+    ) -> Result<(), CallError> {
         let request = v1::CreateSubscriptionRequest {
             namespace: self.here(),
             subscription: subscription.to_owned(),
             config: Some(config),
             number: None,
             bindings: bindings.iter().map(|&(topic, filter)| binding(topic, subscription, filter)).collect(),
+            start: start.message(),
         };
         let changed = self.change(1 + bindings.len() as u64, |mut admin, number| {
             let request = request.clone();
@@ -264,8 +280,23 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `SUBSCRIPTION_NOT_FOUND`, `LIMIT_REACHED`, `INVALID_ARGUMENT`, or no answer.
     pub async fn bind(&self, topic: &str, subscription: &str, filter: &str) -> Result<(), CallError> {
+        self.bind_from(topic, subscription, filter, Start::Latest).await
+    }
+
+    /// The same, beginning at `start`. Bound already: done, and nothing comes again.
+    ///
+    /// # Errors
+    /// [`CallError`]: as `bind`, `BINDING_EXISTS`, or `OFFSET_OUT_OF_RANGE`.
+    pub async fn bind_from(
+        &self,
+        topic: &str,
+        subscription: &str,
+        filter: &str,
+        start: Start,
+    ) -> Result<(), CallError> {
         let binding = Some(binding(topic, subscription, filter));
-        let request = v1::BindRequest { namespace: self.here(), binding, number: None };
+        let request =
+            v1::BindRequest { namespace: self.here(), binding, start: start.message(), number: None };
         let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
             async move { admin.bind(v1::BindRequest { number, ..request }).await }

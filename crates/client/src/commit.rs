@@ -29,9 +29,17 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
-    /// By subscription and identity of the consumer: position, attempt and verdict of each delivery.
-    settles: BTreeMap<(String, Bytes), Vec<(u64, u32, v1::Verdict)>>,
+    /// By subscription and identity of the consumer.
+    settles: BTreeMap<(String, Bytes), Vec<Settle>>,
     publishes: Vec<(String, Message)>,
+}
+
+/// How one delivery is settled.
+#[derive(Clone, Copy, Debug)]
+struct Settle {
+    position: u64,
+    attempt: u32,
+    verdict: v1::Verdict,
 }
 
 impl Commit {
@@ -68,7 +76,7 @@ impl Commit {
 
     fn settle(mut self, delivery: &Delivery, verdict: v1::Verdict) -> Self {
         let settles = self.settles.entry(delivery.holder()).or_default();
-        settles.push((delivery.position, delivery.attempt, verdict));
+        settles.push(Settle { position: delivery.position, attempt: delivery.attempt, verdict });
         self
     }
 
@@ -85,14 +93,15 @@ impl Commit {
 }
 
 /// What is named twice stays so: it is refused.
-fn ranges(mut settles: Vec<(u64, u32, v1::Verdict)>) -> Vec<v1::Settlement> {
-    settles.sort_by_key(|(position, ..)| *position);
+fn ranges(mut settles: Vec<Settle>) -> Vec<v1::Settlement> {
+    settles.sort_by_key(|settle| settle.position);
     let mut ranges: Vec<v1::Settlement> = Vec::new();
-    for (position, attempt, verdict) in settles {
+    for Settle { position, attempt, verdict } in settles {
+        let verdict = verdict.into();
         match ranges.last_mut() {
             Some(last)
                 if last.last.checked_add(1) == Some(position)
-                    && (last.attempt, last.verdict) == (attempt, verdict.into()) =>
+                    && (last.attempt, last.verdict) == (attempt, verdict) =>
             {
                 last.last = position;
             }
@@ -100,7 +109,7 @@ fn ranges(mut settles: Vec<(u64, u32, v1::Verdict)>) -> Vec<v1::Settlement> {
                 first: position,
                 last: position,
                 attempt,
-                verdict: verdict.into(),
+                verdict,
                 delay_ms: None,
             }),
         }
@@ -115,7 +124,9 @@ mod tests {
 
     #[test]
     fn deliveries_that_follow_each_other_are_one_range_and_what_is_named_twice_stays_so() {
-        let settles = vec![(7, 1, Ack), (5, 1, Ack), (6, 1, Ack), (8, 2, Ack), (9, 2, Nack), (7, 1, Ack)];
+        let settles = [(7, 1, Ack), (5, 1, Ack), (6, 1, Ack), (8, 2, Ack), (9, 2, Nack), (7, 1, Ack)];
+        let settles =
+            settles.map(|(position, attempt, verdict)| Settle { position, attempt, verdict }).to_vec();
         let found: Vec<_> = ranges(settles).iter().map(|s| (s.first, s.last, s.attempt, s.verdict)).collect();
         let (ack, nack) = (Ack as i32, Nack as i32);
         assert_eq!(found, [(5, 7, 1, ack), (7, 7, 1, ack), (8, 8, 2, ack), (9, 9, 2, nack)]);

@@ -47,7 +47,7 @@ pub use consumer::{Attachment, Consumer, Delivery, Settling};
 pub use entropy::OsEntropy;
 pub use error::{CallError, ConnectError, ConsumeError, PublishError, SettleError};
 pub use message::{Message, MessageDecodeError, Receipt};
-pub use options::{ClientOptions, ConsumerOptions, PublisherOptions};
+pub use options::{ClientOptions, ConsumerOptions, PublisherOptions, Start};
 pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Publisher};
 pub use quorate_types::{Kind, Reason, Refusal};
 pub use quorate_wire::v1;

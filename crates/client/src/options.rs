@@ -1,8 +1,8 @@
 //! What may be chosen.
 
 use crate::entropy::OsEntropy;
-use quorate_types::{Entropy, NamespaceName};
-use quorate_wire::{ChannelOptions, Connect, TcpNet};
+use quorate_types::{Entropy, Millis, NamespaceName};
+use quorate_wire::{ChannelOptions, Connect, TcpNet, v1};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,32 @@ impl fmt::Debug for ClientOptions {
     }
 }
 
+/// Where a new binding begins. Only the first binding of a topic to a subscription may begin in the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With what is published from now on.
+    #[default]
+    Latest,
+    /// With everything that the topic keeps.
+    Earliest,
+    /// With this offset, or the first one kept after it.
+    Offset(u64),
+    /// With the first message kept that was stored at this time or later.
+    Time(Millis),
+}
+
+impl Start {
+    pub(crate) fn message(self) -> Option<v1::Start> {
+        let from = match self {
+            Self::Latest => return None,
+            Self::Earliest => v1::start::From::Offset(0),
+            Self::Offset(offset) => v1::start::From::Offset(offset),
+            Self::Time(time) => v1::start::From::TimeMs(time.get()),
+        };
+        Some(v1::Start { from: Some(from) })
+    }
+}
+
 /// How a [`crate::Publisher`] behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublisherOptions {
@@ -84,10 +110,13 @@ pub struct ConsumerOptions {
     /// Messages that may be held unsettled: 1 to 10,000. Throughput is at most credit ÷ (time to process and settle one).
     /// Default 1,000.
     pub credit: u32,
+    /// Who comes first: the higher. In a shared subscription messages go to the consumers of the highest priority that have
+    /// credit; in a failover subscription the active one has the highest. Default 0.
+    pub priority: i32,
 }
 
 impl Default for ConsumerOptions {
     fn default() -> Self {
-        Self { credit: 1_000 }
+        Self { credit: 1_000, priority: 0 }
     }
 }

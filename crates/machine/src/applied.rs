@@ -31,7 +31,7 @@ pub enum Answer {
         first_offset: u64,
         /// How many.
         count: u32,
-        /// How many subscriptions got at least one of them.
+        /// How many subscriptions got at least one of them; those that catch up with the topic get theirs later.
         routed: u32,
         /// Place of the entry in the group's log.
         log_id: LogId,

@@ -35,10 +35,12 @@ pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
-    Commit, CommitSettle, ConsumerIdentity, NodeRecord, Op, Publish, PublishRun, Settlement,
-    SubscriptionConfig, TopicConfig, Verdict,
+    Commit, CommitSettle, ConsumerIdentity, Match, NodeRecord, Op, Publish, PublishRun, Settlement, Start,
+    SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 pub use publishes::{Malformed, PublishView, Publishes, Runs};
 pub use rows::LoadError;
-pub use shard::{BindingView, BlockSlice, ConsumerView, Shard, SubscriptionView, TopicView, Violation};
+pub use shard::{
+    BindingView, BlockSlice, CatchUpView, ConsumerView, Scan, Shard, SubscriptionView, TopicView, Violation,
+};
 pub use system::{NamespaceView, Placement, System};

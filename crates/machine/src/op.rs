@@ -3,8 +3,8 @@
 use crate::backoff::Backoff;
 use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
-    BootId, ConsumerId, Filter, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
-    SubscriptionName, TopicName,
+    BootId, ConsumerId, Filter, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
+    SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -76,14 +76,20 @@ pub enum Op {
         /// Which one.
         subscription: SubscriptionName,
     },
-    /// Routes what is published from now on, where the filter matches. Bound twice: answered as done.
+    /// Routes messages where one of the filters matches: what is published from now on, and before that what the topic keeps
+    /// from the start on. A filter that is bound already changes nothing, whatever its start was.
+    ///
+    /// Only the first filters that bind a topic to a subscription may have a start in the past (`BINDING_EXISTS`): what was
+    /// routed by one of them must not be routed again.
     Bind {
         /// From this topic
         topic: TopicName,
         /// to this subscription
         subscription: SubscriptionName,
-        /// where the subject matches.
-        filter: Filter,
+        /// where the subject matches one of these
+        filters: Vec<Filter>,
+        /// from here on.
+        start: Start,
         /// Create the topic, with default settings, when there is none: the gateway's `auto_create_topics`.
         create_topic: bool,
     },
@@ -95,6 +101,22 @@ pub enum Op {
         subscription: SubscriptionName,
         /// with this filter.
         filter: Filter,
+    },
+    /// A step of a subscription that catches up with a topic, where subjects decide: apply reads no blocks, so the leader has
+    /// looked into them ([`crate::Scan`]). Changes nothing if the subscription is not where it was when the leader looked.
+    Route {
+        /// The topic.
+        topic: TopicId,
+        /// The subscription that catches up with it.
+        subscription: SubscriptionId,
+        /// Which filters were looked for.
+        version: u64,
+        /// What was looked through: from this offset
+        from: u64,
+        /// up to this one, not included.
+        to: u64,
+        /// What the filters select of it, in order.
+        matches: Vec<Match>,
     },
     /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the purge is
     /// done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
@@ -137,6 +159,8 @@ pub enum Op {
         subscription: SubscriptionName,
         /// How many messages it may hold unsettled.
         credit: u32,
+        /// Who is served first: the higher.
+        priority: i32,
         /// Who it is, for one that attaches again when it has lost its connection.
         identity: Option<ConsumerIdentity>,
     },
@@ -298,9 +322,31 @@ impl Op {
                     + commit.settles.iter().map(settle).sum::<usize>()
                     + commit.publishes.bytes()
             }
+            Self::Route { matches, .. } => matches.len() * size_of::<Match>(),
             _ => 0,
         }
     }
+}
+
+/// Where a new binding begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// With what is published from now on.
+    #[default]
+    Latest,
+    /// With this offset, or the first one kept after it; with 0 everything that the topic keeps.
+    Offset(u64),
+    /// With the first message kept that was stored at this time or later.
+    Time(Millis),
+}
+
+/// Consecutive messages of a topic that a filter selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// Offset of the first.
+    pub offset: u64,
+    /// How many, at least 1.
+    pub count: u64,
 }
 
 /// Who a consumer is, whatever connection it has.
@@ -395,6 +441,8 @@ pub struct SubscriptionConfig {
     /// Where rejected messages go, and those that had their last attempt. It must be there before the subscription, cannot be
     /// deleted before it, and is not bound to it.
     pub dead_letter_topic: Option<TopicName>,
+    /// Which of its consumers get its messages.
+    pub kind: SubscriptionKind,
 }
 
 impl Default for SubscriptionConfig {
@@ -404,6 +452,31 @@ impl Default for SubscriptionConfig {
             max_attempts: None,
             backoff: Backoff::None,
             dead_letter_topic: None,
+            kind: SubscriptionKind::default(),
+        }
+    }
+}
+
+/// Which consumers of a subscription get its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubscriptionKind {
+    /// All of them: each message goes to one that has credit. Those of a higher priority come first, equal ones take turns.
+    #[default]
+    Shared,
+    /// The only one: while a consumer is attached no other can be, save the same one that comes back.
+    Exclusive,
+    /// One of them, the active one: that of the highest priority, among equals the one that attached first. The others wait.
+    Failover,
+}
+
+impl SubscriptionKind {
+    /// Whether one consumer at a time holds messages, so that they are processed in their order. Another one is granted
+    /// something only when the former holds nothing any more.
+    #[must_use]
+    pub fn has_one_active(self) -> bool {
+        match self {
+            Self::Shared => false,
+            Self::Exclusive | Self::Failover => true,
         }
     }
 }

@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{Driver, SHARD, bind, create_topic, positions, sub, topic};
-use quorate_machine::{Answer, Effect, Op, SubscriptionConfig, TopicConfig, Verdict};
+use common::{Driver, SHARD, bind, bind_from, create_topic, positions, routed, sub, topic};
+use quorate_machine::{Answer, Effect, Op, Start, SubscriptionConfig, TopicConfig, Verdict};
 use quorate_types::{ConsumerId, Limits, SessionId};
 use std::time::Duration;
 
@@ -223,4 +223,38 @@ fn one_settle_of_many_leases_settles_each_once() {
     assert_eq!(settled, MANY);
     assert_eq!(driver.machine.live_blocks(), Vec::<u64>::new());
     driver.check();
+}
+
+#[test]
+fn a_subscription_with_much_behind_it_catches_up_in_steps_and_gets_all_in_order() {
+    let (mut driver, session) = Driver::shard();
+    let config = TopicConfig { retention_bytes: Some(u64::MAX), ..TopicConfig::default() };
+    driver.done(session, create_topic("t", config));
+    (0..MANY).for_each(|_| drop(driver.publish(session, "t", &[("a", 1)])));
+    let config = SubscriptionConfig::default();
+    driver.done(session, common::create_subscription("s", config));
+    let (consumer, _) = driver.attach(session, 1, "s", 10_000);
+    let mut effects = driver.done(session, bind_from("t", "s", &["#"], Start::Offset(0)));
+    assert!(driver.subscription("s").ledger.routed < MANY, "an entry does a part of it");
+    // What is published meanwhile comes behind what is there already.
+    effects.extend(driver.publish(session, "t", &[("a", 1)]));
+    assert!(driver.subscription("s").ledger.routed < MANY);
+    let (ticks, more) = finish(&mut driver);
+    assert!(ticks > 0);
+    effects.extend(more);
+    assert_eq!(driver.subscription("s").ledger.routed, MANY + 1);
+    let got: Vec<u64> = positions(&effects, consumer).into_iter().map(|(position, _)| position).collect();
+    assert_eq!(got, (0..10_000).collect::<Vec<_>>());
+
+    // What the leader says of many blocks is taken as far as an entry goes; it looks again from there.
+    driver.done(session, common::create_subscription("z", SubscriptionConfig::default()));
+    driver.done(session, bind_from("t", "z", &["a"], Start::Offset(0)));
+    let mut steps = 0;
+    while let Some(scan) = driver.state().scan(None) {
+        let (reply, _) = driver.lead(routed(&scan, u64::MAX, |_| "a"));
+        assert_eq!(reply, Ok(Answer::Done));
+        driver.check();
+        steps += 1;
+    }
+    assert_eq!((steps, driver.subscription("z").ledger.routed), (2, MANY + 1));
 }

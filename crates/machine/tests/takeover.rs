@@ -11,7 +11,13 @@ const CREDIT: u32 = 10_000;
 
 fn attach(session: SessionId, number: u64, who: u8, epoch: u64) -> Op {
     let consumer = ConsumerId { session, number };
-    Op::Attach { consumer, subscription: sub("s"), credit: CREDIT, identity: identity(who, epoch) }
+    Op::Attach {
+        consumer,
+        subscription: sub("s"),
+        credit: CREDIT,
+        priority: 0,
+        identity: identity(who, epoch),
+    }
 }
 
 /// Two nodes, a topic and a subscription that gets all of it.

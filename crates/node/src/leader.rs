@@ -1,13 +1,15 @@
-//! What the leader of a group does beside proposing what others ask: ticks, expiry of nodes, membership.
+//! What the leader of a group does beside proposing what others ask: ticks, expiry of nodes, late subscriptions, membership.
 
 use crate::core::Core;
+use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
 use crate::membership::{Change, next_change};
 use quorate_consensus::{Group, GroupStatus};
-use quorate_machine::{NodeRecord, Op};
+use quorate_machine::{NodeRecord, Op, Shard};
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, NodeId, Voter};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 /// How often a leader looks what is due. Deadlines in the state are acted on at most so late.
@@ -38,6 +40,7 @@ async fn lead(core: &Core, group: &Group, term: u64) {
     let since = Instant::now();
     let mut cared = since;
     let mut applied = group.applied();
+    let mut late: Option<JoinHandle<()>> = None;
     loop {
         let leads = {
             let now = group.leadership();
@@ -50,6 +53,11 @@ async fn lead(core: &Core, group: &Group, term: u64) {
         form(core, group).await;
         applied.mark_unchanged();
         let due_in = tick(core, group, term).await;
+        if late.as_ref().is_none_or(JoinHandle::is_finished)
+            && group.read(|m| m.shard().is_some_and(Shard::has_scan))
+        {
+            late = Some(tokio::spawn(late_bindings::route(core.clone(), group.clone(), term)));
+        }
         if cared.elapsed() >= CARE_EVERY {
             cared = Instant::now();
             expire_nodes(core, group, since).await;

@@ -18,6 +18,7 @@ mod heartbeat;
 mod http;
 mod identity;
 mod late;
+mod late_bindings;
 mod leader;
 mod leader_clock;
 mod liveness;

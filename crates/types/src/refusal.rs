@@ -71,10 +71,14 @@ reasons! {
     NamespaceNotEmpty = "NAMESPACE_NOT_EMPTY", Refused;
     /// The topic takes the dead letters of a subscription, which must be deleted first.
     TopicInUse = "TOPIC_IN_USE", Refused;
+    /// The subscription is bound to the topic already: only a first binding may start in the past.
+    BindingExists = "BINDING_EXISTS", Refused;
     /// A message is larger than the limit.
     MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
     /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.
     LimitReached = "LIMIT_REACHED", Refused;
+    /// The subscription takes one consumer at a time, and one is attached.
+    SubscriptionExclusive = "SUBSCRIPTION_EXCLUSIVE", Refused;
     /// The lease is not held by this consumer in this attempt.
     StaleLease = "STALE_LEASE", Refused;
     /// The session is unknown or has expired; it is never recreated.

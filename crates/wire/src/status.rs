@@ -24,11 +24,14 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::BindingNotFound
         | Reason::ConsumerNotFound
         | Reason::SessionNotFound => Code::NotFound,
-        Reason::NamespaceExists | Reason::TopicExists | Reason::SubscriptionExists | Reason::Duplicate => {
-            Code::AlreadyExists
-        }
+        Reason::NamespaceExists
+        | Reason::TopicExists
+        | Reason::SubscriptionExists
+        | Reason::BindingExists
+        | Reason::Duplicate => Code::AlreadyExists,
         Reason::NamespaceNotEmpty
         | Reason::TopicInUse
+        | Reason::SubscriptionExclusive
         | Reason::StaleLease
         | Reason::StaleBoot
         | Reason::WrongCluster

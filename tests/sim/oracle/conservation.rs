@@ -7,9 +7,22 @@ use quorate_machine::{Ledger, Shard};
 
 const NAME: &str = "conservation";
 
+/// Those of the machine's rules that are quickly checked, on one replica while the run goes on.
+pub(super) fn in_passing(node: &str, group: &Group) -> Result<(), Violation> {
+    of_machine(node, group, Shard::violations)
+}
+
 /// The machine's own rules, on one replica.
 pub(super) fn replica(node: &str, group: &Group) -> Result<(), Violation> {
-    let found = group.read(|machine| machine.shard().map(Shard::check).unwrap_or_default());
+    of_machine(node, group, Shard::check)
+}
+
+fn of_machine(
+    node: &str,
+    group: &Group,
+    rules: impl Fn(&Shard) -> Vec<quorate_machine::Violation>,
+) -> Result<(), Violation> {
+    let found = group.read(|machine| machine.shard().map(rules).unwrap_or_default());
     match found.first() {
         None => Ok(()),
         Some(violation) => Err(Violation::new(NAME, format!("{node}: group {}: {violation}", group.id()))),

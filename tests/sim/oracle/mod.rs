@@ -100,8 +100,9 @@ impl Oracle {
     }
 
     /// A replica at a moment.
-    pub(crate) fn status(&mut self, node: &str, status: &quorate_consensus::GroupStatus) {
-        self.check(raft::indexes_are_ordered(node, status));
+    pub(crate) fn status(&mut self, node: &str, group: &quorate_consensus::Group) {
+        self.check(raft::indexes_are_ordered(node, &group.status()));
+        self.check(conservation::in_passing(node, group));
     }
 
     /// A publish is about to be sent.

@@ -88,12 +88,13 @@ fn ledgers(cluster: &Cluster, oracle: &Oracle) -> Vec<(String, String, Ledger)> 
     for (node, groups) in all(cluster) {
         for name in &names {
             let Ok(parsed) = SubscriptionName::parse(name) else { continue };
-            let view = |group: &Group| {
-                group.read(|m| m.shard().and_then(|s| s.subscription(&parsed)).map(|view| view.ledger))
-            };
-            // A subscription that is gone would hide what was lost with it: it counts as not drained.
-            let gone = Ledger { ready: 1, ..Ledger::default() };
-            let ledger = groups.iter().find_map(view).unwrap_or(gone);
+            let view =
+                |group: &Group| group.read(|m| m.shard().and_then(|shard| shard.subscription(&parsed)));
+            // A subscription that is gone would hide what was lost with it, one that has not caught up what is to come: both
+            // count as not drained.
+            let more = Ledger { ready: 1, ..Ledger::default() };
+            let view = groups.iter().find_map(view).filter(|view| view.catching_up.is_empty());
+            let ledger = view.map_or(more, |view| view.ledger);
             found.push((name.clone(), node.clone(), ledger));
         }
     }

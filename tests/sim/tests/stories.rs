@@ -3,8 +3,8 @@
 
 use crate::turn;
 use quorate_client::{
-    Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom, ReadOptions,
-    Reason, Receipt, v1,
+    CallError, Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom,
+    ReadOptions, Reason, Receipt, Start, v1,
 };
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
@@ -71,7 +71,8 @@ struct Seen {
 
 /// Takes one message after the other, with more in hand all the time, until it has had so many different ones.
 async fn consume_slowly(client: Client, seen: Rc<Seen>, count: usize) -> Result<(), ConsumeError> {
-    let mut consumer = client.consume("s", ConsumerOptions { credit: 100 }).await?;
+    let mut consumer =
+        client.consume("s", ConsumerOptions { credit: 100, ..ConsumerOptions::default() }).await?;
     let attachment = consumer.attachment();
     while seen.first.borrow().len() < count {
         let Some(delivery) = consumer.next().await.transpose()? else { return Ok(()) };
@@ -137,6 +138,130 @@ fn rule_5_a_consumer_whose_node_is_cut_off_gets_its_messages_in_order_and_soon()
     // It may deliver for half a session timeout (5 s) more.
     let within = Duration::from_secs(8);
     (1..=2).for_each(|seed| tell_of_a_lost_node(seed, within, |story, node| story.cut_off(node, true)));
+}
+
+/// Every second message is for the late subscription.
+fn subject(number: u64) -> &'static str {
+    if number.is_multiple_of(2) { "even" } else { "odd" }
+}
+
+async fn publish_both(client: Client, numbers: std::ops::Range<u64>) -> Result<(), PublishError> {
+    let publisher = client.publisher(PublisherOptions::default());
+    for number in numbers {
+        let message = Message::new(number.to_le_bytes().to_vec()).subject(subject(number));
+        drop(publisher.send("t", message).await?);
+        if number % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    publisher.flush().await;
+    Ok(())
+}
+
+async fn numbers(client: Client, subscription: &'static str, count: usize) -> Result<Vec<u64>, ConsumeError> {
+    let mut consumer = client.consume(subscription, ConsumerOptions::default()).await?;
+    let mut got = Vec::new();
+    while got.len() < count {
+        let Some(delivery) = consumer.next().await.transpose()? else { break };
+        if delivery.attempt == 1 {
+            got.push(u64::from_le_bytes(delivery.message.payload[..].try_into().unwrap()));
+        }
+        drop(delivery.ack());
+    }
+    consumer.close().await;
+    Ok(got)
+}
+
+#[test]
+fn a_late_subscription_gets_everything_once_and_in_order_when_the_leader_dies() {
+    const BEFORE: u64 = 25_000;
+    const ALL: u64 = 26_000;
+    let _turn = turn();
+    Story::tell(
+        1,
+        |_| {},
+        |story| {
+            story
+                .work(async |client: Client| {
+                    let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
+                    client.create_topic("t", config).await
+                })
+                .unwrap();
+            story.work(|client| publish_both(client, 0..BEFORE)).unwrap();
+            let publishing = story.begin(None, |client| publish_both(client, BEFORE..ALL));
+            story
+                .work(async |client: Client| {
+                    let (config, bindings) = (v1::SubscriptionConfig::default(), [("t", "even")]);
+                    client.create_subscription_from("s", config.clone(), &bindings, Start::Earliest).await?;
+                    client.create_subscription_from("all", config, &[("t", "#")], Start::Offset(100)).await
+                })
+                .unwrap();
+            let leader = story.leader(GroupId::new(1)).unwrap();
+            story.kill(leader);
+            let wanted: Vec<u64> = (0..ALL).filter(|number| number.is_multiple_of(2)).collect();
+            let count = wanted.len();
+            assert_eq!(story.work(move |client| numbers(client, "s", count)).unwrap(), wanted);
+            let rest = usize::try_from(ALL - 100).unwrap();
+            let all = story.work(move |client| numbers(client, "all", rest)).unwrap();
+            assert_eq!(all, (100..ALL).collect::<Vec<_>>());
+            story.finish(&publishing).unwrap();
+        },
+    );
+}
+
+#[test]
+fn of_a_failover_subscription_the_next_consumer_takes_over_and_of_an_exclusive_one_it_waits() {
+    let _turn = turn();
+    Story::tell(
+        2,
+        |_| {},
+        |story| {
+            story
+                .work(async |client: Client| {
+                    client.create_topic("t", v1::TopicConfig::default()).await?;
+                    for (name, kind) in
+                        [("f", v1::SubscriptionKind::Failover), ("x", v1::SubscriptionKind::Exclusive)]
+                    {
+                        let config = v1::SubscriptionConfig { kind: kind.into(), ..Default::default() };
+                        client.create_subscription(name, config, &[("t", "#")]).await?;
+                    }
+                    Ok::<_, CallError>(())
+                })
+                .unwrap();
+            let line = story.work(async |client: Client| {
+                let options = |priority| ConsumerOptions { priority, ..ConsumerOptions::default() };
+                let mut first = client.consume("f", options(0)).await.unwrap();
+                let mut second = client.consume("f", options(0)).await.unwrap();
+                let third = client.consume("f", options(-1)).await.unwrap();
+                let publisher = client.publisher(PublisherOptions::default());
+                publisher.publish("t", Message::new("one")).await.unwrap();
+                let one = first.next().await.unwrap().unwrap();
+                one.ack().await.unwrap();
+                let described = client.describe_subscription("f").await.unwrap();
+                let line: Vec<(String, bool)> =
+                    described.consumers.into_iter().map(|c| (c.consumer, c.active)).collect();
+                let name =
+                    |consumer: &quorate_client::Consumer| consumer.attachment().borrow().consumer.clone();
+                assert_eq!(line, [(name(&first), true), (name(&second), false), (name(&third), false)]);
+                first.close().await;
+                publisher.publish("t", Message::new("two")).await.unwrap();
+                let two = second.next().await.unwrap().unwrap();
+                assert_eq!((two.position, two.attempt), (1, 1));
+
+                let only = client.consume("x", options(0)).await.unwrap();
+                let refused = client.consume("x", options(9)).await.err();
+                only.close().await;
+                let mut next = client.consume("x", options(0)).await.unwrap();
+                assert_eq!(next.next().await.unwrap().unwrap().position, 0);
+                refused
+            });
+            let refused = line.and_then(|error| match error {
+                ConsumeError::Refused(refusal) => Some(refusal.reason),
+                _ => None,
+            });
+            assert_eq!(refused, Some(Reason::SubscriptionExclusive));
+        },
+    );
 }
 
 /// Publishes so many messages to topics in turn, more at a time than there are topics. What became of each.

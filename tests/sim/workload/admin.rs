@@ -2,8 +2,8 @@
 
 use super::{Phase, Shared, now};
 use crate::rng::Rng;
-use quorate_client::v1::{self, backoff::Kind};
-use quorate_client::{CallError, Client};
+use quorate_client::v1::{self, SubscriptionKind, backoff::Kind};
+use quorate_client::{CallError, Client, Start};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +14,12 @@ const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
 const DEAD_LETTERS: &str = "d0";
 /// What the cluster takes when nothing is said.
 const DEFAULT_LEASE: Duration = Duration::from_secs(30 * 60);
+const KINDS: [SubscriptionKind; 4] = [
+    SubscriptionKind::Unspecified,
+    SubscriptionKind::Exclusive,
+    SubscriptionKind::Failover,
+    SubscriptionKind::Failover,
+];
 const RETRY: Duration = Duration::from_millis(100);
 
 pub(super) async fn live(shared: Rc<Shared>, host: u64) {
@@ -84,27 +90,39 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let first = own.index(topics.len());
     let bound: Vec<&(u64, String)> =
         topics.iter().enumerate().filter(|(at, _)| *at == first || both).map(|(_, topic)| topic).collect();
-    let bindings: Vec<(&str, &str)> = bound.iter().map(|(_, topic)| (topic.as_str(), filter)).collect();
     let lease_timeout_ms = own.pick(&[1_000, 2_500, 60_000, 60_000]).unwrap_or(2_500);
-    let config = settings(shared.load.dead_letters, lease_timeout_ms, &mut own);
+    let kind = own.pick(&KINDS).filter(|_| shared.load.kinds).unwrap_or_default();
+    let config = v1::SubscriptionConfig {
+        kind: kind.into(),
+        ..settings(shared.load.dead_letters, lease_timeout_ms, &mut own)
+    };
     // What its consumers make of each message goes there, with the ack.
     let results = own.percent(30).then(|| format!("r{name}"));
     if let Some(results) = &results {
         until_done(async || client.create_topic(results, self::config()).await).await;
     }
-    until_done(async || client.create_subscription(&name, config.clone(), &bindings).await).await;
-    let numbered = bound.iter().map(|(topic, _)| (*topic, filter.to_owned())).collect();
+    let early = shared.load.starts && own.percent(60);
+    let start = if early { Start::Earliest } else { Start::Latest };
+    // A second filter of a topic must not bring again what the first one brought.
+    let second =
+        own.pick(&FILTERS).filter(|second| *second != filter && shared.load.starts && own.percent(50));
+    let filters: Vec<&str> = [filter].into_iter().chain(second).collect();
+    let all = || bound.iter().flat_map(|topic| filters.iter().map(move |filter| (topic, *filter)));
+    let bindings: Vec<(&str, &str)> = all().map(|((_, topic), filter)| (topic.as_str(), filter)).collect();
+    until_done(async || client.create_subscription_from(&name, config.clone(), &bindings, start).await).await;
+    let numbered = all().map(|((topic, _), filter)| (*topic, filter.to_owned())).collect();
     let mut oracle = shared.oracle.borrow_mut();
     let number = oracle.history.subscription(&name, numbered);
     let results = results.map(|results| oracle.history.topic(&results));
     if let Some(subscription) = oracle.history.subscriptions.get_mut(&number) {
-        subscription.bound = Some(now());
+        // Topics keep everything: what was sent before is as certain to come.
+        subscription.bound = Some(if early { Duration::ZERO } else { now() });
         subscription.lease_timeout = Duration::from_millis(lease_timeout_ms);
         subscription.results = results;
         subscription.gives_up = config.max_attempts.is_some();
         subscription.buries = !config.dead_letter_topic.is_empty();
     }
-    crate::trace::line(format_args!("{name} is bound to {bindings:?}"));
+    crate::trace::line(format_args!("{name} ({kind:?}) is bound to {bindings:?} from {start:?}"));
     shared.subscriptions.borrow_mut().push((number, name));
     rng.next();
 }
@@ -125,6 +143,7 @@ fn settings(dead_letters: bool, lease_timeout_ms: u64, own: &mut Rng) -> v1::Sub
         max_attempts: max_attempts.filter(|_| buries),
         backoff: kind.map(|kind| v1::Backoff { kind: Some(kind) }),
         dead_letter_topic: if buries { DEAD_LETTERS.to_owned() } else { String::new() },
+        ..v1::SubscriptionConfig::default()
     }
 }
 

@@ -29,6 +29,7 @@ struct Manners {
     extend_percent: u64,
     /// It stays the same consumer for as long as its host lives, so that something can be said about order.
     stays: bool,
+    priority: i32,
 }
 
 impl Manners {
@@ -43,6 +44,7 @@ impl Manners {
             leave_percent: or_not(rng, 30, 2),
             extend_percent: or_not(rng, 30, 10),
             stays: false,
+            priority: rng.pick(&[0, 0, 1, -1]).unwrap_or(0),
         }
     }
 
@@ -60,6 +62,7 @@ impl Manners {
         leave_percent: 0,
         extend_percent: 0,
         stays: false,
+        priority: 0,
     };
 }
 
@@ -107,8 +110,9 @@ async fn consume(
         let manners = if began == Phase::Busy { Manners::draw(&mut rng) } else { Manners::GOOD };
         let manners = if alone { manners.stay() } else { manners };
         let credit = u32::try_from(manners.credit).unwrap_or(1);
+        let priority = if shared.load.kinds { manners.priority } else { 0 };
         shared.oracle.borrow_mut().consumes(number);
-        if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit }).await {
+        if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit, priority }).await {
             attached(&shared, consumer, number, (began, manners), worker.as_ref(), &mut rng).await;
         }
         let pause = rng.ms(10, 300);

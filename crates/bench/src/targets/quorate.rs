@@ -90,7 +90,7 @@ impl Target for Quorate {
         credit: u32,
     ) -> Result<QuorateConsumer, QuorateError> {
         let clients = if self.consumers.is_empty() { &self.clients } else { &self.consumers };
-        let options = ConsumerOptions { credit };
+        let options = ConsumerOptions { credit, ..ConsumerOptions::default() };
         Ok(QuorateConsumer(turn(clients, index)?.consume(subscription, options).await?))
     }
 

@@ -48,6 +48,9 @@ pub(crate) struct ConsumeArgs {
     /// How many messages to hold unsettled at most.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     credit: u32,
+    /// Consumers of a higher priority come first.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    priority: i32,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -57,7 +60,7 @@ pub(crate) async fn run(args: ConsumeArgs, output: Output) -> Result<(), Failure
     let client = connect(&args.client).await?;
     // What is beyond the count should stay with other consumers.
     let wanted = args.count.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX).max(1);
-    let options = ConsumerOptions { credit: args.credit.min(wanted) };
+    let options = ConsumerOptions { credit: args.credit.min(wanted), priority: args.priority };
     let mut consumer = client.consume(&args.subscription, options).await?;
     let (acks, settling) = mpsc::unbounded_channel();
     let unsettled = tokio::spawn(count_unsettled(settling));

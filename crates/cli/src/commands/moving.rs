@@ -61,7 +61,7 @@ pub(crate) async fn run(args: MoveArgs, output: Output) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let client = connect(&args.client).await?;
     let wanted = args.count.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX).max(1);
-    let options = ConsumerOptions { credit: args.credit.min(wanted) };
+    let options = ConsumerOptions { credit: args.credit.min(wanted), ..ConsumerOptions::default() };
     let mut consumer = client.consume(&args.subscription, options).await?;
     let publisher = client.publisher(PublisherOptions::default());
     let mut moved = Moved::default();

@@ -48,7 +48,8 @@ pub(crate) struct ReadArgs {
     client: ClientArgs,
 }
 
-fn time(text: &str) -> Result<Millis, String> {
+/// A time, as RFC 3339 or as milliseconds since 1970.
+pub(super) fn time(text: &str) -> Result<Millis, String> {
     if let Ok(ms) = text.parse() {
         return Ok(Millis::new(ms));
     }

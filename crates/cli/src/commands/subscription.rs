@@ -1,12 +1,13 @@
 //! `quorate subscription …`
 
 use super::backoff;
+use super::read::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
-use clap::{Args, Subcommand};
-use quorate_client::{Client, v1};
+use clap::{Args, Subcommand, ValueEnum};
+use quorate_client::{Client, Start, v1};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ Examples:
   quorate subscription create packing orders '*.paid'     create, and bind to orders where *.paid matches
   quorate subscription create archive orders              everything of orders
   quorate subscription create careful orders --max-attempts 5 --backoff exponential:1s:10m --dead-letter-topic failed
+  quorate subscription create ledger orders --kind failover    one consumer at a time, others stand by
+  quorate subscription create audit orders --start earliest     also everything that orders keeps
   quorate subscription bind archive returns '#'
   quorate subscription describe packing
   quorate subscription purge packing";
@@ -43,19 +46,11 @@ enum SubscriptionCommand {
         /// Where the subject matches.
         #[arg(default_value = EVERYTHING)]
         filter: String,
-        /// A message that is not settled for so long is delivered again.
-        #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
-        lease_timeout: Duration,
-        /// Give a message up after so many attempts [default: never].
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        max_attempts: Option<u32>,
-        /// What a message waits that was nacked or not settled in time: fixed:DELAY, linear:STEP:MAX (a step more after each
-        /// attempt) or exponential:FIRST:MAX (twice as long after each) [default: nothing].
-        #[arg(long, value_name = "BACKOFF", value_parser = backoff::parse)]
-        backoff: Option<v1::Backoff>,
-        /// Where rejected messages go, and those that are given up. It must be there [default: they are dropped].
-        #[arg(long, value_name = "TOPIC")]
-        dead_letter_topic: Option<String>,
+        #[command(flatten)]
+        settings: Settings,
+        /// Where to begin: latest, earliest (what the topic keeps), offset:N, or time:T (RFC 3339, or milliseconds since 1970).
+        #[arg(long, value_name = "WHERE", default_value = "latest", value_parser = start)]
+        start: Start,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -78,10 +73,14 @@ enum SubscriptionCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Route to it what is published from now on, where the filter matches.
+    /// Route to it what is published from now on, where the filter matches; with --start also what the topic keeps.
     Bind {
         #[command(flatten)]
         binding: Binding,
+        /// Where to begin: latest, earliest (what the topic keeps), offset:N, or time:T (RFC 3339, or milliseconds since 1970).
+        /// Only the first binding of a topic may begin in the past.
+        #[arg(long, value_name = "WHERE", default_value = "latest", value_parser = start)]
+        start: Start,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -92,13 +91,67 @@ enum SubscriptionCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Drop what waits in a subscription. What consumers hold is left to them.
+    /// Drop what waits in a subscription. What consumers hold is left to them; what it has not caught up with comes later.
     Purge {
         /// Its name.
         subscription: String,
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// What a subscription is created with.
+#[derive(Args, Debug)]
+struct Settings {
+    /// A message that is not settled for so long is delivered again.
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    lease_timeout: Duration,
+    /// Give a message up after so many attempts [default: never].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_attempts: Option<u32>,
+    /// What a message waits that was nacked or not settled in time: fixed:DELAY, linear:STEP:MAX (a step more after each
+    /// attempt) or exponential:FIRST:MAX (twice as long after each) [default: nothing].
+    #[arg(long, value_name = "BACKOFF", value_parser = backoff::parse)]
+    backoff: Option<v1::Backoff>,
+    /// Where rejected messages go, and those that are given up. It must be there [default: they are dropped].
+    #[arg(long, value_name = "TOPIC")]
+    dead_letter_topic: Option<String>,
+    /// Which of its consumers get its messages: all of them, the only one, or the active one.
+    #[arg(long, value_enum, default_value_t = Kind::Shared)]
+    kind: Kind,
+}
+
+impl Settings {
+    fn config(self) -> v1::SubscriptionConfig {
+        v1::SubscriptionConfig {
+            lease_timeout_ms: u64::try_from(self.lease_timeout.as_millis()).unwrap_or(u64::MAX),
+            max_attempts: self.max_attempts,
+            backoff: self.backoff,
+            dead_letter_topic: self.dead_letter_topic.unwrap_or_default(),
+            kind: self.kind.message().into(),
+        }
+    }
+}
+
+/// Which consumers of a subscription get its messages.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Each message goes to one of them that has credit.
+    Shared,
+    /// There is one, and another one is refused.
+    Exclusive,
+    /// One of them gets everything; when it is gone, the next.
+    Failover,
+}
+
+impl Kind {
+    fn message(self) -> v1::SubscriptionKind {
+        match self {
+            Self::Shared => v1::SubscriptionKind::Shared,
+            Self::Exclusive => v1::SubscriptionKind::Exclusive,
+            Self::Failover => v1::SubscriptionKind::Failover,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -112,26 +165,25 @@ struct Binding {
     filter: String,
 }
 
+/// `latest`, `earliest`, `offset:N` or `time:T`.
+fn start(text: &str) -> Result<Start, String> {
+    match text.split_once(':') {
+        None if text == "latest" => Ok(Start::Latest),
+        None if text == "earliest" => Ok(Start::Earliest),
+        Some(("offset", offset)) => {
+            offset.parse().map(Start::Offset).map_err(|_| format!("{offset:?} is no offset: offset:1000"))
+        }
+        Some(("time", at)) => time(at).map(Start::Time),
+        _ => Err(format!("{text:?} is none of latest, earliest, offset:N, time:2026-01-31T12:00:00Z")),
+    }
+}
+
 pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
     match args.command {
-        SubscriptionCommand::Create {
-            subscription,
-            topic,
-            filter,
-            lease_timeout,
-            max_attempts,
-            backoff,
-            dead_letter_topic,
-            client,
-        } => {
-            let config = v1::SubscriptionConfig {
-                lease_timeout_ms: u64::try_from(lease_timeout.as_millis()).unwrap_or(u64::MAX),
-                max_attempts,
-                backoff,
-                dead_letter_topic: dead_letter_topic.unwrap_or_default(),
-            };
+        SubscriptionCommand::Create { subscription, topic, filter, settings, start, client } => {
             let client = connect(&client).await?;
-            create(&client, &subscription, topic.as_deref(), &filter, config, output).await
+            let bound = topic.as_deref().map(|topic| (topic, filter.as_str()));
+            create(&client, &subscription, bound, (settings.config(), start), output).await
         }
         SubscriptionCommand::List { client } => list(&connect(&client).await?, output).await,
         SubscriptionCommand::Describe { subscription, client } => {
@@ -141,9 +193,9 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
             connect(&client).await?.delete_subscription(&name).await?;
             output.result(format!("subscription {name} is deleted"), &json!({ "subscription": name }))
         }
-        SubscriptionCommand::Bind { binding, client } => {
+        SubscriptionCommand::Bind { binding, start, client } => {
             let Binding { subscription, topic, filter } = &binding;
-            connect(&client).await?.bind(topic, subscription, filter).await?;
+            connect(&client).await?.bind_from(topic, subscription, filter, start).await?;
             output.result(format!("{topic} {filter} -> {subscription}"), &document_of(&binding))
         }
         SubscriptionCommand::Unbind { binding, client } => {
@@ -163,18 +215,17 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
 async fn create(
     client: &Client,
     name: &str,
-    topic: Option<&str>,
-    filter: &str,
-    config: v1::SubscriptionConfig,
+    bound: Option<(&str, &str)>,
+    (config, start): (v1::SubscriptionConfig, Start),
     output: Output,
 ) -> Result<(), Failure> {
-    let bindings: Vec<(&str, &str)> = topic.into_iter().map(|topic| (topic, filter)).collect();
-    client.create_subscription(name, config, &bindings).await?;
-    let bound = topic.map_or_else(
+    client.create_subscription_from(name, config, bound.as_slice(), start).await?;
+    let (topic, filter) = bound.unzip();
+    let bound = bound.map_or_else(
         || format!("; it gets nothing before: quorate subscription bind {name} TOPIC"),
-        |topic| format!(" and gets {filter} of {topic}"),
+        |(topic, filter)| format!(" and gets {filter} of {topic}"),
     );
-    let document = json!({ "subscription": name, "topic": topic, "filter": topic.map(|_| filter) });
+    let document = json!({ "subscription": name, "topic": topic, "filter": filter });
     output.result(format!("subscription {name} is there{bound}"), &document)
 }
 
@@ -191,8 +242,9 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     let config = subscription.config.clone().unwrap_or_default();
     let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |p| format!("from position {p}"));
     let mut text = format!(
-        "subscription   {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
+        "subscription   {}\nkind           {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
         subscription.name,
+        kind_name(&subscription),
         subscription.consumers,
         humantime::format_duration(Duration::from_millis(config.lease_timeout_ms)),
         subscription.group,
@@ -209,9 +261,44 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for binding in &described.bindings {
         text += &format!("\nbinding        {} {}", binding.topic, binding.filter);
     }
+    for at in &described.catching_up {
+        text += &format!("\ncatching up    {} from {} to {}", at.topic, at.offset, at.next_offset);
+    }
+    for consumer in &described.consumers {
+        let active = if consumer.active { ", active" } else { "" };
+        text += &format!(
+            "\nconsumer       {} on node {}: holds {} of {}, priority {}{active}",
+            consumer.consumer, consumer.node, consumer.outstanding, consumer.credit, consumer.priority
+        );
+    }
     let mut document = document(&subscription);
+    document["catching_up"] = described.catching_up.iter().map(catch_up_document).collect();
+    document["attached"] = described.consumers.iter().map(consumer_document).collect();
     document["bindings"] = bindings_document(&described.bindings);
     output.result(text, &document)
+}
+
+fn kind_name(subscription: &v1::Subscription) -> &'static str {
+    match subscription.config.as_ref().map(v1::SubscriptionConfig::kind).unwrap_or_default() {
+        v1::SubscriptionKind::Exclusive => "exclusive",
+        v1::SubscriptionKind::Failover => "failover",
+        v1::SubscriptionKind::Shared | v1::SubscriptionKind::Unspecified => "shared",
+    }
+}
+
+fn catch_up_document(at: &v1::CatchUp) -> Value {
+    json!({ "topic": at.topic, "offset": at.offset, "next_offset": at.next_offset })
+}
+
+fn consumer_document(consumer: &v1::AttachedConsumer) -> Value {
+    json!({
+        "consumer": consumer.consumer,
+        "node": consumer.node,
+        "credit": consumer.credit,
+        "outstanding": consumer.outstanding,
+        "priority": consumer.priority,
+        "active": consumer.active,
+    })
 }
 
 /// Where messages went, in the order of their life.
@@ -248,6 +335,7 @@ fn document(subscription: &v1::Subscription) -> Value {
     let mut document = json!({
         "subscription": subscription.name,
         "consumers": subscription.consumers,
+        "kind": kind_name(subscription),
         "lease_timeout_ms": config.lease_timeout_ms,
         "max_attempts": config.max_attempts,
         "backoff": config.backoff.as_ref().map(|backoff| backoff::show(Some(backoff))),
@@ -271,4 +359,22 @@ pub(super) fn bindings_document(bindings: &[v1::Binding]) -> Value {
         .iter()
         .map(|b| json!({ "topic": b.topic, "subscription": b.subscription, "filter": b.filter }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::Millis;
+
+    #[test]
+    fn a_start_is_typed_as_a_word_an_offset_or_a_time() {
+        assert_eq!(start("latest"), Ok(Start::Latest));
+        assert_eq!(start("earliest"), Ok(Start::Earliest));
+        assert_eq!(start("offset:17"), Ok(Start::Offset(17)));
+        assert_eq!(start("time:1500"), Ok(Start::Time(Millis::new(1_500))));
+        assert_eq!(start("time:1970-01-01T00:00:02Z"), Ok(Start::Time(Millis::new(2_000))));
+        for wrong in ["", "first", "offset", "offset:-1", "time:yesterday", "earliest:1"] {
+            assert!(start(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -70,7 +70,12 @@ async fn attach(
         if let Some(exclusive) = &consuming.exclusive {
             exclusive.wait().await;
         }
-        client.consume(&consuming.subscription, ConsumerOptions { credit: CREDIT }).await
+        client
+            .consume(
+                &consuming.subscription,
+                ConsumerOptions { credit: CREDIT, ..ConsumerOptions::default() },
+            )
+            .await
     };
     let attached = tokio::select! {
         biased;

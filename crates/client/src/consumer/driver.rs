@@ -168,6 +168,7 @@ impl Driver {
             credit: self.parts.options.credit,
             identity: self.parts.shared.identity.clone(),
             epoch: self.epoch,
+            priority: self.parts.options.priority,
         };
         let _ = requests.try_send(v1::ConsumeRequest { request: Some(Request::Attach(attach)) });
         let mut client = ConsumerClient::new(channel)

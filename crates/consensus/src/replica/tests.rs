@@ -8,7 +8,8 @@ use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, log_id, raft_l
 use bytes::Bytes;
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, SubscriptionConfig, TopicConfig, entry,
+    Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, Start, SubscriptionConfig, TopicConfig,
+    entry,
 };
 use quorate_storage::{Record, SimDisk, SimStore, Storage, StorageOptions};
 use quorate_types::{Filter, GroupId, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName, Voter};
@@ -68,7 +69,13 @@ impl Bench {
             .unwrap();
         let filter = Filter::parse("#").unwrap();
         bench
-            .ask(Op::Bind { topic: topic(), subscription: subscription(), filter, create_topic: false })
+            .ask(Op::Bind {
+                topic: topic(),
+                subscription: subscription(),
+                filters: vec![filter],
+                start: Start::Latest,
+                create_topic: false,
+            })
             .await
             .unwrap();
         bench

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use quorate_consensus::{Group, ProposeError};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, SubscriptionConfig, TopicConfig, entry,
+    Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, Start, SubscriptionConfig, TopicConfig,
+    entry,
 };
 use quorate_types::{Filter, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName};
 use std::time::Duration;
@@ -73,7 +74,13 @@ impl Publisher {
         publisher
             .ask(
                 cluster,
-                Op::Bind { topic: topic(), subscription: subscription(), filter, create_topic: false },
+                Op::Bind {
+                    topic: topic(),
+                    subscription: subscription(),
+                    filters: vec![filter],
+                    start: Start::Latest,
+                    create_topic: false,
+                },
             )
             .await;
         publisher

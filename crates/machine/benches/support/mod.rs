@@ -7,7 +7,7 @@ use criterion::Criterion;
 use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, Deliver, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish, PublishRun,
-    Publishes, Settlement, SubscriptionConfig, TopicConfig, Verdict,
+    Publishes, Settlement, Start, SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, LogId, Millis, NodeId, SessionId, Subject, SubscriptionName,
@@ -119,13 +119,25 @@ impl World {
     pub(crate) fn bind(&mut self, topic: &TopicName, subscription: &SubscriptionName, filter: &str) {
         let (topic, subscription) = (topic.clone(), subscription.clone());
         let filter = Filter::parse(filter).unwrap();
-        self.ask(Op::Bind { topic, subscription, filter, create_topic: false });
+        self.ask(Op::Bind {
+            topic,
+            subscription,
+            filters: vec![filter],
+            start: Start::Latest,
+            create_topic: false,
+        });
     }
 
     pub(crate) fn attach(&mut self, subscription: &SubscriptionName, credit: u32) {
         self.consumers += 1;
         let consumer = ConsumerId { session: self.session, number: self.consumers };
-        self.ask(Op::Attach { consumer, subscription: subscription.clone(), credit, identity: None });
+        self.ask(Op::Attach {
+            consumer,
+            subscription: subscription.clone(),
+            credit,
+            priority: 0,
+            identity: None,
+        });
     }
 
     fn ask(&mut self, op: Op) {

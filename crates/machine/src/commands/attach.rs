@@ -2,7 +2,7 @@
 
 use super::{check_credit, invalid, limit};
 use crate::applied::{Answer, Effect, Reply};
-use crate::op::ConsumerIdentity;
+use crate::op::{ConsumerIdentity, SubscriptionKind};
 use crate::shard::{Consumer, Context, Shard};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, NodeId, Reason, Refusal, SubscriptionId, SubscriptionName};
@@ -13,7 +13,7 @@ impl Shard {
         &mut self,
         (id, node): (ConsumerId, NodeId),
         name: &SubscriptionName,
-        credit: u32,
+        (credit, priority): (u32, i32),
         identity: Option<ConsumerIdentity>,
         ctx: &mut Context<'_>,
     ) -> Reply {
@@ -26,19 +26,22 @@ impl Shard {
         let former = self.former(subscription, identity)?;
         let Some(state) = self.subscriptions.get(&subscription) else { return Ok(Answer::Done) };
         let leaves = usize::from(former.is_some_and(|former| state.consumers.contains(&former)));
+        if state.config.kind == SubscriptionKind::Exclusive && state.consumers.len() > leaves {
+            return Err(exclusive(name, state.consumers.first().copied()));
+        }
         if state.consumers.len() - leaves >= ctx.limits.consumers_max as usize {
             let what = format!("the number of consumers of subscription {name}");
             return Err(limit(what, ctx.limits.consumers_max));
         }
+        let place = former.and_then(|former| self.consumers.get(&former)).map(|former| former.place);
         if let Some(former) = former {
             self.take_over(former, id, ctx);
         }
         let Some(state) = self.subscriptions.get_mut(&subscription) else { return Ok(Answer::Done) };
-        let consumer = Consumer::new(id, node, subscription, credit, identity);
-        state.consumers.insert(id);
-        if consumer.free() > 0 {
-            state.free.insert(id);
-        }
+        state.attached += 1;
+        let place = place.unwrap_or(state.attached);
+        let consumer = Consumer::new(id, node, subscription, credit, (priority, place), identity);
+        state.join(&consumer);
         if let Some(identity) = identity {
             state.identities.insert(identity.token, id);
         }
@@ -79,4 +82,12 @@ impl Shard {
         self.detach(former, u64::MAX, ctx);
         self.leave_when_empty(former.session);
     }
+}
+
+fn exclusive(name: &SubscriptionName, consumer: Option<ConsumerId>) -> Refusal {
+    let by = consumer.map_or_else(String::new, |id| format!(" {id}"));
+    let text = format!(
+        "subscription {name} takes one consumer at a time, and consumer{by} is attached: wait until it is gone, or choose another kind"
+    );
+    Refusal::new(Reason::SubscriptionExclusive, text)
 }

@@ -1,18 +1,19 @@
-//! Routes what is published from now on, where a filter matches.
+//! Routes messages where filters match, from a start on.
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
-use crate::op::TopicConfig;
+use crate::op::{Start, TopicConfig};
 use crate::rows::RowKey;
-use crate::shard::{Context, Shard};
-use quorate_types::{Filter, SubscriptionName, TopicName};
+use crate::shard::{Binding, Context, Shard, Topic};
+use quorate_types::{Filter, Reason, Refusal, SubscriptionName, TopicName};
+use std::collections::BTreeSet;
 
 impl Shard {
     pub(crate) fn bind(
         &mut self,
-        topic: &TopicName,
-        subscription: &SubscriptionName,
-        filter: &Filter,
+        (topic, subscription): (&TopicName, &SubscriptionName),
+        filters: &[Filter],
+        start: Start,
         create_topic: bool,
         ctx: &mut Context<'_>,
     ) -> Reply {
@@ -29,18 +30,55 @@ impl Shard {
         else {
             return Ok(Answer::Done);
         };
-        if topic.bindings.get(&id).is_some_and(|filters| filters.contains_key(filter)) {
+        let bound = topic.bindings.get(&id);
+        let is_new = |filter: &&Filter| bound.is_none_or(|bound| !bound.contains_key(*filter));
+        let new: BTreeSet<&Filter> = filters.iter().filter(is_new).collect();
+        if new.is_empty() {
             return Ok(Answer::Done);
         }
-        if state.bindings >= ctx.limits.bindings_max {
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        if count > ctx.limits.bindings_max.saturating_sub(state.bindings) {
             let what = format!("the number of bindings of subscription {subscription}");
             return Err(limit(what, ctx.limits.bindings_max));
         }
-        self.last_binding += 1;
-        topic.bindings.entry(id).or_default().insert(filter.clone(), self.last_binding);
+        if start != Start::Latest && bound.is_some() {
+            return Err(bound_already(topic, subscription));
+        }
+        let from = begin(topic, start)?;
+        for filter in new {
+            self.last_binding += 1;
+            let binding = Binding { number: self.last_binding, from };
+            topic.bindings.entry(id).or_default().insert(filter.clone(), binding);
+            ctx.touch(RowKey::Binding(topic.id, id, self.last_binding));
+        }
         state.topics.insert(topic.id);
-        state.bindings += 1;
-        ctx.touch(RowKey::Binding(topic.id, id, self.last_binding));
+        state.bindings += count;
+        let topic = topic.id;
+        self.begin_catching_up((topic, id), from, ctx);
         Ok(Answer::Done)
     }
+}
+
+/// The offset at which a binding begins.
+fn begin(topic: &Topic, start: Start) -> Result<u64, Refusal> {
+    match start {
+        Start::Latest => Ok(topic.next_offset),
+        Start::Offset(offset) if offset > topic.next_offset => {
+            let text = format!(
+                "offset {offset} is beyond the end of topic {}: its next message gets {}",
+                topic.name, topic.next_offset
+            );
+            Err(Refusal::new(Reason::OffsetOutOfRange, text))
+        }
+        Start::Offset(offset) => Ok(offset.max(topic.first_offset())),
+        Start::Time(time) => Ok(topic.offset_at(time)),
+    }
+}
+
+fn bound_already(topic: &Topic, subscription: &SubscriptionName) -> Refusal {
+    let text = format!(
+        "subscription {subscription} is bound to topic {} already, and only a first binding may start in the past: bind from now on, or create another subscription",
+        topic.name
+    );
+    Refusal::new(Reason::BindingExists, text)
 }

@@ -13,6 +13,7 @@ impl Shard {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return Ok(Answer::Done) };
         subscription.doomed = true;
         subscription.free.clear();
+        subscription.line.clear();
         subscription.identities.clear();
         let consumers = std::mem::take(&mut subscription.consumers);
         for topic in subscription.topics.clone() {

@@ -22,6 +22,7 @@ mod publish;
 mod publish_each;
 mod purge;
 mod register_node;
+mod route;
 mod set_credit;
 mod settle;
 mod tick;

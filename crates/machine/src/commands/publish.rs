@@ -55,6 +55,7 @@ impl Shard {
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
             .iter()
+            .filter(|(subscription, _)| !topic.catching_up.contains_key(subscription))
             .map(|(subscription, filters)| (*subscription, stretches(filters, runs)))
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
@@ -62,7 +63,7 @@ impl Shard {
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
-        if block.live > 0 || topic.is_retained() {
+        if block.live > 0 || topic.keeps_settled() {
             let index = block.index;
             if topic.append(first_offset, block, ctx.dirty) {
                 *self.entries.entry(index).or_default() += 1;
@@ -72,7 +73,7 @@ impl Shard {
         if settled || !topic.settled.is_empty() {
             ctx.topics.insert(id);
         }
-        if !topic.is_retained() {
+        if !topic.keeps_settled() {
             topic.unrouted += u64::from(count) - covered(&routes, count);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
@@ -127,7 +128,7 @@ pub(super) fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, R
 }
 
 /// Which messages the filters select, joined where they follow each other.
-fn stretches(filters: &BTreeMap<Filter, u64>, runs: Runs<'_>) -> Vec<Stretch> {
+fn stretches<B>(filters: &BTreeMap<Filter, B>, runs: Runs<'_>) -> Vec<Stretch> {
     if filters.keys().any(Filter::matches_all) {
         return vec![(0, runs.map(|(_, count)| u64::from(count)).sum())];
     }

@@ -14,9 +14,9 @@ impl Shard {
         ctx.touch(consumer.row());
         if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
             if consumer.free() > 0 {
-                subscription.free.insert(id);
+                subscription.free.insert(consumer);
             } else {
-                subscription.free.remove(&id);
+                subscription.free.remove(consumer);
             }
             ctx.touch_subscription(subscription.id);
         }

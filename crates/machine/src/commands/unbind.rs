@@ -1,4 +1,4 @@
-//! Takes a binding back. What was routed stays.
+//! Takes a binding back. What was routed stays; what was not reached yet by a subscription that catches up does not come.
 
 use crate::applied::{Answer, Reply};
 use crate::rows::RowKey;
@@ -16,13 +16,13 @@ impl Shard {
         let id = self.subscription_id(subscription)?;
         let topic_id = self.topic_id(topic.as_str())?;
         let filters = self.topics.get_mut(&topic_id).and_then(|t| t.bindings.get_mut(&id));
-        let number = filters.and_then(|filters| filters.remove(filter)).ok_or_else(|| {
+        let binding = filters.and_then(|filters| filters.remove(filter)).ok_or_else(|| {
             let text = format!(
                 "subscription {subscription} is not bound to topic {topic} with the filter \"{filter}\""
             );
             Refusal::new(Reason::BindingNotFound, text)
         })?;
-        ctx.touch(RowKey::Binding(topic_id, id, number));
+        ctx.touch(RowKey::Binding(topic_id, id, binding.number));
         let (Some(topic), Some(state)) = (self.topics.get_mut(&topic_id), self.subscriptions.get_mut(&id))
         else {
             return Ok(Answer::Done);
@@ -31,6 +31,9 @@ impl Shard {
         if topic.bindings.get(&id).is_some_and(|filters| filters.is_empty()) {
             topic.bindings.remove(&id);
             state.topics.remove(&topic_id);
+            self.end_catching_up((topic_id, id), ctx);
+        } else {
+            self.change_catching_up((topic_id, id), ctx);
         }
         Ok(Answer::Done)
     }

@@ -31,9 +31,15 @@ impl Machine {
             Op::DeleteNamespace { namespace, id, revision } => {
                 self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
-            Op::Attach { consumer, subscription, credit, identity } => {
+            Op::Attach { consumer, subscription, credit, priority, identity } => {
                 let node = self.owner(*consumer, origin)?;
-                self.shard_only()?.attach((*consumer, node), subscription, *credit, *identity, ctx)
+                self.shard_only()?.attach(
+                    (*consumer, node),
+                    subscription,
+                    (*credit, *priority),
+                    *identity,
+                    ctx,
+                )
             }
             Op::Detach { consumer, written } => {
                 self.owner(*consumer, origin)?;
@@ -46,6 +52,9 @@ impl Machine {
             Op::Settle { consumer, settlements } => {
                 self.owner(*consumer, origin)?;
                 self.shard_only()?.settle(*consumer, settlements, ctx)
+            }
+            Op::Route { topic, subscription, version, from, to, matches } => {
+                self.shard_only()?.route((*topic, *subscription), *version, (*from, *to), matches, ctx)
             }
             Op::Publish(publish) => {
                 numbered(origin)?;
@@ -85,8 +94,8 @@ impl Machine {
                 shard.create_subscription(subscription, config, *create_topic, ctx)
             }
             Op::DeleteSubscription { subscription } => shard.delete_subscription(subscription, ctx),
-            Op::Bind { topic, subscription, filter, create_topic } => {
-                shard.bind(topic, subscription, filter, *create_topic, ctx)
+            Op::Bind { topic, subscription, filters, start, create_topic } => {
+                shard.bind((topic, subscription), filters, *start, *create_topic, ctx)
             }
             Op::Unbind { topic, subscription, filter } => shard.unbind(topic, subscription, filter, ctx),
             Op::CloseShard { revision } => shard.close(*revision, ctx),

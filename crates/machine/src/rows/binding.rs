@@ -2,12 +2,20 @@
 
 use crate::codec::{DecodeError, decode_row, encode_row};
 use quorate_types::Filter;
+use serde::{Deserialize, Serialize};
 
-pub(crate) fn encode(filter: &Filter) -> Vec<u8> {
-    encode_row(filter)
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BindingRow {
+    pub(crate) filter: Filter,
+    /// The first offset that it selects from.
+    pub(crate) from: u64,
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Filter, DecodeError> {
+pub(crate) fn encode(filter: &Filter, from: u64) -> Vec<u8> {
+    encode_row(&BindingRow { filter: filter.clone(), from })
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<BindingRow, DecodeError> {
     decode_row(bytes)
 }
 
@@ -18,11 +26,12 @@ mod tests {
     #[test]
     fn round_trip() {
         let filter = Filter::parse("orders.*.packed").unwrap();
-        assert_eq!(decode(&encode(&filter)), Ok(filter));
+        assert_eq!(decode(&encode(&filter, 1 << 40)), Ok(BindingRow { filter, from: 1 << 40 }));
     }
 
     #[test]
     fn a_filter_that_could_not_be_bound_is_refused() {
-        assert!(decode(&encode_row(&"a*")).is_err());
+        assert!(decode(&encode_row(&("a*", 0u64))).is_err());
+        assert!(decode(&encode_row(&("a.*", 0u64))).is_ok());
     }
 }

@@ -12,17 +12,19 @@ struct ConsumerRow {
     subscription: SubscriptionId,
     credit: u32,
     granted: u64,
+    priority: i32,
+    place: u64,
     identity: Option<ConsumerIdentity>,
 }
 
 pub(crate) fn encode(consumer: &Consumer) -> Vec<u8> {
-    let Consumer { node, subscription, credit, granted, identity, .. } = *consumer;
-    encode_row(&ConsumerRow { node, subscription, credit, granted, identity })
+    let Consumer { node, subscription, credit, granted, priority, place, identity, .. } = *consumer;
+    encode_row(&ConsumerRow { node, subscription, credit, granted, priority, place, identity })
 }
 
 pub(crate) fn decode(id: ConsumerId, bytes: &[u8]) -> Result<Consumer, DecodeError> {
-    let ConsumerRow { node, subscription, credit, granted, identity } = decode_row(bytes)?;
-    Ok(Consumer { granted, ..Consumer::new(id, node, subscription, credit, identity) })
+    let ConsumerRow { node, subscription, credit, granted, priority, place, identity } = decode_row(bytes)?;
+    Ok(Consumer { granted, ..Consumer::new(id, node, subscription, credit, (priority, place), identity) })
 }
 
 #[cfg(test)]
@@ -34,7 +36,8 @@ mod tests {
     fn round_trip() {
         let id = ConsumerId { session: SessionId::new(3), number: 4 };
         for identity in [None, Some(ConsumerIdentity { token: [7; 16], epoch: 1 << 50 })] {
-            let mut consumer = Consumer::new(id, NodeId::new(1), SubscriptionId::new(2), 1_000, identity);
+            let mut consumer =
+                Consumer::new(id, NodeId::new(1), SubscriptionId::new(2), 1_000, (-7, 1 << 40), identity);
             consumer.granted = 1 << 40;
             assert_eq!(decode(id, &encode(&consumer)), Ok(consumer));
         }

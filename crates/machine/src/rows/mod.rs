@@ -8,6 +8,7 @@
 pub(crate) mod answers;
 pub(crate) mod binding;
 pub(crate) mod block;
+pub(crate) mod catch_up;
 pub(crate) mod closing;
 pub(crate) mod consumer;
 pub(crate) mod limits;
@@ -89,6 +90,8 @@ pub(crate) enum RowKey {
     Namespace(NamespaceId),
     /// The placement of a group.
     Placement(GroupId),
+    /// How far a subscription has caught up with a topic.
+    CatchUp(TopicId, SubscriptionId),
     /// Whether a shard is closed; none while nobody has opened or closed it.
     Closing,
 }
@@ -110,7 +113,8 @@ impl RowKey {
             Self::Node(n) => (10, [Some(n.get()), None, None]),
             Self::Namespace(n) => (11, [Some(n.get()), None, None]),
             Self::Placement(g) => (12, [Some(g.get()), None, None]),
-            Self::Closing => (13, [None; 3]),
+            Self::CatchUp(t, s) => (13, [Some(t.get()), Some(s.get()), None]),
+            Self::Closing => (14, [None; 3]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -136,7 +140,8 @@ impl RowKey {
             (10, [n]) => Self::Node(NodeId::new(*n)),
             (11, [n]) => Self::Namespace(NamespaceId::new(*n)),
             (12, [g]) => Self::Placement(GroupId::new(*g)),
-            (13, []) => Self::Closing,
+            (13, [t, s]) => Self::CatchUp(TopicId::new(*t), SubscriptionId::new(*s)),
+            (14, []) => Self::Closing,
             _ => return None,
         })
     }
@@ -164,6 +169,7 @@ mod tests {
             RowKey::Node(NodeId::new(1)),
             RowKey::Namespace(NamespaceId::new(1)),
             RowKey::Placement(GroupId::new(1)),
+            RowKey::CatchUp(TopicId::new(1), SubscriptionId::new(9)),
             RowKey::Closing,
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();

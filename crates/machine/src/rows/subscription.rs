@@ -16,6 +16,7 @@ struct SubscriptionRow {
     doomed: bool,
     purge_below: u64,
     served: Option<ConsumerId>,
+    attached: u64,
 }
 
 pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
@@ -27,6 +28,7 @@ pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
         doomed: subscription.doomed,
         purge_below: subscription.purge_below,
         served: subscription.served,
+        attached: subscription.attached,
     })
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, D
         doomed: row.doomed,
         purge_below: row.purge_below,
         served: row.served,
+        attached: row.attached,
         ..Subscription::new(id, row.name, row.config)
     })
 }
@@ -45,12 +48,15 @@ pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::SubscriptionKind;
     use quorate_types::SessionId;
 
     #[test]
     fn round_trip() {
         let name = SubscriptionName::parse("billing").unwrap();
-        let mut subscription = Subscription::new(SubscriptionId::new(4), name, SubscriptionConfig::default());
+        let config = SubscriptionConfig { kind: SubscriptionKind::Failover, ..SubscriptionConfig::default() };
+        let mut subscription = Subscription::new(SubscriptionId::new(4), name, config);
+        subscription.attached = 1 << 40;
         subscription.ledger = Ledger { routed: 10, acked: 10, ..Ledger::default() };
         (subscription.next_position, subscription.doomed, subscription.purge_below) = (10, true, 5);
         subscription.served = Some(ConsumerId { session: SessionId::new(1), number: 2 });

@@ -1,9 +1,10 @@
 //! What must hold after every entry. A violation is a bug: tests fail on it, a running node raises an alarm.
 
-use super::{Shard, Subscription, Topic};
+use super::{Consumer, Shard, Subscription, Topic};
 use crate::ledger::Ledger;
-use quorate_types::{ConsumerId, SubscriptionName, TopicName};
-use std::collections::BTreeMap;
+use crate::op::SubscriptionKind;
+use quorate_types::{ConsumerId, SubscriptionId, SubscriptionName, TopicId, TopicName};
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// A rule of the state that does not hold.
@@ -71,6 +72,18 @@ pub enum Violation {
         /// Where.
         subscription: SubscriptionName,
     },
+    /// More than one consumer holds messages, or is attached, where only one may.
+    #[error("subscription {subscription}: more than one consumer is active")]
+    SeveralActive {
+        /// Where.
+        subscription: SubscriptionName,
+    },
+    /// Its consumers are not those that wait in its line.
+    #[error("subscription {subscription}: its line is not that of its consumers")]
+    Line {
+        /// Where.
+        subscription: SubscriptionName,
+    },
     /// A block's count of unsettled messages is wrong.
     #[error("topic {topic}: the block at offset {offset} has {live} live messages, but says {said}")]
     Live {
@@ -91,6 +104,24 @@ pub enum Violation {
         /// The topic's name.
         topic: TopicName,
     },
+    /// Something that is not bound, or not there, catches up, or is beyond the end.
+    #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
+    CatchUp {
+        /// Where.
+        topic: TopicName,
+        /// Which one.
+        subscription: SubscriptionId,
+    },
+    /// What the leader has to look through is not what it is told.
+    #[error(
+        "the leader is told wrongly whether subscription {subscription} waits for it to look into topic {topic}"
+    )]
+    Scan {
+        /// The topic.
+        topic: TopicId,
+        /// The subscription.
+        subscription: SubscriptionId,
+    },
     /// A closed shard holds something, which a delete of its namespace would take.
     #[error("the shard is closed and has {topics} topics and {subscriptions} subscriptions")]
     ClosedNotEmpty {
@@ -108,8 +139,8 @@ pub enum Violation {
 }
 
 impl Shard {
-    /// Rules that can be checked in passing: conservation of every subscription, and that what is closed is
-    /// empty. Empty when all is well.
+    /// Rules that can be checked in passing: conservation of every subscription, that what is closed is empty, and that one
+    /// consumer alone holds something where one alone may. Empty when all is well.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         let (topics, subscriptions) = (self.topics.len(), self.subscriptions.len());
@@ -118,7 +149,9 @@ impl Shard {
         let broken = self.subscriptions.values().filter(|s| !s.ledger.is_conserved());
         let broken =
             broken.map(|s| Violation::Conservation { subscription: s.name.clone(), ledger: s.ledger });
-        closed.into_iter().chain(broken).collect()
+        let several = self.subscriptions.values().filter(|s| self.has_several_active(s));
+        let several = several.map(|s| Violation::SeveralActive { subscription: s.name.clone() });
+        closed.into_iter().chain(broken).chain(several).collect()
     }
 
     /// All rules, by going through all of the state: for tests and for a closer look.
@@ -130,15 +163,17 @@ impl Shard {
             self.check_holders(subscription, &mut found);
             self.check_identities(subscription, &mut found);
             self.check_dead_letter_topic(subscription, &mut found);
+            self.check_active(subscription, &mut found);
             let idle = subscription.doomed || subscription.purge_below > 0;
             let waiting = subscription.ready.values().any(|run| !self.doomed.contains(&run.topic));
-            if waiting && !idle && self.doomed.is_empty() && !subscription.free.is_empty() {
+            if waiting && !idle && self.doomed.is_empty() && self.takers(subscription) > 0 {
                 found.push(Violation::Waiting { subscription: subscription.name.clone() });
             }
         }
         let orphans = self.consumers.values().filter(|c| !self.subscriptions.contains_key(&c.subscription));
         found.extend(orphans.map(|c| Violation::Orphan { consumer: c.id }));
         self.check_blocks(&mut found);
+        self.check_catching_up(&mut found);
         found
     }
 
@@ -176,6 +211,27 @@ impl Shard {
         );
     }
 
+    /// Whether more than one consumer holds something, or is attached, where only one may.
+    fn has_several_active(&self, subscription: &Subscription) -> bool {
+        if !subscription.config.kind.has_one_active() || subscription.doomed {
+            return false;
+        }
+        let exclusive = subscription.config.kind == SubscriptionKind::Exclusive;
+        let holder = subscription.leases.first_key_value().and_then(|(_, l)| self.consumers.get(&l.consumer));
+        let all = holder.is_none_or(|c| c.outstanding == subscription.ledger.leased);
+        !all || (exclusive && subscription.consumers.len() > 1)
+    }
+
+    fn check_active(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
+        if !subscription.config.kind.has_one_active() || subscription.doomed {
+            return;
+        }
+        let own = subscription.consumers.iter().filter_map(|id| self.consumers.get(id));
+        if own.map(Consumer::rank).collect::<BTreeSet<_>>() != subscription.line {
+            found.push(Violation::Line { subscription: subscription.name.clone() });
+        }
+    }
+
     fn check_blocks(&self, found: &mut Vec<Violation>) {
         let mut entries: BTreeMap<u64, u32> = BTreeMap::new();
         for topic in self.topics.values() {
@@ -191,6 +247,24 @@ impl Shard {
         let indexes = entries.keys().chain(self.entries.keys());
         let wrong = indexes.filter(|index| entries.get(index) != self.entries.get(index));
         found.extend(wrong.map(|index| Violation::Entry { index: *index }));
+    }
+
+    fn check_catching_up(&self, found: &mut Vec<Violation>) {
+        let mut scans = BTreeSet::new();
+        for topic in self.topics.values() {
+            for (&id, at) in &topic.catching_up {
+                let pair = (topic.id, id);
+                scans.extend(self.scan_of(topic.id, id).map(|_| pair));
+                let bound = topic.bindings.contains_key(&id) && self.subscriptions.contains_key(&id);
+                if !bound || topic.is_doomed() || at.cursor > topic.next_offset {
+                    found.push(Violation::CatchUp { topic: topic.name.clone(), subscription: id });
+                }
+            }
+        }
+        let wrong = scans.symmetric_difference(&self.scans);
+        found.extend(
+            wrong.map(|(topic, subscription)| Violation::Scan { topic: *topic, subscription: *subscription }),
+        );
     }
 
     fn live(&self, topic: &Topic, first: u64, count: u64) -> u64 {

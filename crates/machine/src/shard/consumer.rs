@@ -12,6 +12,10 @@ pub(crate) struct Consumer {
     pub(crate) subscription: SubscriptionId,
     /// How many messages it may hold.
     pub(crate) credit: u32,
+    /// Who is served first: the higher.
+    pub(crate) priority: i32,
+    /// The how manieth to attach to its subscription; one that comes back keeps its place.
+    pub(crate) place: u64,
     pub(crate) identity: Option<ConsumerIdentity>,
     /// How many it was ever granted.
     pub(crate) granted: u64,
@@ -27,10 +31,11 @@ impl Consumer {
         node: NodeId,
         subscription: SubscriptionId,
         credit: u32,
+        (priority, place): (i32, u64),
         identity: Option<ConsumerIdentity>,
     ) -> Self {
         let (granted, outstanding, leases) = (0, 0, BTreeSet::new());
-        Self { id, node, subscription, credit, identity, granted, outstanding, leases }
+        Self { id, node, subscription, credit, priority, place, identity, granted, outstanding, leases }
     }
 
     /// How many more it may be granted.

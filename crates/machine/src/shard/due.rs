@@ -23,6 +23,8 @@ pub(crate) enum Due {
     Returns(SubscriptionId),
     /// Retention lets go of blocks.
     Retention(TopicId),
+    /// A subscription catches up with a topic.
+    CatchUp(TopicId, SubscriptionId),
 }
 
 const AT_ONCE: Option<Millis> = Some(Millis::new(0));
@@ -53,6 +55,7 @@ impl Shard {
                 self.end_delays(id, ctx);
             }
             Due::Retention(id) => self.prune(id, ctx),
+            Due::CatchUp(topic, subscription) => self.catch_up((topic, subscription), ctx),
         }
     }
 
@@ -68,6 +71,16 @@ impl Shard {
                 topic(id).filter(|t| t.sweep.is_some_and(|sweep| sweep != Sweep::END)).and(AT_ONCE)
             }
             Due::Retention(id) => topic(id).and_then(|t| t.prune_due()),
+            Due::CatchUp(topic, subscription) => {
+                let pair = (topic, subscription);
+                let (by_ticks, by_leader) = self.catch_up_waits(pair);
+                if by_leader {
+                    self.scans.insert(pair);
+                } else {
+                    self.scans.remove(&pair);
+                }
+                AT_ONCE.filter(|_| by_ticks)
+            }
         };
         self.agenda.set(due, at);
     }
@@ -184,13 +197,14 @@ impl Shard {
     pub(crate) fn unbind_all(&mut self, topic: TopicId, subscription: SubscriptionId, ctx: &mut Context<'_>) {
         let Some(state) = self.topics.get_mut(&topic) else { return };
         let filters = state.bindings.remove(&subscription).unwrap_or_default();
-        for number in filters.values() {
-            ctx.touch(RowKey::Binding(topic, subscription, *number));
+        for binding in filters.values() {
+            ctx.touch(RowKey::Binding(topic, subscription, binding.number));
         }
         if let Some(state) = self.subscriptions.get_mut(&subscription) {
             state.topics.remove(&topic);
             state.bindings = state.bindings.saturating_sub(u32::try_from(filters.len()).unwrap_or(u32::MAX));
         }
+        self.end_catching_up((topic, subscription), ctx);
     }
 
     /// Purges the first `count` messages of the ready run at `position`, as many as the budget has blocks for.

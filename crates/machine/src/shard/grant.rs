@@ -9,14 +9,14 @@ use crate::applied::LeaseRun;
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, SubscriptionId};
-use std::ops::Bound::{Excluded, Unbounded};
+use std::collections::BTreeMap;
 
 impl Shard {
     /// Leases what is ready to whoever has credit, in order of position. The consumers take turns; each pass
     /// spreads what is there evenly, so that a burst does not end with one of them and none starves.
     pub(crate) fn grant(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get(&id) {
-            let turns = (subscription.free.len() as u64).min(subscription.ledger.ready);
+            let turns = self.takers(subscription).min(subscription.ledger.ready);
             if turns == 0 || subscription.doomed || subscription.purge_below > 0 {
                 return;
             }
@@ -28,10 +28,22 @@ impl Shard {
         }
     }
 
+    /// How many consumers are granted by turns what is ready.
+    pub(super) fn takers(&self, subscription: &Subscription) -> u64 {
+        match subscription.config.kind.has_one_active() {
+            true => u64::from(only_taker(subscription, &self.consumers).is_some()),
+            false => subscription.free.count() as u64,
+        }
+    }
+
     /// One consumer's turn: its even share of what is ready. Answers whether there is more to do.
     fn turn(&mut self, id: SubscriptionId, turns: u64, ctx: &mut Context<'_>) -> bool {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return false };
-        let Some(next) = next_free(subscription) else { return false };
+        let next = match subscription.config.kind.has_one_active() {
+            true => only_taker(subscription, &self.consumers),
+            false => subscription.free.next(subscription.served),
+        };
+        let Some(next) = next else { return false };
         let Some(free) = self.consumers.get(&next).map(Consumer::free) else { return false };
         let mut left = subscription.ledger.ready.div_ceil(turns).min(free);
         subscription.served = Some(next);
@@ -51,7 +63,7 @@ impl Shard {
             }
             left -= granted;
             if consumer.free() == 0 {
-                subscription.free.remove(&next);
+                subscription.free.remove(consumer);
             }
         }
         true
@@ -80,8 +92,7 @@ impl Shard {
         ctx.touch(consumer.row());
         ctx.forget(id);
         let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) else { return };
-        subscription.consumers.remove(&id);
-        subscription.free.remove(&id);
+        subscription.part(&consumer);
         if let Some(identity) = consumer.identity {
             subscription.identities.remove(&identity.token);
         }
@@ -132,15 +143,18 @@ impl Shard {
             && let Some(subscription) = self.subscriptions.get_mut(&subscription)
             && subscription.consumers.contains(&id)
         {
-            subscription.free.insert(id);
+            subscription.free.insert(consumer);
         }
     }
 }
 
-/// The consumer with credit whose turn it is: the next after the one that was served last.
-fn next_free(subscription: &Subscription) -> Option<ConsumerId> {
-    let after = |served| subscription.free.range((Excluded(served), Unbounded)).next();
-    subscription.served.and_then(after).or_else(|| subscription.free.first()).copied()
+/// The one consumer that is granted everything, if it has credit. While another one still holds something nobody is granted
+/// anything: what that one gives back comes first.
+fn only_taker(subscription: &Subscription, consumers: &BTreeMap<ConsumerId, Consumer>) -> Option<ConsumerId> {
+    let consumer = consumers.get(&subscription.first_in_line()?)?;
+    let alone =
+        consumer.outstanding == subscription.ledger.leased || probe::planted("two consumers are active");
+    (alone && consumer.free() > 0).then_some(consumer.id)
 }
 
 /// Leases up to `max` messages of the front run to a consumer, and answers how many.

@@ -1,6 +1,8 @@
 //! A shard as rows, and back. The shapes of the rows are in [`crate::rows`].
 
-use super::{Closing, Consumer, Shard, Subscription};
+use super::due::Due;
+use super::{Binding, Closing, Consumer, Shard, Subscription};
+use crate::rows::binding::BindingRow;
 use crate::rows::{self, LoadError, RowKey, page::POSITIONS_PER_PAGE};
 use quorate_types::{SessionId, SubscriptionId, TopicId};
 use std::collections::BTreeSet;
@@ -13,9 +15,11 @@ impl Shard {
             RowKey::Topic(id) => topic(id).map(rows::topic::encode),
             RowKey::Binding(t, s, number) => {
                 let filters = topic(t)?.bindings.get(&s)?;
-                filters.iter().find(|(_, n)| **n == number).map(|(filter, _)| rows::binding::encode(filter))
+                let found = filters.iter().find(|(_, binding)| binding.number == number);
+                found.map(|(filter, binding)| rows::binding::encode(filter, binding.from))
             }
             RowKey::Block(id, first) => topic(id)?.blocks.get(&first).map(rows::block::encode),
+            RowKey::CatchUp(t, s) => topic(t)?.catching_up.get(&s).map(rows::catch_up::encode),
             RowKey::Subscription(id) => self.subscriptions.get(&id).map(rows::subscription::encode),
             RowKey::Page(id, page) => rows::page::encode(self.subscriptions.get(&id)?, page),
             RowKey::Consumer(id) => self.consumers.get(&id).map(rows::consumer::encode),
@@ -31,8 +35,9 @@ impl Shard {
         let mut keys = BTreeSet::new();
         for topic in self.topics.values() {
             keys.insert(RowKey::Topic(topic.id));
-            let bindings = topic.bindings.iter().flat_map(|(s, f)| f.values().map(move |n| (s, n)));
-            keys.extend(bindings.map(|(s, number)| RowKey::Binding(topic.id, *s, *number)));
+            let bindings = topic.bindings.iter().flat_map(|(s, f)| f.values().map(move |b| (s, b)));
+            keys.extend(bindings.map(|(s, binding)| RowKey::Binding(topic.id, *s, binding.number)));
+            keys.extend(topic.catching_up.keys().map(|s| RowKey::CatchUp(topic.id, *s)));
             keys.extend(topic.blocks.keys().map(|first| RowKey::Block(topic.id, *first)));
         }
         for subscription in self.subscriptions.values() {
@@ -61,9 +66,9 @@ impl Shard {
                 self.topics.insert(id, topic);
             }
             RowKey::Binding(topic, subscription, number) => {
-                let filter = rows::binding::decode(bytes).map_err(bad)?;
+                let BindingRow { filter, from } = rows::binding::decode(bytes).map_err(bad)?;
                 let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
-                topic.bindings.entry(subscription).or_default().insert(filter, number);
+                topic.bindings.entry(subscription).or_default().insert(filter, Binding { number, from });
             }
             RowKey::Block(topic, first) => self.load_block(key, topic, first, bytes)?,
             RowKey::Subscription(id) => {
@@ -80,6 +85,14 @@ impl Shard {
                     return Err(LoadError::dangling(key));
                 }
                 self.consumers.insert(id, consumer);
+            }
+            RowKey::CatchUp(topic, subscription) => {
+                let catch_up = rows::catch_up::decode(bytes).map_err(bad)?;
+                let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
+                if topic.is_doomed() || !topic.bindings.contains_key(&subscription) {
+                    return Err(LoadError::dangling(key));
+                }
+                topic.catching_up.insert(subscription, catch_up);
             }
             RowKey::Closing => self.closing = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
@@ -181,10 +194,7 @@ impl Shard {
                 continue;
             }
             if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
-                subscription.consumers.insert(consumer.id);
-                if consumer.free() > 0 {
-                    subscription.free.insert(consumer.id);
-                }
+                subscription.join(consumer);
             }
         }
         self.schedule_all();
@@ -221,6 +231,8 @@ impl Shard {
         let topics: Vec<TopicId> = self.topics.keys().copied().collect();
         topics.into_iter().for_each(|id| self.schedule_topic(id));
         let leaving: Vec<SessionId> = self.leaving.iter().copied().collect();
-        leaving.into_iter().for_each(|id| self.schedule(super::due::Due::Leave(id)));
+        leaving.into_iter().for_each(|id| self.schedule(Due::Leave(id)));
+        let pairs = self.topics.values().flat_map(|t| t.catching_up.keys().map(|s| Due::CatchUp(t.id, *s)));
+        pairs.collect::<Vec<_>>().into_iter().for_each(|due| self.schedule(due));
     }
 }

@@ -1,5 +1,6 @@
 //! Topics, subscriptions and consumers of one group.
 
+mod catch_up;
 mod check;
 mod closing;
 mod consumer;
@@ -13,8 +14,11 @@ mod names;
 mod returns;
 mod subscription;
 mod topic;
+mod turns;
 mod view;
 
+pub(crate) use catch_up::CatchUp;
+pub use catch_up::Scan;
 pub use check::Violation;
 pub(crate) use closing::Closing;
 pub(crate) use consumer::Consumer;
@@ -23,8 +27,8 @@ pub(crate) use dead_letters::Origin;
 pub(crate) use delayed::Delayed;
 pub(crate) use returns::Ending;
 pub(crate) use subscription::{Lease, Ready, Subscription, Taken};
-pub(crate) use topic::{Block, Sweep, Topic};
-pub use view::{BindingView, BlockSlice, ConsumerView, SubscriptionView, TopicView};
+pub(crate) use topic::{Binding, Block, Sweep, Topic};
+pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, SubscriptionView, TopicView};
 
 use crate::agenda::Agenda;
 use crate::applied::Effect;
@@ -53,6 +57,8 @@ pub struct Shard {
     doomed: BTreeSet<TopicId>,
     /// Sessions that ended, whose consumers still hold leases. Derived.
     leaving: BTreeSet<SessionId>,
+    /// Subscriptions that catch up with topics by subjects, for the leader. Derived.
+    scans: BTreeSet<(TopicId, SubscriptionId)>,
     /// Derived.
     agenda: Agenda<Due>,
 }
@@ -77,8 +83,10 @@ impl Shard {
     pub(crate) fn doom_topic(&mut self, id: TopicId, ctx: &mut Context<'_>) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.sweep = Some(Sweep::BEGIN);
+            let catching_up: Vec<SubscriptionId> = topic.catching_up.keys().copied().collect();
             self.doomed.insert(id);
             ctx.touch_topic(id);
+            catching_up.into_iter().for_each(|subscription| self.end_catching_up((id, subscription), ctx));
             self.work(Due::Sweep(id), ctx);
         }
     }
@@ -96,8 +104,9 @@ impl Shard {
                 break;
             }
             if let Some(subscription) = self.subscriptions.get_mut(&consumer.subscription) {
-                subscription.consumers.remove(id);
-                subscription.free.remove(id);
+                subscription.part(consumer);
+                // The next one may be granted what is ready.
+                ctx.subscriptions.insert(subscription.id);
             }
             ctx.forget(*id);
             let close = Effect::CloseConsumer { node: consumer.node, consumer: *id, refusal: why.clone() };

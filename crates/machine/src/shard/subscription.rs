@@ -4,8 +4,10 @@
 //! topics. A run is as long as it can be: ten million messages of a plain subscription that nobody consumes are
 //! one run.
 
+use super::consumer::Consumer;
 use super::context::Context;
 use super::delayed::Delayed;
+use super::turns::{Rank, Turns};
 use crate::ledger::Ledger;
 use crate::op::{ConsumerIdentity, SubscriptionConfig};
 use crate::rows::RowKey;
@@ -65,6 +67,8 @@ pub(crate) struct Subscription {
     pub(crate) purge_below: u64,
     /// The consumer that was served last.
     pub(crate) served: Option<ConsumerId>,
+    /// How many consumers ever attached.
+    pub(crate) attached: u64,
     /// By first position.
     pub(crate) ready: BTreeMap<u64, Ready>,
     /// By first position.
@@ -80,7 +84,9 @@ pub(crate) struct Subscription {
     /// Token of an identity → its consumer, as long as that is attached or leaving. Derived.
     pub(crate) identities: BTreeMap<Token, ConsumerId>,
     /// Those of `consumers` with credit left. Derived.
-    pub(crate) free: BTreeSet<ConsumerId>,
+    pub(crate) free: Turns,
+    /// All of `consumers`, where one of them is active: the first. Derived.
+    pub(crate) line: BTreeSet<Rank>,
     /// Topics that are bound to it. Derived.
     pub(crate) topics: BTreeSet<TopicId>,
     /// Bindings of all of them. Derived.
@@ -98,6 +104,7 @@ impl Subscription {
             doomed: false,
             purge_below: 0,
             served: None,
+            attached: 0,
             ready: BTreeMap::new(),
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -105,10 +112,34 @@ impl Subscription {
             delays: BTreeSet::new(),
             consumers: BTreeSet::new(),
             identities: BTreeMap::new(),
-            free: BTreeSet::new(),
+            free: Turns::default(),
+            line: BTreeSet::new(),
             topics: BTreeSet::new(),
             bindings: 0,
         }
+    }
+
+    /// A consumer is attached.
+    pub(crate) fn join(&mut self, consumer: &Consumer) {
+        self.consumers.insert(consumer.id);
+        if self.config.kind.has_one_active() {
+            self.line.insert(consumer.rank());
+        }
+        if consumer.free() > 0 {
+            self.free.insert(consumer);
+        }
+    }
+
+    /// A consumer is attached no longer; what it holds may still have to return.
+    pub(crate) fn part(&mut self, consumer: &Consumer) {
+        self.consumers.remove(&consumer.id);
+        self.line.remove(&consumer.rank());
+        self.free.remove(consumer);
+    }
+
+    /// The consumer that gets everything, where there is one: first in line, and the others wait.
+    pub(crate) fn first_in_line(&self) -> Option<ConsumerId> {
+        self.line.first().map(|rank| rank.consumer)
     }
 
     pub(crate) fn page(&self, position: u64) -> RowKey {

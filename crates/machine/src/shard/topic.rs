@@ -1,5 +1,6 @@
 //! A topic: a dense sequence of offsets over blocks that live as long as somebody needs them.
 
+use super::catch_up::CatchUp;
 use super::context::Context;
 use super::dead_letters::Origin;
 use crate::op::TopicConfig;
@@ -52,6 +53,21 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Whether it ends after the first offset that is held for subscriptions that catch up.
+    fn is_held(&self, first: u64, held_from: Option<u64>) -> bool {
+        held_from.is_some_and(|from| first + u64::from(self.count) > from)
+    }
+}
+
+/// One filter from a topic to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) number: u64,
+    /// The first offset that it selects from.
+    pub(crate) from: u64,
+}
+
 /// How far a deleted topic's messages are taken out of the subscriptions: everything before this is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sweep {
@@ -76,11 +92,13 @@ pub(crate) struct Topic {
     pub(crate) unrouted: u64,
     /// Deleted, and being taken out of the subscriptions.
     pub(crate) sweep: Option<Sweep>,
-    /// Filters to each subscription, with the number of the binding.
-    pub(crate) bindings: BTreeMap<SubscriptionId, BTreeMap<Filter, u64>>,
+    /// Filters to each subscription.
+    pub(crate) bindings: BTreeMap<SubscriptionId, BTreeMap<Filter, Binding>>,
+    /// Subscriptions to which not all is routed yet that the topic had when they were bound, or got since.
+    pub(crate) catching_up: BTreeMap<SubscriptionId, CatchUp>,
     /// By first offset. There may be holes where blocks are gone.
     pub(crate) blocks: BTreeMap<u64, Block>,
-    /// First offsets of blocks with nothing live, kept by retention alone. Derived.
+    /// First offsets of blocks with nothing live, kept by retention, or for those that catch up. Derived.
     pub(crate) settled: BTreeSet<u64>,
     /// Of all blocks. Derived.
     pub(crate) bytes: u64,
@@ -99,6 +117,7 @@ impl Topic {
             unrouted: 0,
             sweep: None,
             bindings: BTreeMap::new(),
+            catching_up: BTreeMap::new(),
             blocks: BTreeMap::new(),
             settled: BTreeSet::new(),
             bytes: 0,
@@ -112,6 +131,11 @@ impl Topic {
 
     pub(crate) fn is_retained(&self) -> bool {
         !self.is_doomed() && (self.config.retention_age.is_some() || self.config.retention_bytes.is_some())
+    }
+
+    /// Whether it keeps messages that nobody has to settle.
+    pub(crate) fn keeps_settled(&self) -> bool {
+        self.is_retained() || !self.catching_up.is_empty()
     }
 
     /// Adds a block, or lengthens the newest one when this fragment follows it in the same entry. Says whether
@@ -175,7 +199,7 @@ impl Topic {
             }
         }
         for first in emptied {
-            if self.is_retained() || self.is_doomed() {
+            if self.keeps_settled() || self.is_doomed() {
                 self.settled.insert(first);
                 ctx.topics.insert(self.id);
             } else {
@@ -185,9 +209,19 @@ impl Topic {
         (done, visited)
     }
 
+    /// Messages of a block were routed once more.
+    pub(crate) fn revive(&mut self, first: u64, count: u64, ctx: &mut Context<'_>) {
+        if let Some(block) = self.blocks.get_mut(&first) {
+            block.live += count;
+            self.settled.remove(&first);
+            ctx.touch(RowKey::Block(self.id, first));
+        }
+    }
+
     /// Drops settled blocks that retention does not keep any more, oldest first, within the budget.
     pub(crate) fn prune(&mut self, ctx: &mut Context<'_>) {
-        while let Some(first) = self.prunable(ctx.now) {
+        let held_from = self.held_from();
+        while let Some(first) = self.prunable(ctx.now, held_from) {
             if !ctx.spend() {
                 return;
             }
@@ -197,12 +231,13 @@ impl Topic {
     }
 
     /// The oldest settled block, if nothing holds it at `now`. While it is held so are all newer ones: they are
-    /// younger, and fewer bytes follow them.
-    fn prunable(&self, now: Millis) -> Option<u64> {
+    /// younger, fewer bytes follow them, and no cursor is past them.
+    fn prunable(&self, now: Millis, held_from: Option<u64>) -> Option<u64> {
         let first = *self.settled.first()?;
         let block = self.blocks.get(&first)?;
         let aged = self.config.retention_age.is_none_or(|age| block.stamp.after(age) <= now);
-        ((aged && !self.held_by_size(block)) || self.is_doomed()).then_some(first)
+        let held = !aged || self.held_by_size(block) || block.is_held(first, held_from);
+        (!held || self.is_doomed()).then_some(first)
     }
 
     fn held_by_size(&self, block: &Block) -> bool {
@@ -210,13 +245,14 @@ impl Topic {
     }
 
     /// When [`Self::prune`] has work, which may have passed; 0 for at once. A block that is held by size is let go by a
-    /// publish. The state alone says it, not when it is asked: what is due is done in this order, and by a replica that
+    /// publish, one that is held for a subscription by its catching up. The state alone says it, not when it is asked: what is due is done in this order, and by a replica that
     /// loaded a snapshot in the same one.
     pub(crate) fn prune_due(&self) -> Option<Millis> {
-        let block = self.blocks.get(self.settled.first()?)?;
+        let first = *self.settled.first()?;
+        let block = self.blocks.get(&first)?;
         match self.config.retention_age {
             _ if self.is_doomed() => Some(Millis::new(0)),
-            _ if self.held_by_size(block) => None,
+            _ if self.held_by_size(block) || block.is_held(first, self.held_from()) => None,
             age => Some(age.map_or(Millis::new(0), |age| block.stamp.after(age))),
         }
     }

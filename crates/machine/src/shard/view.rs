@@ -38,10 +38,21 @@ pub struct TopicView {
     pub messages: u64,
     /// Bytes of blocks that are kept.
     pub bytes: u64,
-    /// Messages that no binding matched and no retention kept.
+    /// Messages that no binding matched and nothing kept, neither retention nor a subscription that caught up.
     pub unrouted: u64,
     /// From it, in order of subscription and filter.
     pub bindings: Vec<BindingView>,
+}
+
+/// A subscription that catches up with a topic, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatchUpView {
+    /// The topic.
+    pub topic: TopicName,
+    /// How far it is: what is kept from this offset on has not been looked at.
+    pub offset: u64,
+    /// Where it will have caught up, if nothing more is published.
+    pub next_offset: u64,
 }
 
 /// A subscription at one moment.
@@ -55,12 +66,17 @@ pub struct SubscriptionView {
     pub config: SubscriptionConfig,
     /// Attached now.
     pub consumers: u32,
+    /// The consumer that gets everything, where the kind has such a one: the first in line, or, until it has settled all, the
+    /// one that holds something.
+    pub active: Option<ConsumerId>,
     /// Where its messages are.
     pub ledger: Ledger,
     /// Position of the oldest message that is not settled.
     pub oldest_unsettled: Option<u64>,
     /// To it, in order of topic and filter.
     pub bindings: Vec<BindingView>,
+    /// Topics of which it has not got all yet that it is to get.
+    pub catching_up: Vec<CatchUpView>,
 }
 
 /// A consumer at one moment.
@@ -68,6 +84,8 @@ pub struct SubscriptionView {
 pub struct ConsumerView {
     /// Which one.
     pub consumer: ConsumerId,
+    /// Where it is attached.
+    pub node: NodeId,
     /// Where.
     pub subscription: SubscriptionId,
     /// The same by name.
@@ -76,6 +94,8 @@ pub struct ConsumerView {
     pub credit: u32,
     /// How many it holds.
     pub outstanding: u64,
+    /// Who is served first: the higher.
+    pub priority: i32,
 }
 
 /// Where some messages of a topic lie.
@@ -170,15 +190,31 @@ impl Shard {
         let here = self.consumers.values().filter(|c| c.node == node);
         let view = |c: &Consumer| {
             let subscription = self.subscriptions.get(&c.subscription)?;
-            subscription.consumers.contains(&c.id).then(|| ConsumerView {
-                consumer: c.id,
-                subscription: c.subscription,
-                subscription_name: subscription.name.clone(),
-                credit: c.credit,
-                outstanding: c.outstanding,
-            })
+            subscription.consumers.contains(&c.id).then(|| view_consumer(c, subscription))
         };
         here.filter_map(view).collect()
+    }
+
+    /// The consumers that are attached to a subscription, in order: where one of them is active, in that of the line.
+    #[must_use]
+    pub fn consumers_at(&self, name: &SubscriptionName) -> Vec<ConsumerView> {
+        let id = self.subscription_names.get(name);
+        let Some(subscription) = id.and_then(|id| self.subscriptions.get(id)) else { return Vec::new() };
+        let all = subscription.consumers.iter().filter_map(|id| self.consumers.get(id));
+        let mut all: Vec<&Consumer> = all.collect();
+        if subscription.config.kind.has_one_active() {
+            all.sort_unstable_by_key(|c| c.rank());
+        }
+        all.into_iter().map(|c| view_consumer(c, subscription)).collect()
+    }
+
+    fn active(&self, subscription: &Subscription) -> Option<ConsumerId> {
+        let first = subscription.first_in_line()?;
+        let holds = |id: &&ConsumerId| self.consumers.get(*id).is_some_and(|c| c.outstanding > 0);
+        let idle = self.consumers.get(&first).is_none_or(|c| c.outstanding == 0);
+        let former =
+            subscription.consumers.iter().find(holds).filter(|_| idle && subscription.ledger.leased > 0);
+        Some(former.copied().unwrap_or(first))
     }
 
     /// What a consumer holds, in order of position.
@@ -245,14 +281,34 @@ impl Shard {
                 filter: filter.clone(),
             })
         });
+        let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
+        let catching_up = topics.filter_map(|topic| {
+            let at = topic.catching_up.get(&subscription.id)?;
+            let (topic, next_offset) = (topic.name.clone(), topic.next_offset);
+            Some(CatchUpView { topic, offset: at.cursor, next_offset })
+        });
         SubscriptionView {
             id: subscription.id,
             name: subscription.name.clone(),
             config: subscription.config.clone(),
             consumers: u32::try_from(subscription.consumers.len()).unwrap_or(u32::MAX),
+            active: self.active(subscription),
             ledger: subscription.ledger,
             oldest_unsettled: subscription.oldest_unsettled(),
             bindings: bindings.collect(),
+            catching_up: catching_up.collect(),
         }
+    }
+}
+
+fn view_consumer(c: &Consumer, subscription: &Subscription) -> ConsumerView {
+    ConsumerView {
+        consumer: c.id,
+        node: c.node,
+        subscription: c.subscription,
+        subscription_name: subscription.name.clone(),
+        credit: c.credit,
+        outstanding: c.outstanding,
+        priority: c.priority,
     }
 }

@@ -5,9 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine, Op,
-    Origin, Publish, PublishRun, Publishes, Reply, SettleResult, Settlement, Shard, SubscriptionConfig,
-    SubscriptionView, TopicConfig, TopicView, Verdict,
+    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine,
+    Match, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult, Settlement, Shard, Start,
+    SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
@@ -254,7 +254,7 @@ impl Driver {
 
 /// Attaches a consumer without an identity.
 pub fn attach(consumer: ConsumerId, subscription: &str, credit: u32) -> Op {
-    Op::Attach { consumer, subscription: sub(subscription), credit, identity: None }
+    Op::Attach { consumer, subscription: sub(subscription), credit, priority: 0, identity: None }
 }
 
 /// An identity of a few; 0 is none.
@@ -286,12 +286,26 @@ pub fn create_subscription(name: &str, config: SubscriptionConfig) -> Op {
 }
 
 pub fn bind(topic_name: &str, subscription: &str, filter: &str) -> Op {
+    bind_from(topic_name, subscription, &[filter], Start::Latest)
+}
+
+pub fn bind_from(topic_name: &str, subscription: &str, filters: &[&str], start: Start) -> Op {
     Op::Bind {
         topic: topic(topic_name),
         subscription: sub(subscription),
-        filter: Filter::parse(filter).unwrap(),
+        filters: filters.iter().map(|filter| Filter::parse(filter).unwrap()).collect(),
+        start,
         create_topic: false,
     }
+}
+
+/// What a leader finds who looks through at most `count` offsets, by the subject of each.
+pub fn routed<'a>(scan: &Scan, count: u64, subject: impl Fn(u64) -> &'a str) -> Op {
+    let to = scan.to.min(scan.from.saturating_add(count.max(1)));
+    let wanted = |offset: &u64| scan.filters.iter().any(|filter| filter.matches(subject(*offset)));
+    let matches = (scan.from..to).filter(wanted).map(|offset| Match { offset, count: 1 }).collect();
+    let Scan { topic, subscription, version, from, .. } = *scan;
+    Op::Route { topic, subscription, version, from, to, matches }
 }
 
 /// A publish of (subject, count) runs, and its fragment.

@@ -11,13 +11,16 @@ pub(crate) enum Act {
     Commit(Vec<Held>, Vec<(usize, Vec<(usize, u32)>)>),
     Topic(usize),
     DeleteTopic(usize),
-    /// Which one, with which settings.
+    /// Which one, with which settings and of which kind.
     Subscription(usize, usize),
     DeleteSubscription(usize),
-    Bind(usize, usize, usize),
+    /// Topic, subscription, filter, and where to begin.
+    Bind(usize, usize, usize, Option<u64>),
+    /// The leader looks through so many offsets.
+    Scan(u64),
     Unbind(usize, usize, usize),
-    /// Number, subscription, credit, identity (0: none) with its epoch.
-    Attach(u64, usize, u32, (u8, u64)),
+    /// Number, subscription, credit with priority, identity (0: none) with its epoch.
+    Attach(u64, usize, (u32, i32), (u8, u64)),
     Credit(u64, u32),
     Detach(u64, u64),
     Settle(u64, Vec<Settlement>),
@@ -81,11 +84,12 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(held, parts)| Act::Commit(held, parts)),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
-        3 => (n(), n()).prop_map(|(s, kind)| Act::Subscription(s, kind)),
+        3 => (n(), 0usize..24).prop_map(|(s, kind)| Act::Subscription(s, kind)),
         1 => n().prop_map(Act::DeleteSubscription),
-        3 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
+        3 => (n(), n(), n(), prop::option::of(0u64..20)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
+        3 => (1u64..12).prop_map(Act::Scan),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
-        6 => (who(), n(), credit(), (0u8..3, 0u64..3))
+        6 => (who(), n(), (credit(), -1i32..2), (0u8..3, 0u64..3))
             .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),
         2 => (who(), credit()).prop_map(|(c, credit)| Act::Credit(c, credit)),
         3 => (who(), far(12)).prop_map(|(c, written)| Act::Detach(c, written)),

@@ -5,8 +5,8 @@ use crate::common::{self, Driver, Step, sub, topic};
 use crate::returns::Letter;
 use crate::shard::{Message, Model, Place};
 use quorate_machine::{
-    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, Op, Origin, Settlement,
-    SubscriptionConfig, TopicConfig,
+    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, Op, Origin, Settlement, Start,
+    SubscriptionConfig, SubscriptionKind, TopicConfig,
 };
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ pub(crate) const TOPICS: [&str; 2] = ["t", "u"];
 pub(crate) const SUBSCRIPTIONS: [&str; 2] = ["s", "z"];
 pub(crate) const FILTERS: [&str; 3] = ["#", "a.*", "b"];
 pub(crate) const SUBJECTS: [&str; 3] = ["a.x", "b", "c"];
+pub(crate) const KINDS: [SubscriptionKind; 3] =
+    [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
 pub(crate) const LEASE_MS: u64 = 5_000;
 
 /// The machine and the model, side by side.
@@ -32,8 +34,9 @@ impl Pair {
         let (driver, session) = Driver::shard();
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
-        let attach = Act::Attach(1, 0, 4, (1, 1));
-        let start = [Act::Topic(0), Act::Topic(1), Act::Subscription(0, kind), Act::Bind(0, 0, 0), attach];
+        let attach = Act::Attach(1, 0, (4, 0), (1, 1));
+        let start =
+            [Act::Topic(0), Act::Topic(1), Act::Subscription(0, kind), Act::Bind(0, 0, 0, None), attach];
         start.iter().for_each(|act| pair.act(act));
         pair
     }
@@ -55,6 +58,15 @@ impl Pair {
                 self.model.end_session(self.session);
                 self.session = common::opened(&reply);
                 self.model.answers.insert(self.session, Vec::new());
+                self.compare(&effects);
+            }
+            Act::Scan(count) => {
+                let Some(scan) = self.driver.state().scan(None) else { return };
+                let op = common::routed(&scan, *count, |offset| self.model.subject(scan.topic, offset));
+                let Op::Route { to, .. } = op else { return };
+                let (reply, effects) = self.driver.lead(op);
+                assert_eq!(reply, Ok(Answer::Done));
+                self.model.scanned(scan.topic, scan.subscription, (scan.from, to));
                 self.compare(&effects);
             }
             Act::Clear => {
@@ -94,7 +106,12 @@ impl Pair {
                 let parts: Vec<_> = parts.collect();
                 return self.driver.commit_step(self.session, settles, &parts);
             }
-            Act::Topic(t) => Op::CreateTopic { topic: topic(TOPICS[t % 2]), config: TopicConfig::default() },
+            // One of them keeps everything, and has a past.
+            Act::Topic(t) => {
+                let retention_bytes = (t % 2 == 1).then_some(u64::MAX);
+                let config = TopicConfig { retention_bytes, ..TopicConfig::default() };
+                Op::CreateTopic { topic: topic(TOPICS[t % 2]), config }
+            }
             Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
             Act::Subscription(s, kind) => {
                 let create_topic = kind % 2 == 1;
@@ -105,16 +122,20 @@ impl Pair {
                 }
             }
             Act::DeleteSubscription(s) => Op::DeleteSubscription { subscription: sub(SUBSCRIPTIONS[s % 2]) },
-            Act::Bind(t, s, f) => common::bind(TOPICS[t % 2], SUBSCRIPTIONS[s % 2], FILTERS[f % 3]),
+            Act::Bind(t, s, f, start) => {
+                let start = start.filter(|_| t % 2 == 1).map_or(Start::Latest, Start::Offset);
+                common::bind_from(TOPICS[t % 2], SUBSCRIPTIONS[s % 2], &[FILTERS[f % 3]], start)
+            }
             Act::Unbind(t, s, f) => Op::Unbind {
                 topic: topic(TOPICS[t % 2]),
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
                 filter: Filter::parse(FILTERS[f % 3]).unwrap(),
             },
-            Act::Attach(c, s, credit, (who, epoch)) => Op::Attach {
+            Act::Attach(c, s, (credit, priority), (who, epoch)) => Op::Attach {
                 consumer: consumer(*c),
                 subscription: sub(SUBSCRIPTIONS[s % 2]),
                 credit: *credit,
+                priority: *priority,
                 identity: common::identity(*who, *epoch),
             },
             Act::Credit(c, credit) => Op::SetCredit { consumer: consumer(*c), credit: *credit },
@@ -123,7 +144,7 @@ impl Pair {
             Act::Purge(s) => Op::Purge { subscription: sub(SUBSCRIPTIONS[s % 2]) },
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
-            Act::Expire | Act::Clear | Act::Tick(_) => Op::Tick,
+            Act::Expire | Act::Clear | Act::Tick(_) | Act::Scan(_) => Op::Tick,
         };
         self.driver.step(self.session, op)
     }
@@ -209,8 +230,10 @@ impl Pair {
     fn compare(&mut self, effects: &[Effect]) {
         let now = self.driver.time;
         let mut granted: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut takers: Vec<ConsumerId> = Vec::new();
         for effect in effects {
             let Effect::Deliver(deliver) = effect else { continue };
+            takers.push(deliver.consumer);
             for run in &deliver.runs {
                 let (queue, last) = self.model.grant(deliver.consumer, run, now + LEASE_MS);
                 let highest = granted.entry(queue).or_default();
@@ -255,18 +278,25 @@ impl Pair {
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");
             let waits = self.model.queues[holder.queue].messages.iter();
             let waits = waits.filter(|m| matches!(m.place, Place::Ready { .. })).count();
-            assert!(waits == 0 || held.len() as u64 >= holder.credit, "{id} has credit and gets nothing");
+            let served = held.len() as u64 >= holder.credit || !self.model.may_be_granted(*id);
+            assert!(waits == 0 || served, "{id} has credit and gets nothing");
+        }
+        for id in takers {
+            assert!(self.model.may_be_granted(id), "{id} was granted something that another one should have");
         }
         assert_eq!(state.consumers_of(NodeId::new(1)).len(), self.model.holders.len());
+        assert_eq!(state.has_scan(), self.model.queues.values().any(|q| !q.cursors.is_empty()));
         assert_eq!(state.is_closed(), self.model.closing.1);
         self.driver.check();
     }
 }
 
 /// Settings of subscriptions, the wrong ones too.
-fn config(kind: usize) -> SubscriptionConfig {
+/// Six settings of each kind, most of them shared.
+fn config(which: usize) -> SubscriptionConfig {
     let ms = Duration::from_millis;
-    let (max_attempts, backoff, dead) = match kind {
+    let kind = KINDS.get(which / 6).copied().unwrap_or_default();
+    let (max_attempts, backoff, dead) = match which % 6 {
         1 => (Some(2), Backoff::None, Some("u")),
         2 => (Some(3), Backoff::Linear { step: ms(800), max: ms(1_500) }, Some("t")),
         3 => (None, Backoff::Exponential { first: ms(500), max: ms(3_000) }, Some("u")),
@@ -275,7 +305,7 @@ fn config(kind: usize) -> SubscriptionConfig {
         _ => (None, Backoff::None, None),
     };
     let dead_letter_topic = dead.map(topic);
-    SubscriptionConfig { lease_timeout: ms(LEASE_MS), max_attempts, backoff, dead_letter_topic }
+    SubscriptionConfig { lease_timeout: ms(LEASE_MS), max_attempts, backoff, dead_letter_topic, kind }
 }
 
 /// The model knows reasons, and no texts.

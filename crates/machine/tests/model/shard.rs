@@ -3,10 +3,10 @@
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use crate::returns::Letter;
 use quorate_machine::{
-    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, Settlement,
-    SubscriptionConfig, Verdict,
+    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, Settlement, Start,
+    SubscriptionConfig, SubscriptionKind, Verdict,
 };
-use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, TopicId};
+use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, SubscriptionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +29,14 @@ pub(crate) struct Message {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    /// Counts creations: the machine's order of subscriptions.
-    pub(crate) id: u64,
     pub(crate) config: SubscriptionConfig,
     pub(crate) messages: Vec<Message>,
-    pub(crate) bindings: BTreeSet<(&'static str, &'static str)>,
+    /// Topic and filter, with the first offset that it selects.
+    pub(crate) bindings: BTreeMap<(&'static str, &'static str), u64>,
+    /// Topics that it catches up with, and how far it is.
+    pub(crate) cursors: BTreeMap<&'static str, u64>,
+    pub(crate) id: SubscriptionId,
+    pub(crate) attached: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -42,16 +45,20 @@ pub(crate) struct Holder {
     pub(crate) credit: u64,
     pub(crate) granted: u64,
     pub(crate) identity: Option<ConsumerIdentity>,
+    pub(crate) priority: i32,
+    /// The how manieth to attach; one that comes back keeps it.
+    pub(crate) place: u64,
 }
 
 #[derive(Default)]
 pub(crate) struct Model {
-    pub(crate) topics: BTreeMap<&'static str, (TopicId, u64)>,
+    /// With the subjects of all their messages.
+    pub(crate) topics: BTreeMap<&'static str, (TopicId, Vec<String>)>,
+    pub(crate) last_subscription: u64,
     pub(crate) queues: BTreeMap<&'static str, Queue>,
     pub(crate) holders: BTreeMap<ConsumerId, Holder>,
     pub(crate) answers: BTreeMap<SessionId, Vec<Reply>>,
     pub(crate) last_topic: u64,
-    pub(crate) last_queue: u64,
     /// Topics that were made for dead letters: with settings of their own.
     pub(crate) made: BTreeSet<&'static str>,
     pub(crate) now: u64,
@@ -99,22 +106,22 @@ impl Model {
                 self.holders.retain(|_, h| h.queue != name);
                 self.queues.remove(name).map(|_| Answer::Done).ok_or(Reason::SubscriptionNotFound)
             }
-            Op::Bind { topic, subscription, filter, .. } => {
-                let binding = self.binding(topic.as_str(), filter);
-                let queue = self.queue(subscription.as_str())?;
-                if queue.config.dead_letter_topic.as_ref() == Some(topic) {
-                    return Err(Reason::InvalidArgument);
-                }
-                queue.bindings.insert(binding?);
-                Ok(Answer::Done)
+            Op::Bind { topic, subscription, filters, start, .. } => {
+                self.bind(topic.as_str(), subscription.as_str(), &filters[0], *start)
             }
             Op::Unbind { topic, subscription, filter } => {
                 let binding = self.binding(topic.as_str(), filter);
                 let queue = self.queue(subscription.as_str())?;
-                if queue.bindings.remove(&binding?) { Ok(Answer::Done) } else { Err(Reason::BindingNotFound) }
+                let binding = binding?;
+                queue.bindings.remove(&binding).ok_or(Reason::BindingNotFound)?;
+                if !queue.bindings.keys().any(|(t, _)| *t == binding.0) {
+                    queue.cursors.remove(binding.0);
+                }
+                self.catch_up(known(&SUBSCRIPTIONS, subscription.as_str()), binding.0);
+                Ok(Answer::Done)
             }
-            Op::Attach { consumer, subscription, credit, identity } => {
-                self.attach(*consumer, subscription.as_str(), *credit, *identity)
+            Op::Attach { consumer, subscription, credit, priority, identity } => {
+                self.attach(*consumer, subscription.as_str(), (*credit, *priority), *identity)
             }
             Op::SetCredit { consumer, credit } => {
                 check_credit(*credit)?;
@@ -158,6 +165,68 @@ impl Model {
         self.topics.get(topic).map(|_| (topic, filter)).ok_or(Reason::TopicNotFound)
     }
 
+    fn bind(&mut self, topic: &str, name: &str, filter: &Filter, start: Start) -> Result<Answer, Reason> {
+        let binding = self.binding(topic, filter);
+        self.queue(name)?;
+        let (topic, filter) = binding?;
+        if self.queue(name)?.config.dead_letter_topic.as_ref().is_some_and(|t| t.as_str() == topic) {
+            return Err(Reason::InvalidArgument);
+        }
+        let next = self.topics[topic].1.len() as u64;
+        let queue = self.queue(name)?;
+        if queue.bindings.contains_key(&(topic, filter)) {
+            return Ok(Answer::Done);
+        }
+        let first = !queue.bindings.keys().any(|(t, _)| *t == topic);
+        let from = match start {
+            Start::Offset(_) if !first => return Err(Reason::BindingExists),
+            Start::Offset(offset) if offset > next => return Err(Reason::OffsetOutOfRange),
+            Start::Offset(offset) => offset,
+            Start::Latest | Start::Time(_) => next,
+        };
+        queue.bindings.insert((topic, filter), from);
+        if first {
+            queue.cursors.insert(topic, from);
+        }
+        self.catch_up(known(&SUBSCRIPTIONS, name), topic);
+        Ok(Answer::Done)
+    }
+
+    /// Goes on with a cursor until subjects have to be looked at.
+    fn catch_up(&mut self, name: &'static str, topic: &'static str) {
+        let Some((id, stored)) = self.topics.get(topic) else { return };
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        while let Some(at) = queue.cursors.get(topic).copied() {
+            if at >= stored.len() as u64 {
+                queue.cursors.remove(topic);
+                return;
+            }
+            let mut begun =
+                queue.bindings.iter().filter(|((t, _), from)| *t == topic && **from <= at).peekable();
+            if begun.peek().is_some() && !begun.any(|((_, filter), _)| *filter == "#") {
+                return;
+            }
+            queue.pass(*id, topic, &stored[usize::try_from(at).unwrap()]);
+        }
+    }
+
+    /// The leader has looked through this.
+    pub(crate) fn scanned(&mut self, topic: TopicId, subscription: SubscriptionId, (from, to): (u64, u64)) {
+        let (name, (_, stored)) = self.topics.iter().find(|(_, (id, _))| *id == topic).unwrap();
+        let (queue, state) = self.queues.iter_mut().find(|(_, q)| q.id == subscription).unwrap();
+        assert_eq!(state.cursors[name], from);
+        for offset in from..to {
+            state.pass(topic, name, &stored[usize::try_from(offset).unwrap()]);
+        }
+        let (queue, name) = (*queue, *name);
+        self.catch_up(queue, name);
+    }
+
+    pub(crate) fn subject(&self, topic: TopicId, offset: u64) -> &str {
+        let (_, stored) = self.topics.values().find(|(id, _)| *id == topic).unwrap();
+        &stored[usize::try_from(offset).unwrap()]
+    }
+
     fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
         let subjects: Vec<&str> =
             publish.runs.flat_map(|(subject, count)| (0..count).map(move |_| subject)).collect();
@@ -166,17 +235,16 @@ impl Model {
 
     pub(crate) fn append(&mut self, name: &str, subjects: &[&str]) -> Result<Appended, Reason> {
         let name = known(&TOPICS, name);
-        let (topic, next) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
-        let (topic, first_offset) = (*topic, *next);
-        *next += subjects.len() as u64;
+        let (topic, stored) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
+        let (topic, first_offset) = (*topic, stored.len() as u64);
+        stored.extend(subjects.iter().map(|s| (*s).to_owned()));
         let offsets = first_offset..first_offset + subjects.len() as u64;
         self.stored.extend(offsets.map(|offset| ((topic, offset), self.now)));
         let mut routed = 0;
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
             for (offset, subject) in (first_offset..).zip(subjects) {
-                let matches = |f: &str| Filter::parse(f).unwrap().matches(subject);
-                if queue.bindings.iter().any(|(t, f)| *t == name && matches(f)) {
+                if !queue.cursors.contains_key(name) && queue.wants(name, offset, subject) {
                     queue.messages.push(Message { topic, offset, place: Place::Ready { attempts: 0 } });
                 }
             }
@@ -223,7 +291,7 @@ impl Model {
 
     fn add_topic(&mut self, name: &'static str) {
         self.last_topic += 1;
-        self.topics.insert(name, (TopicId::new(self.last_topic), 0));
+        self.topics.insert(name, (TopicId::new(self.last_topic), Vec::new()));
     }
 
     fn create_subscription(
@@ -250,8 +318,9 @@ impl Model {
             self.add_topic(topic);
             self.made.insert(topic);
         }
-        self.last_queue += 1;
-        self.queues.insert(name, Queue { id: self.last_queue, config: config.clone(), ..Queue::default() });
+        self.last_subscription += 1;
+        let id = SubscriptionId::new(self.last_subscription);
+        self.queues.insert(name, Queue { id, config: config.clone(), ..Queue::default() });
         Ok(Answer::Done)
     }
 
@@ -287,7 +356,8 @@ impl Model {
         self.topics.remove(name);
         self.made.remove(name);
         for queue in self.queues.values_mut() {
-            queue.bindings.retain(|(t, _)| *t != name);
+            queue.bindings.retain(|(t, _), _| *t != name);
+            queue.cursors.remove(name);
             for message in queue.messages.iter_mut().filter(|m| m.topic == topic) {
                 if matches!(message.place, Place::Ready { .. } | Place::Leased { .. } | Place::Delayed { .. })
                 {
@@ -302,7 +372,7 @@ impl Model {
         &mut self,
         consumer: ConsumerId,
         name: &str,
-        credit: u32,
+        (credit, priority): (u32, i32),
         identity: Option<ConsumerIdentity>,
     ) -> Result<Answer, Reason> {
         check_credit(credit)?;
@@ -311,16 +381,24 @@ impl Model {
         if self.holders.contains_key(&consumer) {
             return Err(Reason::InvalidArgument);
         }
+        let mut former: Vec<(ConsumerId, Holder)> = Vec::new();
         if let Some(identity) = identity {
             let same = |h: &Holder| h.queue == queue && h.identity.is_some_and(|i| i.token == identity.token);
-            let former: Vec<_> =
-                self.holders.iter().filter(|(_, h)| same(h)).map(|(id, h)| (*id, h.identity)).collect();
-            if former.iter().any(|(_, known)| known.is_some_and(|known| known.epoch > identity.epoch)) {
+            former = self.holders.iter().filter(|(_, h)| same(h)).map(|(id, h)| (*id, h.clone())).collect();
+            if former.iter().any(|(_, h)| h.identity.is_some_and(|known| known.epoch > identity.epoch)) {
                 return Err(Reason::InvalidArgument);
             }
-            former.into_iter().for_each(|(id, _)| self.detach(id, u64::MAX));
         }
-        self.holders.insert(consumer, Holder { queue, credit: u64::from(credit), granted: 0, identity });
+        let others = self.holders.iter().filter(|(_, h)| h.queue == queue).count() - former.len();
+        if self.queues[queue].config.kind == SubscriptionKind::Exclusive && others > 0 {
+            return Err(Reason::SubscriptionExclusive);
+        }
+        former.iter().for_each(|(id, _)| self.detach(*id, u64::MAX));
+        let attached = &mut self.queues.get_mut(queue).unwrap().attached;
+        *attached += 1;
+        let place = former.first().map_or(*attached, |(_, h)| h.place);
+        let credit = u64::from(credit);
+        self.holders.insert(consumer, Holder { queue, credit, granted: 0, identity, priority, place });
         Ok(Answer::Done)
     }
 
@@ -356,6 +434,25 @@ impl Model {
         (holder.queue, run.position + run.count - 1)
     }
 
+    /// Whether a consumer is one that ready messages go to, if it has credit.
+    pub(crate) fn may_be_granted(&self, id: ConsumerId) -> bool {
+        let holder = &self.holders[&id];
+        let others = self.holders.iter().filter(|(other, h)| h.queue == holder.queue && **other != id);
+        let before = |h: &Holder| (-h.priority, h.place) < (-holder.priority, holder.place);
+        let (mut first, mut full, mut alone) = (true, true, true);
+        for (other, h) in others {
+            let held = self.held(*other, h).len() as u64;
+            first &= !before(h);
+            full &= h.priority <= holder.priority || held >= h.credit;
+            alone &= held == 0;
+        }
+        match self.queues[holder.queue].config.kind {
+            SubscriptionKind::Shared => full,
+            SubscriptionKind::Exclusive => alone,
+            SubscriptionKind::Failover => first && alone,
+        }
+    }
+
     pub(crate) fn held(&self, id: ConsumerId, holder: &Holder) -> Vec<(u64, TopicId, u64, u32, u64)> {
         let messages = (0u64..).zip(&self.queues[holder.queue].messages);
         let held = messages.filter_map(|(position, m)| match m.place {
@@ -365,6 +462,22 @@ impl Model {
             _ => None,
         });
         held.collect()
+    }
+}
+
+impl Queue {
+    fn wants(&self, topic: &str, offset: u64, subject: &str) -> bool {
+        let selects = |filter: &str| Filter::parse(filter).unwrap().matches(subject);
+        self.bindings.iter().any(|((t, filter), from)| *t == topic && *from <= offset && selects(filter))
+    }
+
+    /// The cursor passes one message.
+    fn pass(&mut self, id: TopicId, topic: &'static str, subject: &str) {
+        let offset = self.cursors[topic];
+        if self.wants(topic, offset, subject) {
+            self.messages.push(Message { topic: id, offset, place: Place::Ready { attempts: 0 } });
+        }
+        self.cursors.insert(topic, offset + 1);
     }
 }
 

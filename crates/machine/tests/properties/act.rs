@@ -16,7 +16,12 @@ pub(crate) enum Act {
     /// Which one, its lease timeout, and which other settings.
     CreateSubscription(usize, u64, usize),
     DeleteSubscription(usize),
-    Bind(usize, usize, usize),
+    /// Topic, subscription, filter, and the offset to begin at.
+    Bind(usize, usize, usize, Option<u64>),
+    /// The leader looks through so many offsets, and finds every so manieth.
+    Scan(u64, u64),
+    /// What it had found comes again, or late.
+    StaleScan,
     Unbind(usize, usize, usize),
     Purge(usize),
     Close(u64),
@@ -26,8 +31,8 @@ pub(crate) enum Act {
     PublishEach(usize, Vec<(usize, Vec<(usize, u32)>)>),
     /// Through which session; parts of leases that are held: whose, which, from where on, and how they end; what is published.
     Commit(usize, Vec<(usize, usize, u64, Verdict)>, Vec<(usize, Vec<(usize, u32)>)>),
-    /// Session, number, subscription, credit, identity (0: none) with its epoch.
-    Attach(usize, u64, usize, u32, (u8, u64)),
+    /// Session, number, subscription, credit with priority, identity (0: none) with its epoch.
+    Attach(usize, u64, usize, (u32, i32), (u8, u64)),
     Detach(usize, u64),
     SetCredit(usize, u32),
     /// Ends a lease that is held: which consumer, which part of its leases.
@@ -64,7 +69,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         5 => (some(), 1_000u64..20_000, some())
             .prop_map(|(s, lease, kind)| Act::CreateSubscription(s, lease, kind)),
         1 => some().prop_map(Act::DeleteSubscription),
-        5 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Bind(t, s, f)),
+        5 => (some(), some(), some(), prop::option::of(0u64..12)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
+        5 => (1u64..20, 1u64..4).prop_map(|(count, every)| Act::Scan(count, every)),
+        1 => Just(Act::StaleScan),
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         1 => some().prop_map(Act::Purge),
         1 => (0u64..6).prop_map(Act::Close),
@@ -73,7 +80,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         4 => (some(), prop::collection::vec((some(), runs()), 1..5)).prop_map(|(s, parts)| Act::PublishEach(s, parts)),
         6 => (some(), prop::collection::vec((some(), some(), 0u64..4, verdict()), 0..4), prop::collection::vec((some(), runs()), 0..3))
             .prop_map(|(s, held, parts)| Act::Commit(s, held, parts)),
-        7 => (some(), 0u64..4, some(), 1u32..8, (0u8..3, 0u64..4))
+        7 => (some(), 0u64..4, some(), (1u32..8, -1i32..2), (0u8..3, 0u64..4))
             .prop_map(|(c, n, s, credit, who)| Act::Attach(c, n, s, credit, who)),
         2 => (some(), 0u64..30).prop_map(|(c, written)| Act::Detach(c, written)),
         1 => (some(), 1u32..9).prop_map(|(c, credit)| Act::SetCredit(c, credit)),

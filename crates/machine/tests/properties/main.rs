@@ -9,13 +9,13 @@ mod world;
 
 use act::{Story, stories, verdict};
 use bytes::Bytes;
-use common::{Driver, SHARD, positions};
+use common::{Driver, SHARD, delivered, positions};
 use proptest::prelude::*;
-use quorate_machine::{Applied, Batch, Machine};
-use quorate_types::{LogId, Millis};
+use quorate_machine::{Applied, Batch, Machine, Op, Start, SubscriptionConfig, TopicConfig};
+use quorate_types::{Filter, LogId, Millis};
 use std::collections::BTreeMap;
 use wild::wild;
-use world::{World, fresh};
+use world::{FILTERS, SUBJECTS, World, fresh, limits};
 
 fn play((entries, transitions_max, kind): &Story) -> World {
     let mut world = World::new(*transitions_max, *kind);
@@ -38,6 +38,16 @@ fn merge(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, machine: &mut Machine) {
 
 fn image(machine: &Machine) -> BTreeMap<Vec<u8>, Vec<u8>> {
     machine.image().into_iter().collect()
+}
+
+/// A tick, and what the leader finds in so many messages.
+fn catch_up(driver: &mut Driver, stored: &[&str], count: u64) {
+    drop(driver.lead(Op::Tick));
+    if let Some(scan) = driver.state().scan(None) {
+        let op = common::routed(&scan, count, |offset| stored[usize::try_from(offset).unwrap()]);
+        drop(driver.lead(op));
+    }
+    driver.check();
 }
 
 proptest! {
@@ -119,6 +129,53 @@ proptest! {
             }
             driver.check();
         }
+    }
+
+    /// Whatever is published and settled meanwhile, and however little an entry may do: a subscription that starts in the
+    /// past gets what is kept from there on, once and in order.
+    #[test]
+    fn a_subscription_that_catches_up_gets_everything_once_and_in_order(
+        before in prop::collection::vec(0usize..SUBJECTS.len(), 0..60), start in 0u64..60, filter in 0usize..FILTERS.len(),
+        meanwhile in prop::collection::vec((prop::option::of(0usize..SUBJECTS.len()), 1u64..7), 0..60),
+        transitions_max in 1u32..8, retained: bool,
+    ) {
+        let mut driver = Driver::with_limits(SHARD, limits(transitions_max));
+        let session = driver.hello(1, 1);
+        let retention_bytes = retained.then_some(u64::MAX);
+        driver.done(session, common::create_topic("t", TopicConfig { retention_bytes, ..TopicConfig::default() }));
+        // Of a topic that keeps nothing by itself, another subscription holds what is there; what comes later nobody does.
+        driver.bound(session, "holds", "t", "#");
+        let mut stored: Vec<&str> = Vec::new();
+        for subject in &before {
+            stored.push(SUBJECTS[*subject]);
+            driver.publish(session, "t", &[(SUBJECTS[*subject], 1)]);
+        }
+        let start = start.min(before.len() as u64);
+        let config = SubscriptionConfig::default();
+        driver.done(session, common::create_subscription("s", config));
+        driver.done(session, common::bind_from("t", "s", &[FILTERS[filter]], Start::Offset(start)));
+        let all = Filter::parse("#").unwrap();
+        driver.done(session, Op::Unbind { topic: common::topic("t"), subscription: common::sub("holds"), filter: all });
+        for (subject, count) in meanwhile {
+            match subject {
+                Some(subject) => {
+                    stored.push(SUBJECTS[subject]);
+                    driver.publish(session, "t", &[(SUBJECTS[subject], 1)]);
+                }
+                None => catch_up(&mut driver, &stored, count),
+            }
+            driver.check();
+        }
+        for _ in 0..stored.len() * 2 {
+            catch_up(&mut driver, &stored, 5);
+        }
+        prop_assert!(driver.subscription("s").catching_up.is_empty());
+        let (consumer, effects) = driver.attach(session, 1, "s", 1_000);
+        let got: Vec<u64> = delivered(&effects, consumer).iter().flat_map(|r| r.offset..r.offset + r.count).collect();
+        let filter = Filter::parse(FILTERS[filter]).unwrap();
+        let wanted = |offset: &u64| filter.matches(stored[usize::try_from(*offset).unwrap()]);
+        let wanted: Vec<u64> = (start..stored.len() as u64).filter(wanted).collect();
+        prop_assert_eq!(got, wanted);
     }
 
     #[test]

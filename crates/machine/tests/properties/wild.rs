@@ -5,10 +5,12 @@ use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
 use quorate_machine::{
-    Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, Op, Origin, Publish, PublishRun, Publishes,
-    Settlement,
+    Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, Match, Op, Origin, Publish, PublishRun,
+    Publishes, Settlement, Start,
 };
-use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject};
+use quorate_types::{
+    BootId, ConsumerId, Filter, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId,
+};
 use std::time::Duration;
 
 /// Publishes and settles whose numbers are anything at all.
@@ -48,11 +50,30 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         (consumer(), settlements).prop_map(|(consumer, settlements)| Op::Settle { consumer, settlements }),
         (consumer(), number()).prop_map(|(consumer, written)| Op::Detach { consumer, written }),
         (consumer(), any::<u32>()).prop_map(|(consumer, credit)| Op::SetCredit { consumer, credit }),
-        (consumer(), any::<u32>(), 0u8..3, number()).prop_map(|(consumer, credit, who, epoch)| Op::Attach {
-            consumer,
-            subscription: sub("s0"),
-            credit,
-            identity: common::identity(who, epoch),
+        (consumer(), any::<u32>(), any::<i32>(), 0u8..3, number()).prop_map(
+            |(consumer, credit, priority, who, epoch)| Op::Attach {
+                consumer,
+                subscription: sub("s0"),
+                credit,
+                priority,
+                identity: common::identity(who, epoch),
+            }
+        ),
+        (number(), number(), (number(), number()), prop::collection::vec((number(), number()), 0..3))
+            .prop_map(|(topic, version, (from, to), matches)| Op::Route {
+                topic: TopicId::new(topic),
+                subscription: SubscriptionId::new(topic),
+                version,
+                from,
+                to,
+                matches: matches.into_iter().map(|(offset, count)| Match { offset, count }).collect(),
+            }),
+        (number(), prop::bool::ANY).prop_map(|(at, time)| Op::Bind {
+            topic: topic(TOPICS[0]),
+            subscription: sub("s1"),
+            filters: vec![Filter::parse("a.*").unwrap(); 2],
+            start: if time { Start::Time(Millis::new(at)) } else { Start::Offset(at) },
+            create_topic: false,
         }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),

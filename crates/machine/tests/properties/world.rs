@@ -5,7 +5,7 @@ use crate::common::{self, Driver, SHARD, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
     Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin,
-    Settlement, SubscriptionConfig, TopicConfig, Verdict,
+    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
 pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
+pub(crate) const KINDS: [SubscriptionKind; 3] =
+    [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
 pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
 
 /// Few enough answers that some repeats come too late.
@@ -36,7 +38,8 @@ fn settings(lease_ms: u64, kind: usize) -> SubscriptionConfig {
         _ => (None, Backoff::None, None),
     };
     let dead_letter_topic = dead.map(|pick: usize| topic(TOPICS[pick]));
-    SubscriptionConfig { lease_timeout: ms(lease_ms), max_attempts, backoff, dead_letter_topic }
+    let kind = KINDS[kind / 5 % KINDS.len()];
+    SubscriptionConfig { lease_timeout: ms(lease_ms), max_attempts, backoff, dead_letter_topic, kind }
 }
 
 /// Turns acts into operations by looking at the machine, as a node would.
@@ -49,6 +52,8 @@ pub(crate) struct World {
     /// (subscription, position) pairs with a committed ack.
     acked: BTreeSet<(SubscriptionId, u64)>,
     pub(crate) applied: Vec<Applied>,
+    /// What the leader found when it looked last.
+    looked: Option<Op>,
 }
 
 impl World {
@@ -60,14 +65,15 @@ impl World {
             identities: BTreeMap::new(),
             acked: BTreeSet::new(),
             applied: Vec::new(),
+            looked: None,
         };
         let start = [
             Act::Hello(1),
             Act::CreateTopic(0, None, None),
             Act::CreateTopic(1, None, None),
             Act::CreateSubscription(0, 10_000, kind),
-            Act::Bind(0, 0, 0),
-            Act::Attach(0, 1, 0, 5, (1, 0)),
+            Act::Bind(0, 0, 0, None),
+            Act::Attach(0, 1, 0, (5, 0), (1, 0)),
         ];
         start.into_iter().for_each(|act| world.entry(&[act]));
         world
@@ -121,6 +127,13 @@ impl World {
                 *boot += 1;
                 return lead(Op::Hello { node: NodeId::new(*node), boot: BootId::new(*boot) });
             }
+            Act::Scan(count, every) => {
+                let scan = self.driver.state().scan(None)?;
+                let op = common::routed(&scan, *count, |offset| if offset % every == 0 { "a.b" } else { "" });
+                self.looked = Some(op.clone());
+                return lead(op);
+            }
+            Act::StaleScan => return lead(self.looked.clone()?),
             Act::ExpireNode(pick) => return lead(Op::ExpireNode { session: self.session(*pick)? }),
             Act::OpenClient(ms) => return lead(Op::OpenSession { timeout: Duration::from_millis(*ms) }),
             Act::CloseClient(pick) => {
@@ -157,12 +170,13 @@ impl World {
                 let parts: Vec<_> = parts.collect();
                 return Some(self.driver.commit_step(session, settles, &parts));
             }
-            Act::Attach(pick, number, subscription, credit, (who, epoch)) => {
+            Act::Attach(pick, number, subscription, (credit, priority), (who, epoch)) => {
                 let session = self.session(*pick)?;
                 let consumer = ConsumerId { session, number: *number };
                 let identity = common::identity(*who, *epoch);
                 self.identities.insert(consumer, identity);
-                let op = Op::Attach { consumer, subscription: s(subscription), credit: *credit, identity };
+                let (credit, priority) = (*credit, *priority);
+                let op = Op::Attach { consumer, subscription: s(subscription), credit, priority, identity };
                 return Some(self.driver.step(session, op));
             }
             Act::Detach(..) | Act::SetCredit(..) | Act::SettleHeld(..) | Act::SettleAny(..) => {
@@ -180,8 +194,10 @@ impl World {
                 Op::CreateSubscription { subscription: s(pick), config, create_topic }
             }
             Act::DeleteSubscription(pick) => Op::DeleteSubscription { subscription: s(pick) },
-            Act::Bind(a, b, c) => {
-                Op::Bind { topic: t(a), subscription: s(b), filter: f(c), create_topic: c % 5 == 0 }
+            Act::Bind(a, b, c, start) => {
+                let start = start.map_or(Start::Latest, Start::Offset);
+                let (topic, subscription) = (t(a), s(b));
+                Op::Bind { topic, subscription, filters: vec![f(c)], start, create_topic: c % 5 == 0 }
             }
             Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },

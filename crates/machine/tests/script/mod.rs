@@ -7,11 +7,12 @@
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
-//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
-//! | `bind T S FILTER [auto]`, `unbind T S FILTER` | bindings |
+//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings |
+//! | `route T S VERSION FROM-TO [OFFSET*COUNT]…` | what the leader found up to TO, not included, by ids of topic and subscription |
 //! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
-//! | `attach N S CREDIT [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
+//! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …`, `extend …`, `nack-after MS N …` | settles |
 //! | `commit PART / PART…` | a part is `ack S IDENTITY FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` or `T SUBJECT[*COUNT]… [auto]` |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
@@ -27,11 +28,12 @@ mod show;
 use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Backoff, CommitSettle, ConsumerIdentity, Envelope, Machine, NodeRecord, Op, Origin, Publish, Settlement,
-    SubscriptionConfig, TopicConfig, Verdict,
+    Backoff, CommitSettle, ConsumerIdentity, Envelope, Machine, Match, NodeRecord, Op, Origin, Publish,
+    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 use quorate_types::{
-    BootId, ConsumerId, Filter, GroupId, Incarnation, NamespaceId, NamespaceName, NodeId, SessionId,
+    BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
+    SubscriptionId, TopicId,
 };
 use std::time::Duration;
 
@@ -112,6 +114,7 @@ fn is_unnumbered(op: &Op) -> bool {
             | Op::CloseSession { .. }
             | Op::ExpireNode { .. }
             | Op::Tick
+            | Op::Route { .. }
             | Op::FormCluster { .. }
             | Op::RegisterNode { .. }
             | Op::CreateNamespace { .. }
@@ -197,12 +200,24 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         }
         ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
         ("purge", [s]) => Op::Purge { subscription: sub(s) },
-        ("bind", [t, s, f, rest @ ..]) => Op::Bind {
+        ("bind", [t, s, filters, rest @ ..]) => Op::Bind {
             topic: topic(t),
             subscription: sub(s),
-            filter: Filter::parse(f).unwrap(),
-            create_topic: rest == ["auto"],
+            filters: filters.split(',').map(|f| Filter::parse(f).unwrap()).collect(),
+            start: start(rest),
+            create_topic: rest.contains(&"auto"),
         },
+        ("route", [t, s, version, range, matches @ ..]) => {
+            let (from, to) = range.split_once('-').unwrap();
+            Op::Route {
+                topic: TopicId::new(number(t)),
+                subscription: SubscriptionId::new(number(s)),
+                version: number(version),
+                from: number(from),
+                to: number(to),
+                matches: matches.iter().map(|m| found(m)).collect(),
+            }
+        }
         ("unbind", [t, s, f]) => {
             Op::Unbind { topic: topic(t), subscription: sub(s), filter: Filter::parse(f).unwrap() }
         }
@@ -217,6 +232,7 @@ fn delivery(name: &str, args: &[&str], session: SessionId) -> Option<Op> {
             consumer: consumer(n),
             subscription: sub(s),
             credit: small(credit),
+            priority: priority(options),
             identity: identity(options),
         },
         ("credit", [n, credit]) => Op::SetCredit { consumer: consumer(n), credit: small(credit) },
@@ -297,6 +313,7 @@ fn subscription(options: &[&str]) -> SubscriptionConfig {
         max_attempts: option(options, "attempts").map(|n| u32::try_from(n).unwrap()),
         backoff: word(options, "backoff").map_or(Backoff::None, backoff),
         dead_letter_topic: word(options, "dead").map(topic),
+        kind: options.iter().find_map(|o| kind(o)).unwrap_or_default(),
     }
 }
 
@@ -309,6 +326,30 @@ fn backoff(text: &str) -> Backoff {
         ["exponential", first, max] => Backoff::Exponential { first: ms(first), max: ms(max) },
         _ => panic!("not a backoff: {text:?}"),
     }
+}
+
+fn start(options: &[&str]) -> Start {
+    let time = option(options, "time").map(|ms| Start::Time(Millis::new(ms)));
+    option(options, "start").map(Start::Offset).or(time).unwrap_or_default()
+}
+
+/// `OFFSET*COUNT`, or `OFFSET`.
+fn found(word: &str) -> Match {
+    let (offset, count) = word.split_once('*').unwrap_or((word, "1"));
+    Match { offset: number(offset), count: number(count) }
+}
+
+fn kind(word: &str) -> Option<SubscriptionKind> {
+    match word {
+        "shared" => Some(SubscriptionKind::Shared),
+        "exclusive" => Some(SubscriptionKind::Exclusive),
+        "failover" => Some(SubscriptionKind::Failover),
+        _ => None,
+    }
+}
+
+fn priority(options: &[&str]) -> i32 {
+    options.iter().find_map(|o| o.strip_prefix("priority=")).map_or(0, |n| n.parse().unwrap())
 }
 
 fn identity(options: &[&str]) -> Option<ConsumerIdentity> {

@@ -2,7 +2,7 @@
 
 use crate::common::Driver;
 use quorate_machine::{
-    Answer, Appended, Applied, BlockSlice, Effect, LeaseRun, Ledger, Machine, Reply, Shard, System,
+    Answer, Appended, Applied, BlockSlice, Effect, LeaseRun, Ledger, Machine, Reply, Scan, Shard, System,
 };
 use quorate_types::{NodeId, TopicName};
 use std::fmt::Display;
@@ -122,6 +122,20 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             "subscription {}: {} oldest {oldest}",
             subscription.name,
             places(&subscription.ledger)
+        ));
+        for at in &subscription.catching_up {
+            lines.push(format!("  catches up with {} from {} to {}", at.topic, at.offset, at.next_offset));
+        }
+        if let Some(active) = subscription.active {
+            let line = shard.consumers_at(&subscription.name).into_iter().map(|c| c.consumer);
+            lines.push(format!("  active {active} of {}", join(line, " ")));
+        }
+    }
+    if let Some(scan) = shard.scan(None) {
+        let Scan { topic, subscription, version, from, to, filters } = scan;
+        let filters = join(filters, " ");
+        lines.push(format!(
+            "scan: topic {topic} for subscription {subscription} from {from} to {to}, version {version}: {filters}"
         ));
     }
     for view in NODES.flat_map(|n| shard.consumers_of(NodeId::new(n))) {

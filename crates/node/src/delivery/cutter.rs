@@ -3,7 +3,7 @@
 use super::{Replica, letters};
 use bytes::Bytes;
 use quorate_machine::{BlockSlice, block};
-use quorate_types::{Reason, Refusal, TopicId};
+use quorate_types::{Reason, Refusal, SubscriptionName, TopicId};
 use quorate_wire::v1;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub(crate) struct Piece {
     pub(crate) run: v1::Run,
     /// Bytes of its messages.
     pub(crate) bytes: usize,
+    /// By what they were routed where that is not their own subject: dead letters, by who gave them up.
+    pub(crate) routed_by: Option<SubscriptionName>,
 }
 
 impl Piece {
@@ -97,7 +99,8 @@ impl Cutter {
             messages,
         };
         let bytes = run.messages.iter().map(Bytes::len).sum();
-        Ok(Some(Piece { run, bytes }))
+        let routed_by = slice.dead_letter.as_ref().map(|letter| letter.subscription.clone());
+        Ok(Some(Piece { run, bytes, routed_by }))
     }
 
     async fn block(&mut self, index: u64) -> Result<Option<Bytes>, Refusal> {

@@ -14,6 +14,8 @@ mod task;
 
 pub(crate) use cutter::Cutter;
 pub(crate) use effects::EffectRouter;
+#[cfg(test)]
+pub(crate) use replica::Located;
 pub(crate) use replica::{GroupReplica, Replica};
 pub(crate) use roster::Seat;
 pub(crate) use task::{Delivery, DeliveryParts};

@@ -184,7 +184,7 @@ fn an_attach_belongs_to_the_session_in_which_it_is_sent() {
     let mut answer = push(
         &mut queue,
         Numbering::Gateway,
-        Op::Attach { consumer, subscription, credit: 1, identity: None },
+        Op::Attach { consumer, subscription, credit: 1, priority: 0, identity: None },
     );
     let (id, envelope, _) = queue.send_next().unwrap();
     assert_eq!(consumer_of(&envelope.op), Some(ConsumerId { session: SESSION, number: 4 }));

@@ -1,8 +1,8 @@
 //! `quorate.v1.Admin`: metadata of namespaces, through any node.
 
 use super::admin_view::{
-    config_of_subscription, config_of_topic, namespace_message, page, subscription_bindings,
-    subscription_message, topic_bindings, topic_message,
+    catch_up_message, config_of_subscription, config_of_topic, consumer_message, namespace_message, page,
+    start_of, subscription_bindings, subscription_message, topic_bindings, topic_message,
 };
 use super::session;
 use crate::gateway::Gateway;
@@ -143,21 +143,24 @@ impl AdminService {
         Ok(())
     }
 
-    async fn bind_one(
+    async fn bind_filters(
         &self,
         namespace: &str,
         number: Option<v1::Number>,
-        binding: v1::Binding,
+        (topic, subscription): (&str, &str),
+        filters: &[&str],
+        start: Option<v1::Start>,
     ) -> Result<(), Status> {
-        let op = |b: &v1::Binding| {
+        let op = || {
             Ok(Op::Bind {
-                topic: wire::topic(&b.topic)?,
-                subscription: wire::subscription(&b.subscription)?,
-                filter: wire::filter(&b.filter)?,
+                topic: wire::topic(topic)?,
+                subscription: wire::subscription(subscription)?,
+                filters: filters.iter().map(|filter| wire::filter(filter)).collect::<Result<_, _>>()?,
+                start: start_of(start),
                 create_topic: self.create_topics,
             })
         };
-        let op = op(&binding).map_err(|r: Refusal| self.status(&r))?;
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
         self.change(namespace, number, op).await.map(drop)
     }
 }
@@ -283,10 +286,17 @@ impl Admin for AdminService {
         let config = config_of_subscription(r.config).map_err(|r| self.status(&r))?;
         let op = Op::CreateSubscription { subscription: name, config, create_topic: self.create_topics };
         self.change(&r.namespace, r.number, op).await?;
-        for (after, binding) in (1..).zip(r.bindings) {
-            let binding = v1::Binding { subscription: r.subscription.clone(), ..binding };
+        for (after, (at, binding)) in (1..).zip(r.bindings.iter().enumerate()) {
             let number = r.number.map(|n| v1::Number { sequence: n.sequence.saturating_add(after), ..n });
-            self.bind_one(&r.namespace, number, binding).await?;
+            let same = |b: &&v1::Binding| b.topic == binding.topic;
+            let (before, rest) = r.bindings.split_at(at);
+            // Only the first one of a topic may begin in the past: it brings the others.
+            let filters: Vec<&str> = match before.iter().any(|b| same(&b)) {
+                true => vec![&binding.filter],
+                false => rest.iter().filter(same).map(|b| b.filter.as_str()).collect(),
+            };
+            let pair = (binding.topic.as_str(), r.subscription.as_str());
+            self.bind_filters(&r.namespace, number, pair, &filters, r.start).await?;
         }
         Ok(Response::new(v1::CreateSubscriptionResponse {}))
     }
@@ -310,8 +320,10 @@ impl Admin for AdminService {
         self.look(&r.namespace, |group, shard| {
             let view = shard.subscription(&name).ok_or_else(|| no_subscription(&name))?;
             let bindings = subscription_bindings(&view);
+            let consumers = shard.consumers_at(&name).iter().map(|c| consumer_message(&view, c)).collect();
             let subscription = Some(subscription_message(group, &view));
-            Ok(v1::DescribeSubscriptionResponse { subscription, bindings })
+            let catching_up = view.catching_up.iter().map(catch_up_message).collect();
+            Ok(v1::DescribeSubscriptionResponse { subscription, bindings, consumers, catching_up })
         })
         .await
     }
@@ -344,7 +356,9 @@ impl Admin for AdminService {
 
     async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {
         let r = request.into_inner();
-        self.bind_one(&r.namespace, r.number, r.binding.unwrap_or_default()).await?;
+        let b = r.binding.unwrap_or_default();
+        let pair = (b.topic.as_str(), b.subscription.as_str());
+        self.bind_filters(&r.namespace, r.number, pair, &[&b.filter], r.start).await?;
         Ok(Response::new(v1::BindResponse {}))
     }
 

@@ -1,7 +1,10 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
-use quorate_machine::{Backoff, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView};
-use quorate_types::{GroupId, NamespaceId, Refusal};
+use quorate_machine::{
+    Backoff, CatchUpView, ConsumerView, Start, SubscriptionConfig, SubscriptionKind, SubscriptionView,
+    TopicConfig, TopicView,
+};
+use quorate_types::{GroupId, Millis, NamespaceId, Reason, Refusal};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, backoff::Kind};
 use std::time::Duration;
@@ -34,12 +37,16 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {
     }
 }
 
+/// # Errors
+/// `INVALID_ARGUMENT` for a kind that this version does not know, or a dead-letter topic that is no name.
 pub(super) fn config_of_subscription(
     config: Option<v1::SubscriptionConfig>,
 ) -> Result<SubscriptionConfig, Refusal> {
     let (config, default) = (config.unwrap_or_default(), SubscriptionConfig::default());
     let dead_letters = Some(&config.dead_letter_topic).filter(|name| !name.is_empty());
+    let kind = kind_of(config.kind)?;
     Ok(SubscriptionConfig {
+        kind,
         lease_timeout: match config.lease_timeout_ms {
             0 => default.lease_timeout,
             ms => Duration::from_millis(ms),
@@ -48,6 +55,18 @@ pub(super) fn config_of_subscription(
         backoff: config.backoff.and_then(|backoff| backoff.kind).map_or(Backoff::None, backoff_of),
         dead_letter_topic: dead_letters.map(|name| wire::topic(name)).transpose()?,
     })
+}
+
+fn kind_of(kind: i32) -> Result<SubscriptionKind, Refusal> {
+    match v1::SubscriptionKind::try_from(kind) {
+        Ok(v1::SubscriptionKind::Unspecified | v1::SubscriptionKind::Shared) => Ok(SubscriptionKind::Shared),
+        Ok(v1::SubscriptionKind::Exclusive) => Ok(SubscriptionKind::Exclusive),
+        Ok(v1::SubscriptionKind::Failover) => Ok(SubscriptionKind::Failover),
+        Err(_) => {
+            let text = format!("{kind} is no kind of a subscription: choose one that this version knows");
+            Err(Refusal::new(Reason::InvalidArgument, text))
+        }
+    }
 }
 
 fn backoff_of(kind: Kind) -> Backoff {
@@ -60,7 +79,7 @@ fn backoff_of(kind: Kind) -> Backoff {
 }
 
 fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
-    let kind = match config.backoff {
+    let backoff = match config.backoff {
         Backoff::None => None,
         Backoff::Fixed { delay } => Some(Kind::FixedMs(millis(delay))),
         Backoff::Linear { step, max } => {
@@ -74,8 +93,43 @@ fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
     v1::SubscriptionConfig {
         lease_timeout_ms: millis(config.lease_timeout),
         max_attempts: config.max_attempts,
-        backoff: kind.map(|kind| v1::Backoff { kind: Some(kind) }),
+        backoff: backoff.map(|kind| v1::Backoff { kind: Some(kind) }),
+        kind: kind_message(config.kind).into(),
         dead_letter_topic: config.dead_letter_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+pub(super) fn start_of(start: Option<v1::Start>) -> Start {
+    match start.and_then(|start| start.from) {
+        None => Start::Latest,
+        Some(v1::start::From::Offset(offset)) => Start::Offset(offset),
+        Some(v1::start::From::TimeMs(ms)) => Start::Time(Millis::new(ms)),
+    }
+}
+
+pub(super) fn catch_up_message(at: &CatchUpView) -> v1::CatchUp {
+    v1::CatchUp { topic: at.topic.to_string(), offset: at.offset, next_offset: at.next_offset }
+}
+
+fn kind_message(kind: SubscriptionKind) -> v1::SubscriptionKind {
+    match kind {
+        SubscriptionKind::Shared => v1::SubscriptionKind::Shared,
+        SubscriptionKind::Exclusive => v1::SubscriptionKind::Exclusive,
+        SubscriptionKind::Failover => v1::SubscriptionKind::Failover,
+    }
+}
+
+pub(super) fn consumer_message(
+    subscription: &SubscriptionView,
+    consumer: &ConsumerView,
+) -> v1::AttachedConsumer {
+    v1::AttachedConsumer {
+        consumer: consumer.consumer.to_string(),
+        node: consumer.node.get(),
+        credit: consumer.credit,
+        outstanding: consumer.outstanding,
+        priority: consumer.priority,
+        active: subscription.active == Some(consumer.consumer),
     }
 }
 
@@ -160,6 +214,7 @@ mod tests {
                 max_attempts: Some(3),
                 backoff,
                 dead_letter_topic: Some(wire::topic("dead").unwrap()),
+                kind: SubscriptionKind::Failover,
             };
             assert_eq!(config_of_subscription(Some(subscription_config(&config))), Ok(config));
         }

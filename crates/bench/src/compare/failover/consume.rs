@@ -64,7 +64,9 @@ pub(super) async fn acked(
     subscription: String,
     expected: watch::Receiver<Option<u64>>,
 ) -> Result<Seen> {
-    let mut consumer = client.consume(&subscription, ConsumerOptions { credit: CREDIT }).await?;
+    let mut consumer = client
+        .consume(&subscription, ConsumerOptions { credit: CREDIT, ..ConsumerOptions::default() })
+        .await?;
     let committed = Arc::new(Mutex::new(BTreeSet::new()));
     let (mut seen, mut after_ack, mut last) = (Seen::default(), 0, Instant::now());
     loop {

@@ -57,7 +57,7 @@ async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Ref
     // Before the group hears of it: the first leases may come before the answer.
     let seat = running.delivery.seat(number);
     let consumer = ConsumerId { session: SessionId::NONE, number };
-    let op = Op::Attach { consumer, subscription, credit, identity };
+    let op = Op::Attach { consumer, subscription, credit, priority: request.priority, identity };
     let operation = Operation { numbering: Numbering::Gateway, op, fragment: Rope::new() };
     let answer = match running.forwarder.submit(operation) {
         Ok(answer) => answer_by(answer, deadline, group).await,
