@@ -60,6 +60,30 @@ async fn prove_kills_nodes_and_finds_nothing_lost() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_7_what_workers_move_in_commits_comes_out_once_though_they_and_nodes_are_killed() -> Result<()> {
+    let _turn = Turn::take()?;
+    let proof = run(&[
+        "prove",
+        "--exactly-once",
+        "--duration",
+        "15s",
+        "--seed",
+        "2",
+        "--rate",
+        "4000",
+        "--output",
+        "json",
+    ])
+    .await?;
+    ensure!(proof.code == Some(0), "the ledger says why:\n{}\n{}", proof.stdout, proof.stderr);
+    let ledger: serde_json::Value = serde_json::from_str(&proof.stdout)?;
+    let count = |name: &str| ledger[name].as_u64().with_context(|| format!("{name} in {ledger}"));
+    ensure!(count("moved")? >= count("confirmed")? && count("confirmed")? > 10_000, "{ledger}");
+    ensure!(count("worker_kills")? >= 10 && count("kills")? >= 3, "{ledger}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_example_configuration_is_accepted() -> Result<()> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/quorate.toml");
