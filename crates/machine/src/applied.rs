@@ -57,8 +57,8 @@ pub enum Answer {
     },
     /// To `Purge`.
     Purged {
-        /// How many messages: all that were ready or waited for their time. When they lie in more blocks than an entry may touch, the last
-        /// of them go by ticks; none of them is delivered any more.
+        /// How many messages: all that were ready or waited for their time. When they lie in more blocks than an entry may
+        /// touch, the last of them go by ticks; none of them is delivered any more.
         messages: u64,
     },
     /// To `CreateNamespace`.

@@ -35,8 +35,8 @@ pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
-    Commit, CommitSettle, ConsumerIdentity, Match, NodeRecord, Op, Publish, PublishRun, Settlement, Start,
-    SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, Publish, PublishRun,
+    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 pub use publishes::{Malformed, PublishView, Publishes, Runs};
 pub use rows::LoadError;

@@ -118,8 +118,8 @@ pub enum Op {
         /// What the filters select of it, in order.
         matches: Vec<Match>,
     },
-    /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the purge is
-    /// done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
+    /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the
+    /// purge is done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
     Purge {
         /// Which one.
         subscription: SubscriptionName,
@@ -256,7 +256,7 @@ pub struct CommitSettle {
     /// Where they are.
     pub subscription: SubscriptionName,
     /// Who holds them: the identity under which it is attached now. Nobody else knows it.
-    pub token: [u8; ConsumerIdentity::TOKEN_BYTES],
+    pub token: ConsumerToken,
     /// What to end, and how.
     pub settlements: Vec<Settlement>,
 }
@@ -349,11 +349,14 @@ pub struct Match {
     pub count: u64,
 }
 
+/// What tells a consumer from all others.
+pub type ConsumerToken = [u8; ConsumerIdentity::TOKEN_BYTES];
+
 /// Who a consumer is, whatever connection it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumerIdentity {
     /// Drawn at random once, and the same with each attach of the consumer. Another consumer has another one.
-    pub token: [u8; Self::TOKEN_BYTES],
+    pub token: ConsumerToken,
     /// Which of its attaches this is: each has a higher one than those before it. One that comes late, after the consumer
     /// has gone on to another node, is known by it and refused.
     pub epoch: u64,

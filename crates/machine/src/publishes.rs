@@ -110,6 +110,11 @@ impl Publishes {
         self.fragment_bytes
     }
 
+    /// What bounds them: the messages, or the publishes if there are more of them. One without messages is work, too.
+    pub(crate) fn size(&self) -> u64 {
+        self.messages().max(self.count())
+    }
+
     /// Bytes that they take in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -6,7 +6,7 @@ use super::invalid;
 use super::publish::{self, misfit};
 use super::settle;
 use crate::applied::{Answer, Reply};
-use crate::op::{Commit, CommitSettle, ConsumerIdentity, Settlement, TopicConfig};
+use crate::op::{Commit, CommitSettle, ConsumerToken, Settlement, TopicConfig};
 use crate::publishes::Publishes;
 use crate::shard::{Block, Context, Shard};
 use quorate_types::probe;
@@ -14,8 +14,6 @@ use quorate_types::{
     ConsumerId, Limits, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use std::collections::BTreeSet;
-
-type Token = [u8; ConsumerIdentity::TOKEN_BYTES];
 
 /// A lease that is to end, or several in a row.
 struct Ending<'a> {
@@ -110,7 +108,7 @@ impl Shard {
     }
 
     /// The consumer with that identity; one that is leaving holds nothing any more, as far as it knows.
-    fn holder(&self, subscription: SubscriptionId, token: &Token) -> Option<ConsumerId> {
+    fn holder(&self, subscription: SubscriptionId, token: &ConsumerToken) -> Option<ConsumerId> {
         let state = self.subscriptions.get(&subscription)?;
         state.identities.get(token).copied().filter(|id| state.consumers.contains(id))
     }
@@ -118,8 +116,7 @@ impl Shard {
     /// Where the messages go, if all of them can be stored.
     fn admit(&self, publishes: &Publishes, limits: &Limits) -> Result<Vec<Admitted>, Refusal> {
         let max = limits.publish_messages_max;
-        // A publish without messages would be refused below; that there are not too many of them must be known before.
-        if publishes.messages().max(publishes.count()) > u64::from(max) {
+        if publishes.size() > u64::from(max) {
             let text = format!("the commit has more than {max} messages: commit less at a time");
             return Err(Refusal::new(Reason::LimitReached, text));
         }

@@ -5,8 +5,8 @@ use crate::shard::{Context, Shard};
 use quorate_types::{Reason, Refusal, TopicName};
 
 impl Shard {
-    /// Refused while dead letters of a subscription go there: they would have no place. Else its name is free at once, nothing of it is delivered any more, and settles of it are stale. What is
-    /// unsettled is counted as purged.
+    /// Refused while dead letters of a subscription go there: they would have no place. Else its name is free at once,
+    /// nothing of it is delivered any more, and settles of it are stale. What is unsettled is counted as purged.
     pub(crate) fn delete_topic(&mut self, name: &TopicName, ctx: &mut Context<'_>) -> Reply {
         let id = self.topic_id(name.as_str())?;
         let mut subscriptions = self.subscriptions.values().filter(|s| !s.doomed);

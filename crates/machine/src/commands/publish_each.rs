@@ -22,8 +22,7 @@ impl Shard {
             return Err(invalid("the publish is to no topic: name at least one"));
         }
         let max = ctx.limits.publish_messages_max;
-        // A publish without messages is work, too.
-        if publishes.messages().max(publishes.count()) > u64::from(max) {
+        if publishes.size() > u64::from(max) {
             let topics = publishes.count();
             let text =
                 format!("the publish to {topics} topics has more than {max} messages: send it in parts");

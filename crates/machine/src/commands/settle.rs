@@ -102,28 +102,20 @@ impl Shard {
         let Some(state) = self.subscriptions.get_mut(&subscription) else { return 0 };
         let Some(taken) = state.take_lease(position, (s.first, s.last), ctx) else { return 0 };
         let lease = taken.lease;
-        let returned = match s.verdict {
-            Verdict::Extend => return self.extend(subscription, &taken, ctx),
-            Verdict::Nack if probe::planted("a nack is an ack") => None,
-            Verdict::Nack => Some(Ending::Failed),
-            Verdict::NackAfter { delay_ms } => {
-                Some(Ending::Postponed(Duration::from_millis(u64::from(delay_ms))))
-            }
-            Verdict::Ack | Verdict::Reject => None,
-        };
-        match returned {
-            Some(ending) => {
-                self.give_back((subscription, taken.position), &lease, lease.count, ending, ctx);
-            }
-            None if s.verdict == Verdict::Reject => {
-                self.give_up(subscription, &lease, DeathReason::Rejected, ctx);
-            }
-            None => {
+        let place = (subscription, taken.position);
+        match s.verdict {
+            Verdict::Ack => {
                 state.ledger.acked += lease.count;
-                if s.verdict == Verdict::Ack {
-                    self.release(lease.topic, lease.offset, lease.count, ctx);
-                }
+                self.release(lease.topic, lease.offset, lease.count, ctx);
             }
+            Verdict::Nack if probe::planted("a nack is an ack") => state.ledger.acked += lease.count,
+            Verdict::Nack => self.give_back(place, &lease, lease.count, Ending::Failed, ctx),
+            Verdict::NackAfter { delay_ms } => {
+                let ending = Ending::Postponed(Duration::from_millis(u64::from(delay_ms)));
+                self.give_back(place, &lease, lease.count, ending, ctx);
+            }
+            Verdict::Reject => self.give_up(subscription, &lease, DeathReason::Rejected, ctx),
+            Verdict::Extend => return self.extend(subscription, &taken, ctx),
         }
         self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);
         lease.count

@@ -203,12 +203,10 @@ impl Shard {
     }
 
     fn check_dead_letter_topic(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
-        let topic = subscription.config.dead_letter_topic.as_ref().filter(|_| !subscription.doomed);
-        let missing = topic.filter(|name| self.topic_names.get(name.as_str()).is_none());
-        let name = || subscription.name.clone();
-        found.extend(
-            missing.map(|topic| Violation::DeadLetterTopic { subscription: name(), topic: topic.clone() }),
-        );
+        if let Some(topic) = subscription.missing_dead_letter_topic(&self.topic_names) {
+            let subscription = subscription.name.clone();
+            found.push(Violation::DeadLetterTopic { subscription, topic: topic.clone() });
+        }
     }
 
     /// Whether more than one consumer holds something, or is attached, where only one may.

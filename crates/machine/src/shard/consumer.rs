@@ -14,7 +14,7 @@ pub(crate) struct Consumer {
     pub(crate) credit: u32,
     /// Who is served first: the higher.
     pub(crate) priority: i32,
-    /// The how manieth to attach to its subscription; one that comes back keeps its place.
+    /// Its number in the order of attaching to the subscription; one that comes back keeps it.
     pub(crate) place: u64,
     pub(crate) identity: Option<ConsumerIdentity>,
     /// How many it was ever granted.

@@ -22,6 +22,12 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// That of the messages behind the first `skipped`.
+    pub(super) fn after(&self, skipped: u32) -> Self {
+        let offset = self.letter.offset.saturating_add(u64::from(skipped));
+        Self { slot: self.slot.saturating_add(skipped), letter: DeadLetter { offset, ..self.letter.clone() } }
+    }
+
     /// Whether `next` is what follows `count` messages of this one.
     pub(super) fn goes_on_with(&self, next: &Self, count: u32) -> bool {
         let (mine, other) = (&self.letter, &next.letter);
@@ -98,15 +104,9 @@ fn references(origin: &Topic, lease: &Lease, letter: &DeadLetter, now: Millis) -
         let count = u32::try_from(end.min(first + u64::from(block.count)).checked_sub(begin)?).ok()?;
         let (slot, letter) = match block.origin.as_deref() {
             // It died before: what it was at first stays, what became of it last counts.
-            Some(Origin { slot, letter: before }) => {
-                let offset = before.offset.saturating_add(u64::from(skipped));
-                let letter = DeadLetter {
-                    topic: before.topic.clone(),
-                    offset,
-                    stored: before.stored,
-                    ..letter.clone()
-                };
-                (slot.saturating_add(skipped), letter)
+            Some(before) => {
+                let Origin { slot, letter: DeadLetter { topic, offset, stored, .. } } = before.after(skipped);
+                (slot, DeadLetter { topic, offset, stored, ..letter.clone() })
             }
             None => (skipped, DeadLetter { offset: begin, stored: block.stamp, ..letter.clone() }),
         };

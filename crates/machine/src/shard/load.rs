@@ -172,8 +172,7 @@ impl Shard {
             if !subscription.ledger.is_conserved() {
                 return Err(LoadError::contradiction(RowKey::Subscription(subscription.id)));
             }
-            let target = subscription.config.dead_letter_topic.as_ref().filter(|_| !subscription.doomed);
-            if target.is_some_and(|name| self.topic_names.get(name.as_str()).is_none()) {
+            if subscription.missing_dead_letter_topic(&self.topic_names).is_some() {
                 return Err(LoadError::dangling(RowKey::Subscription(subscription.id)));
             }
             for (position, lease) in &subscription.leases {

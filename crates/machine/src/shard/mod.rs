@@ -23,6 +23,7 @@ pub use check::Violation;
 pub(crate) use closing::Closing;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
+#[cfg(test)]
 pub(crate) use dead_letters::Origin;
 pub(crate) use delayed::Delayed;
 pub(crate) use returns::Ending;

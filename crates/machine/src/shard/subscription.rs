@@ -7,16 +7,15 @@
 use super::consumer::Consumer;
 use super::context::Context;
 use super::delayed::Delayed;
+use super::names::TopicNames;
 use super::turns::{Rank, Turns};
 use crate::ledger::Ledger;
-use crate::op::{ConsumerIdentity, SubscriptionConfig};
+use crate::op::{ConsumerToken, SubscriptionConfig};
 use crate::rows::RowKey;
 use crate::rows::page::POSITIONS_PER_PAGE;
-use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId};
+use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-type Token = [u8; ConsumerIdentity::TOKEN_BYTES];
 
 /// Consecutive messages that wait for a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +81,7 @@ pub(crate) struct Subscription {
     /// Attached, and not leaving. Derived.
     pub(crate) consumers: BTreeSet<ConsumerId>,
     /// Token of an identity → its consumer, as long as that is attached or leaving. Derived.
-    pub(crate) identities: BTreeMap<Token, ConsumerId>,
+    pub(crate) identities: BTreeMap<ConsumerToken, ConsumerId>,
     /// Those of `consumers` with credit left. Derived.
     pub(crate) free: Turns,
     /// All of `consumers`, where one of them is active: the first. Derived.
@@ -117,6 +116,12 @@ impl Subscription {
             topics: BTreeSet::new(),
             bindings: 0,
         }
+    }
+
+    /// Where its dead letters go, if that is not there although it must be.
+    pub(super) fn missing_dead_letter_topic(&self, topics: &TopicNames) -> Option<&TopicName> {
+        let topic = self.config.dead_letter_topic.as_ref().filter(|_| !self.doomed);
+        topic.filter(|name| topics.get(name.as_str()).is_none())
     }
 
     /// A consumer is attached.

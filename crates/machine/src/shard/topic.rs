@@ -51,9 +51,7 @@ impl Block {
         };
         self.index == next.index && follows
     }
-}
 
-impl Block {
     /// Whether it ends after the first offset that is held for subscriptions that catch up.
     fn is_held(&self, first: u64, held_from: Option<u64>) -> bool {
         held_from.is_some_and(|from| first + u64::from(self.count) > from)
@@ -245,8 +243,8 @@ impl Topic {
     }
 
     /// When [`Self::prune`] has work, which may have passed; 0 for at once. A block that is held by size is let go by a
-    /// publish, one that is held for a subscription by its catching up. The state alone says it, not when it is asked: what is due is done in this order, and by a replica that
-    /// loaded a snapshot in the same one.
+    /// publish, one that is held for a subscription by its catching up. The state alone says it, not when it is asked: what
+    /// is due is done in this order, and by a replica that loaded a snapshot in the same one.
     pub(crate) fn prune_due(&self) -> Option<Millis> {
         let first = *self.settled.first()?;
         let block = self.blocks.get(&first)?;

@@ -1,6 +1,6 @@
 //! What others may see of a shard.
 
-use super::{Block, Consumer, Origin, Shard, Subscription, Topic};
+use super::{Block, Consumer, Shard, Subscription, Topic};
 use crate::applied::LeaseRun;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
@@ -160,19 +160,15 @@ impl Shard {
             let begin = offset.max(first);
             let count = end.min(first + u64::from(block.count)).checked_sub(begin)?;
             let skipped = u32::try_from(begin - first).ok()?;
-            let origin = block.origin.as_deref();
-            let dead_letter = origin.map(|Origin { letter, .. }| {
-                let offset = letter.offset.saturating_add(u64::from(skipped));
-                Box::new(DeadLetter { offset, ..letter.clone() })
-            });
+            let origin = block.origin.as_deref().map(|origin| origin.after(skipped));
             Some(BlockSlice {
                 index: block.index,
                 fragment: block.fragment,
-                slot: origin.map_or(0, |origin| origin.slot).saturating_add(skipped),
+                slot: origin.as_ref().map_or(skipped, |origin| origin.slot),
                 offset: begin,
                 count: u32::try_from(count).ok().filter(|c| *c > 0)?,
                 stamp: block.stamp,
-                dead_letter,
+                dead_letter: origin.map(|origin| Box::new(origin.letter)),
             })
         };
         topic.blocks_of(offset, end).filter_map(slice).collect()

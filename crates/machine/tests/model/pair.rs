@@ -20,6 +20,12 @@ pub(crate) const KINDS: [SubscriptionKind; 3] =
     [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
 pub(crate) const LEASE_MS: u64 = 5_000;
 
+/// Publishes with the names of what they choose.
+fn named(parts: &[(usize, Vec<(usize, u32)>)]) -> Vec<(&'static str, Vec<(&'static str, u32)>)> {
+    let runs = |runs: &[(usize, u32)]| runs.iter().map(|(s, n)| (SUBJECTS[s % 3], *n)).collect();
+    parts.iter().map(|(t, chosen)| (TOPICS[t % 2], runs(chosen))).collect()
+}
+
 /// The machine and the model, side by side.
 pub(crate) struct Pair {
     pub(crate) driver: Driver,
@@ -91,20 +97,11 @@ impl Pair {
                 return self.driver.publish_step(self.session, TOPICS[t % 2], &runs);
             }
             Act::PublishEach(parts) => {
-                let parts = parts.iter().map(|(t, runs)| {
-                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % 3], *n)).collect();
-                    (TOPICS[t % 2], runs)
-                });
-                return self.driver.publish_each_step(self.session, &parts.collect::<Vec<_>>());
+                return self.driver.publish_each_step(self.session, &named(parts));
             }
             Act::Commit(held, parts) => {
                 let settles = held.iter().filter_map(|held| self.committed(held)).collect();
-                let parts = parts.iter().map(|(t, runs)| {
-                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % 3], *n)).collect();
-                    (TOPICS[t % 2], runs)
-                });
-                let parts: Vec<_> = parts.collect();
-                return self.driver.commit_step(self.session, settles, &parts);
+                return self.driver.commit_step(self.session, settles, &named(parts));
             }
             // One of them keeps everything, and has a past.
             Act::Topic(t) => {

@@ -46,7 +46,7 @@ pub(crate) struct Holder {
     pub(crate) granted: u64,
     pub(crate) identity: Option<ConsumerIdentity>,
     pub(crate) priority: i32,
-    /// The how manieth to attach; one that comes back keeps it.
+    /// Its number in the order of attaching; one that comes back keeps it.
     pub(crate) place: u64,
 }
 

@@ -23,6 +23,12 @@ pub(crate) fn limits(transitions_max: u32) -> Limits {
     Limits { transitions_max, answers_max: 20, ..Limits::default() }
 }
 
+/// Publishes with the names of what they choose.
+fn named(parts: &[(usize, Vec<(usize, u32)>)]) -> Vec<(&'static str, Vec<(&'static str, u32)>)> {
+    let runs = |runs: &[(usize, u32)]| runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
+    parts.iter().map(|(t, chosen)| (TOPICS[t % TOPICS.len()], runs(chosen))).collect()
+}
+
 pub(crate) fn fresh(story: &Story) -> Machine {
     Machine::with_limits(SHARD, limits(story.1))
 }
@@ -154,21 +160,12 @@ impl World {
             }
             Act::PublishEach(pick, parts) => {
                 let session = self.session(*pick)?;
-                let parts = parts.iter().map(|(t, runs)| {
-                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
-                    (TOPICS[t % TOPICS.len()], runs)
-                });
-                return Some(self.driver.publish_each_step(session, &parts.collect::<Vec<_>>()));
+                return Some(self.driver.publish_each_step(session, &named(parts)));
             }
             Act::Commit(pick, held, parts) => {
                 let session = self.session(*pick)?;
                 let settles = held.iter().filter_map(|held| self.committed(held)).collect();
-                let parts = parts.iter().map(|(t, runs)| {
-                    let runs = runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
-                    (TOPICS[t % TOPICS.len()], runs)
-                });
-                let parts: Vec<_> = parts.collect();
-                return Some(self.driver.commit_step(session, settles, &parts));
+                return Some(self.driver.commit_step(session, settles, &named(parts)));
             }
             Act::Attach(pick, number, subscription, (credit, priority), (who, epoch)) => {
                 let session = self.session(*pick)?;

@@ -5,7 +5,7 @@ use super::outbox::Outbox;
 use crate::delivery::Seat;
 use crate::forwarder::{Numbering, Operation, answer_by};
 use crate::gateway::{Gateway, Running};
-use quorate_machine::{ConsumerIdentity, Op};
+use quorate_machine::{ConsumerIdentity, ConsumerToken, Op};
 use quorate_types::{ConsumerId, Reason, Refusal, Rope, SessionId};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, consume_request::Request, consume_response::Response};
@@ -112,7 +112,7 @@ fn identity(request: &v1::Attach) -> Result<Option<ConsumerIdentity>, Refusal> {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` for one that is not as long as it must be: a short one may be drawn twice.
-pub(in crate::services) fn token(given: &[u8]) -> Result<[u8; ConsumerIdentity::TOKEN_BYTES], Refusal> {
+pub(in crate::services) fn token(given: &[u8]) -> Result<ConsumerToken, Refusal> {
     given.try_into().map_err(|_| {
         let (given, wanted) = (given.len(), ConsumerIdentity::TOKEN_BYTES);
         let text = format!("the identity has {given} bytes; it must have {wanted}, drawn at random");
