@@ -1,6 +1,6 @@
 //! What a replica can say of itself.
 
-use quorate_types::{GroupId, LogId, Voter};
+use quorate_types::{GroupId, LogId, NodeId, Voter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -17,6 +17,14 @@ pub struct Leadership {
     pub me: bool,
 }
 
+impl Leadership {
+    /// Whether this replica leads, and in this term.
+    #[must_use]
+    pub fn is_mine_in(&self, term: u64) -> bool {
+        self.me && self.term == term
+    }
+}
+
 /// The members of a group. While voters change there may be more of them than before and after.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
@@ -28,6 +36,14 @@ pub struct Members {
     pub changing: bool,
     /// Peer addresses of all of them.
     pub addresses: BTreeMap<Voter, String>,
+}
+
+impl Members {
+    /// The nodes on which the voters are.
+    #[must_use]
+    pub fn voting_nodes(&self) -> Vec<NodeId> {
+        self.voters.iter().map(|voter| voter.node).collect()
+    }
 }
 
 /// What a replica is doing.

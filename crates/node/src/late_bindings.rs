@@ -5,7 +5,7 @@
 //! leadership was lost or a filter was bound meanwhile, is looked at again, by whoever leads.
 
 use crate::core::Core;
-use crate::delivery::{Cutter, Replica};
+use crate::delivery::{Cutter, Messages};
 use quorate_consensus::Group;
 use quorate_machine::{Match, Op, Scan};
 use quorate_types::probe;
@@ -20,19 +20,14 @@ const STEP_BYTES_MAX: usize = 4 << 20;
 /// Until nothing more is to be looked through, or this node does not lead in this term any more, or a step failed: whoever
 /// leads begins again.
 pub(crate) async fn route(core: Core, group: Group, term: u64) {
-    let leads = || {
-        let now = group.leadership();
-        let now = now.borrow();
-        now.me && now.term == term
-    };
     let Ok(running) = core.gateway.running(group.id()) else { return };
-    let replica = running.delivery.replica();
-    let mut cutter = Cutter::new(Arc::clone(&replica));
+    let messages: Arc<dyn Messages> = running.delivery.replica();
+    let mut cutter = Cutter::new(Arc::clone(&messages));
     let mut after = None;
-    while leads() && !core.stop.is_cancelled() {
+    while group.leadership().borrow().is_mine_in(term) && !core.stop.is_cancelled() {
         let Some(scan) = group.read(|m| m.shard().and_then(|shard| shard.scan(after))) else { return };
         after = Some((scan.topic, scan.subscription));
-        let step = match look(&*replica, &mut cutter, scan).await {
+        let step = match look(&*messages, &mut cutter, scan).await {
             Ok(step) => core.gateway.propose_as_leader(group.id(), step).await.map(drop),
             Err(refusal) => Err(refusal),
         };
@@ -47,7 +42,7 @@ pub(crate) async fn route(core: Core, group: Group, term: u64) {
 ///
 /// # Errors
 /// When a block cannot be read, or was dropped meanwhile.
-async fn look(replica: &dyn Replica, cutter: &mut Cutter, scan: Scan) -> Result<Op, Refusal> {
+async fn look(messages: &dyn Messages, cutter: &mut Cutter, scan: Scan) -> Result<Op, Refusal> {
     let Scan { topic, subscription, version, from, to, filters } = scan;
     let count = (to - from).min(STEP_MESSAGES_MAX);
     let cut = cutter.cut(topic, from, count, STEP_BYTES_MAX).await?;
@@ -71,7 +66,7 @@ async fn look(replica: &dyn Replica, cutter: &mut Cutter, scan: Scan) -> Result<
     }
     // Blocks that are wanted are held. If one was not there, the subscription is somewhere else by now, or a message would be
     // taken for one that nobody wants.
-    let kept = replica.locate(topic, from, cut.end - from).slices;
+    let kept = messages.locate(topic, from, cut.end - from).slices;
     let looked: u64 = cut.pieces.iter().map(|piece| piece.end() - piece.first()).sum();
     if kept.iter().map(|slice| u64::from(slice.count)).sum::<u64>() != looked {
         let text = format!("messages {from} to {} of topic {topic} are not all there: look again", cut.end);
@@ -90,8 +85,8 @@ mod tests {
     use crate::delivery::Located;
     use bytes::Bytes;
     use futures::future::BoxFuture;
-    use quorate_machine::{BlockSlice, DeadLetter, DeathReason, LeaseRun, block};
-    use quorate_types::{ConsumerId, Filter, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
+    use quorate_machine::{BlockSlice, DeadLetter, DeathReason, block};
+    use quorate_types::{Filter, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
     use quorate_wire::v1;
 
     /// A topic with five messages from offset 10 on, in one block, which may be gone.
@@ -111,7 +106,7 @@ mod tests {
         }
     }
 
-    impl Replica for Fake {
+    impl Messages for Fake {
         fn locate(&self, _: TopicId, offset: u64, count: u64) -> Located {
             let (from, to) = (offset.max(10), (offset + count).min(15));
             let of = |n: u64| u32::try_from(n).unwrap();
@@ -132,22 +127,6 @@ mod tests {
 
         fn block(&self, _: u64) -> BoxFuture<'_, Result<Option<Bytes>, Refusal>> {
             Box::pin(async move { Ok(self.block.clone()) })
-        }
-
-        fn consumers(&self) -> Vec<ConsumerId> {
-            Vec::new()
-        }
-
-        fn leases(&self, _: ConsumerId) -> Vec<LeaseRun> {
-            Vec::new()
-        }
-
-        fn held(&self, _: ConsumerId, _: &LeaseRun) -> Vec<LeaseRun> {
-            Vec::new()
-        }
-
-        fn may_deliver(&self) -> bool {
-            true
         }
     }
 

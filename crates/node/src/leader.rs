@@ -42,12 +42,7 @@ async fn lead(core: &Core, group: &Group, term: u64) {
     let mut applied = group.applied();
     let mut late: Option<JoinHandle<()>> = None;
     loop {
-        let leads = {
-            let now = group.leadership();
-            let now = now.borrow();
-            now.me && now.term == term
-        };
-        if !leads || core.stop.is_cancelled() {
+        if !group.leadership().borrow().is_mine_in(term) || core.stop.is_cancelled() {
             return;
         }
         form(core, group).await;
@@ -92,7 +87,7 @@ async fn form(core: &Core, group: &Group) {
 async fn tick(core: &Core, group: &Group, term: u64) -> Option<Duration> {
     let (due, now) = group.read(|m| (m.next_due(), m.now()));
     let due = due?;
-    let voters: Vec<NodeId> = group.members().voters.iter().map(|v| v.node).collect();
+    let voters = group.members().voting_nodes();
     let stamp = core.leader_clock.stamp_after(group.id(), term, &voters, core.me.node, now);
     if due > stamp {
         return Some(Duration::from_millis(due.get() - stamp.get()));
@@ -121,10 +116,7 @@ async fn expire_nodes(core: &Core, group: &Group, since: Instant) {
 /// One step towards the members that group 0 asks for.
 async fn mend_membership(core: &Core, group: &Group) {
     let members = group.members();
-    let Some(desired) = desired(core, group.id(), &members.voters.iter().map(|v| v.node).collect::<Vec<_>>())
-    else {
-        return;
-    };
+    let Some(desired) = desired(core, group.id(), &members.voting_nodes()) else { return };
     let status = group.status();
     let change = next_change(&members.voters, &members.learners, members.changing, &desired, |v| {
         caught_up(&status, v)
@@ -175,8 +167,7 @@ fn caught_up(status: &GroupStatus, voter: Voter) -> bool {
 /// A leader whose clock is far off lets one with a better one stamp (DESIGN §6.3). Where all differ, that is the middle one,
 /// and it stays.
 async fn hand_over_if_skewed(core: &Core, group: &Group) {
-    let members = group.members();
-    let voters: Vec<NodeId> = members.voters.iter().map(|v| v.node).collect();
+    let voters = group.members().voting_nodes();
     if core.leader_clock.skew(&voters, core.me.node) <= SKEW_MAX {
         return;
     }

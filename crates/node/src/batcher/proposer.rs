@@ -65,7 +65,7 @@ impl Proposer for GroupProposer {
 
     fn stamp(&self) -> Millis {
         let term = self.group.leadership().borrow().term;
-        let voters: Vec<NodeId> = self.group.members().voters.iter().map(|v| v.node).collect();
+        let voters = self.group.members().voting_nodes();
         self.clock.stamp(self.group.id(), term, &voters, self.me)
     }
 

@@ -1,6 +1,6 @@
 //! Reading messages out of blocks, without copying them; what is said of dead letters is added.
 
-use super::{Replica, letters};
+use super::{Messages, letters};
 use bytes::Bytes;
 use quorate_machine::{BlockSlice, block};
 use quorate_types::{Reason, Refusal, SubscriptionName, TopicId};
@@ -32,7 +32,7 @@ impl Piece {
 
 /// Reads messages of one group for one connection. Keeps the block it read last: consecutive messages share one.
 pub(crate) struct Cutter {
-    replica: Arc<dyn Replica>,
+    messages: Arc<dyn Messages>,
     last: Option<(u64, Bytes)>,
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Cut {
 }
 
 impl Cutter {
-    /// Reads from this replica.
-    pub(crate) fn new(replica: Arc<dyn Replica>) -> Self {
-        Self { replica, last: None }
+    /// Reads these.
+    pub(crate) fn new(messages: Arc<dyn Messages>) -> Self {
+        Self { messages, last: None }
     }
 
     /// Reads messages `offset..offset + count` as far as they are kept, and stops early when `bytes_max` is reached, but
@@ -63,7 +63,7 @@ impl Cutter {
         count: u64,
         bytes_max: usize,
     ) -> Result<Cut, Refusal> {
-        let located = self.replica.locate(topic, offset, count);
+        let located = self.messages.locate(topic, offset, count);
         let mut cut = Cut { pieces: Vec::new(), end: offset.saturating_add(count) };
         let Some(name) = located.topic else { return Ok(cut) };
         let mut left = bytes_max;
@@ -107,7 +107,7 @@ impl Cutter {
         match &self.last {
             Some((last, bytes)) if *last == index => Ok(Some(bytes.clone())),
             _ => {
-                let block = self.replica.block(index).await?;
+                let block = self.messages.block(index).await?;
                 self.last = block.clone().map(|bytes| (index, bytes));
                 Ok(block)
             }

@@ -1,9 +1,8 @@
 use super::*;
 use crate::delivery::replica::Located;
 use futures::future::BoxFuture;
-use quorate_machine::LeaseRun;
 use quorate_machine::block;
-use quorate_types::{ConsumerId, Millis};
+use quorate_types::Millis;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +25,7 @@ impl Fake {
     }
 }
 
-impl Replica for Fake {
+impl Messages for Fake {
     fn locate(&self, _: TopicId, offset: u64, count: u64) -> Located {
         let slice = |(&index, (first, _)): (&u64, &(u64, Bytes))| {
             let from = offset.max(*first);
@@ -48,22 +47,6 @@ impl Replica for Fake {
     fn block(&self, index: u64) -> BoxFuture<'_, Result<Option<Bytes>, Refusal>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move { Ok(self.blocks.get(&index).map(|(_, block)| block.clone())) })
-    }
-
-    fn consumers(&self) -> Vec<ConsumerId> {
-        Vec::new()
-    }
-
-    fn leases(&self, _: ConsumerId) -> Vec<LeaseRun> {
-        Vec::new()
-    }
-
-    fn held(&self, _: ConsumerId, _: &LeaseRun) -> Vec<LeaseRun> {
-        Vec::new()
-    }
-
-    fn may_deliver(&self) -> bool {
-        true
     }
 }
 

@@ -16,6 +16,6 @@ pub(crate) use cutter::Cutter;
 pub(crate) use effects::EffectRouter;
 #[cfg(test)]
 pub(crate) use replica::Located;
-pub(crate) use replica::{GroupReplica, Replica};
+pub(crate) use replica::{GroupReplica, Messages};
 pub(crate) use roster::Seat;
 pub(crate) use task::{Delivery, DeliveryParts};

@@ -17,14 +17,17 @@ pub(crate) struct Located {
     pub(crate) slices: Vec<BlockSlice>,
 }
 
-/// A replica, as delivery sees it.
-pub(crate) trait Replica: Send + Sync + 'static {
+/// The messages of a replica.
+pub(crate) trait Messages: Send + Sync + 'static {
     /// Finds messages.
     fn locate(&self, topic: TopicId, offset: u64, count: u64) -> Located;
 
     /// Reads an entry's block; `None` when it is gone.
     fn block(&self, index: u64) -> BoxFuture<'_, Result<Option<Bytes>, Refusal>>;
+}
 
+/// A replica, as delivery sees it.
+pub(crate) trait Replica: Messages {
     /// The consumers that the state has attached to this node, of all its sessions.
     fn consumers(&self) -> Vec<ConsumerId>;
 
@@ -48,7 +51,7 @@ pub(crate) struct GroupReplica {
     pub(crate) liveness: Liveness,
 }
 
-impl Replica for GroupReplica {
+impl Messages for GroupReplica {
     fn locate(&self, topic: TopicId, offset: u64, count: u64) -> Located {
         self.group.read(|machine| {
             let Some(shard) = machine.shard() else { return Located::default() };
@@ -64,7 +67,9 @@ impl Replica for GroupReplica {
             Ok(bytes.and_then(|bytes| entry::block_of(&bytes)))
         })
     }
+}
 
+impl Replica for GroupReplica {
     fn consumers(&self) -> Vec<ConsumerId> {
         let attached = |m: &quorate_machine::Machine| m.shard().map(|s| s.consumers_of(self.me));
         self.group.read(attached).unwrap_or_default().iter().map(|view| view.consumer).collect()

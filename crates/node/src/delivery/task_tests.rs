@@ -1,6 +1,6 @@
 use super::*;
 use crate::batcher::Answered;
-use crate::delivery::replica::Located;
+use crate::delivery::replica::{Located, Messages};
 use crate::forwarder::test_support::{FakeLink, PATIENCE, World as ForwarderWorld, remote};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -16,7 +16,7 @@ struct Fake {
     leases: Mutex<Vec<LeaseRun>>,
 }
 
-impl Replica for Fake {
+impl Messages for Fake {
     fn locate(&self, _: TopicId, _: u64, _: u64) -> Located {
         Located::default()
     }
@@ -24,7 +24,9 @@ impl Replica for Fake {
     fn block(&self, _: u64) -> BoxFuture<'_, Result<Option<Bytes>, Refusal>> {
         Box::pin(std::future::ready(Ok(None)))
     }
+}
 
+impl Replica for Fake {
     fn consumers(&self) -> Vec<ConsumerId> {
         self.consumers.lock().unwrap().clone()
     }
