@@ -98,9 +98,7 @@ impl parted::Message for PublishRequest {
 }
 
 fn append_bytes(field: u32, bytes: &Bytes, parts: &mut Parts) {
-    encode_key(field, WireType::LengthDelimited, parts.small());
-    encode_varint(bytes.len() as u64, parts.small());
-    parts.put(bytes);
+    parted::append_bytes(field, std::slice::from_ref(bytes), parts);
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use crate::parted;
 use crate::peer::{ForwardRequest, Frame};
-use prost::encoding::{WireType, encode_key, encode_varint};
 use quorate_types::{Parts, Rope};
 
 /// A message whose last field, of bytes, is kept apart and not copied together.
@@ -19,9 +18,7 @@ impl<M: prost::Message + 'static> parted::Message for InParts<M> {
         // As prost does it: an encoding to a buffer that grows cannot fail.
         self.message.encode_raw(parts.small());
         if !self.bytes.is_empty() {
-            encode_key(self.field, WireType::LengthDelimited, parts.small());
-            encode_varint(self.bytes.len() as u64, parts.small());
-            self.bytes.parts().iter().for_each(|part| parts.put(part));
+            parted::append_bytes(self.field, self.bytes.parts(), parts);
         }
     }
 }

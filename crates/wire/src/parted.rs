@@ -9,6 +9,7 @@ use futures::stream::{Fuse, Stream, StreamExt};
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
 use http::uri::PathAndQuery;
 use http_body::Frame;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use quorate_types::Parts;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -36,7 +37,15 @@ pub trait Message: Send + 'static {
     fn append(&self, parts: &mut Parts);
 }
 
-/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until they end. Answers may have `bytes_max` bytes.
+/// Appends a field of bytes, which lie in parts themselves.
+pub(crate) fn append_bytes(field: u32, bytes: &[Bytes], parts: &mut Parts) {
+    encode_key(field, WireType::LengthDelimited, parts.small());
+    encode_varint(bytes.iter().map(Bytes::len).sum::<usize>() as u64, parts.small());
+    bytes.iter().for_each(|part| parts.put(part));
+}
+
+/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until they end. Answers may have
+/// `bytes_max` bytes.
 ///
 /// # Errors
 /// What the server answers in place of a stream, or why it cannot be reached.

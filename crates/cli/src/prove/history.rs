@@ -84,17 +84,11 @@ impl History {
     }
 
     pub(crate) fn read_back(&self, payload: &[u8], offset: u64) {
-        match Key::read(self.run, payload) {
-            Some(key) => self.ledger().read_back(key, offset),
-            None => self.ledger().corrupt(),
-        }
+        self.note(payload, |ledger, key| ledger.read_back(key, offset));
     }
 
     pub(crate) fn moved(&self, payload: &[u8], offset: u64) {
-        match Key::read(self.run, payload) {
-            Some(key) => self.ledger().moved(key, offset),
-            None => self.ledger().corrupt(),
-        }
+        self.note(payload, |ledger, key| ledger.moved(key, offset));
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -112,6 +106,13 @@ impl History {
     /// Closes the books.
     pub(crate) fn close(&self, moving: bool) -> (Counts, Violations) {
         self.ledger().close(moving)
+    }
+
+    fn note(&self, payload: &[u8], note: impl FnOnce(&mut Ledger, Key)) {
+        match Key::read(self.run, payload) {
+            Some(key) => note(&mut self.ledger(), key),
+            None => self.ledger().corrupt(),
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -201,15 +201,15 @@ impl Delivery {
         self.settle(v1::Verdict::Reject, None)
     }
 
+    /// Not processed yet: its lease goes on, for a whole lease timeout from now. Settle it later.
+    pub fn extend(&self) -> Settling {
+        self.settle(v1::Verdict::Extend, None)
+    }
+
     /// Who holds it: the subscription, and the identity of its consumer.
     pub(crate) fn holder(&self) -> (String, Bytes) {
         let shared = &self.lease.shared;
         (shared.subscription.clone(), shared.identity.clone())
-    }
-
-    /// Not processed yet: its lease goes on, for a whole lease timeout from now. Settle it later.
-    pub fn extend(&self) -> Settling {
-        self.settle(v1::Verdict::Extend, None)
     }
 
     fn settle(&self, verdict: v1::Verdict, delay_ms: Option<u64>) -> Settling {

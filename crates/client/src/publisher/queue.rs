@@ -62,7 +62,7 @@ struct Run {
 }
 
 /// The messages of one request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) messages: Vec<Encoded>,
     pub(super) waiters: Vec<Waiter>,
@@ -229,8 +229,7 @@ impl Queue {
         let alone = bytes >= ALONE_BYTES && messages.len() == 1;
         let fits = !alone && self.batches.back().is_some_and(|b| b.takes(topic, messages.len(), bytes));
         if !fits {
-            let (messages, waiters, runs) = (Vec::new(), Vec::new(), VecDeque::new());
-            self.batches.push_back(Batch { messages, waiters, runs, bytes: 0, alone, commit: None });
+            self.batches.push_back(Batch { alone, ..Batch::default() });
         }
         if let Some(batch) = self.batches.back_mut() {
             batch.bytes += bytes;
@@ -248,14 +247,8 @@ impl Queue {
         waiter: Waiter,
     ) -> bool {
         let first = self.batches.is_empty();
-        let mut batch = Batch {
-            messages: Vec::with_capacity(publishes.len()),
-            waiters: vec![waiter],
-            runs: VecDeque::new(),
-            bytes: 0,
-            alone: true,
-            commit: Some(commit),
-        };
+        let mut batch =
+            Batch { waiters: vec![waiter], alone: true, commit: Some(commit), ..Batch::default() };
         for (topic, message) in publishes {
             batch.add(topic, std::slice::from_ref(message), &mut self.arena);
         }
