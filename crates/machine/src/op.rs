@@ -316,7 +316,9 @@ impl Op {
             Self::PublishEach(publishes) => publishes.bytes(),
             Self::Commit(commit) => {
                 let settle = |settle: &CommitSettle| {
-                    size_of::<CommitSettle>() + settle.settlements.len() * size_of::<Settlement>()
+                    size_of::<CommitSettle>()
+                        + settle.subscription.as_str().len()
+                        + settle.settlements.len() * size_of::<Settlement>()
                 };
                 size_of::<Commit>()
                     + commit.settles.iter().map(settle).sum::<usize>()
@@ -379,6 +381,11 @@ pub struct Settlement {
     pub attempt: u32,
     /// How they end.
     pub verdict: Verdict,
+}
+
+impl Settlement {
+    /// Those of one operation: as many as the largest credit, so that each message may be settled by itself.
+    pub const PER_OP_MAX: usize = 10_000;
 }
 
 /// A settlement as it is in the log: many subscriptions settle each message, most of them in short ranges, so every byte counts.
@@ -495,4 +502,24 @@ pub struct NodeRecord {
     pub peer_address: String,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_counts_for_no_less_than_it_takes_in_the_log() {
+        let settlement = Settlement { first: u64::MAX, last: u64::MAX, attempt: 1, verdict: Verdict::Ack };
+        let settle = CommitSettle {
+            subscription: SubscriptionName::parse(&"s".repeat(200)).unwrap(),
+            token: [255; ConsumerIdentity::TOKEN_BYTES],
+            settlements: vec![settlement],
+        };
+        let commit = Commit { settles: vec![settle; 100], publishes: Publishes::new(&[]) };
+        let op = Op::Commit(Box::new(commit));
+        let mut encoded = Vec::new();
+        crate::codec::append(&mut encoded, &op);
+        assert!(op.heap_bytes() >= encoded.len(), "{} < {}", op.heap_bytes(), encoded.len());
+    }
 }

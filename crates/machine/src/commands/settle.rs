@@ -11,8 +11,6 @@ use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
 use std::ops::Bound::{Excluded, Included};
 use std::time::Duration;
 
-/// Settlements of one operation: as many as the largest credit, so that each message may be settled by itself.
-const SETTLEMENTS_MAX: usize = 10_000;
 /// Leases that the ranges of one operation may reach, overlaps counted: no client's settle may stall an entry.
 const REACH_MAX: u64 = 100_000;
 
@@ -153,9 +151,10 @@ pub(super) fn check<'a>(settlements: impl Iterator<Item = (&'a Settlement, u64)>
         count += 1;
         reach = reach.saturating_add((s.last - s.first).saturating_add(1).min(leases + 1));
     }
-    if count > SETTLEMENTS_MAX || reach > REACH_MAX {
+    let count_max = Settlement::PER_OP_MAX;
+    if count > count_max || reach > REACH_MAX {
         let text = format!(
-            "a settle has at most {SETTLEMENTS_MAX} ranges, which reach {REACH_MAX} leases together: send it in parts"
+            "a settle has at most {count_max} ranges, which reach {REACH_MAX} leases together: send it in parts"
         );
         return Err(Refusal::new(Reason::LimitReached, text));
     }

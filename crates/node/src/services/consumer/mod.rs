@@ -6,7 +6,7 @@ mod outbox;
 mod settle;
 
 pub(super) use attach::token;
-pub(super) use settle::settlements;
+pub(super) use settle::{check_count, settlements};
 
 use crate::gateway::Gateway;
 use futures::stream::BoxStream;

@@ -5,9 +5,6 @@ use quorate_machine::{Answer, Backoff, Settlement, Verdict};
 use quorate_types::{Reason, Refusal};
 use quorate_wire::{error_of, v1};
 
-/// Settlements of one request: what one entry may do (DESIGN §6.8).
-const SETTLEMENTS_MAX: usize = 10_000;
-
 /// Checks the settlements of a request.
 ///
 /// # Errors
@@ -16,11 +13,21 @@ pub(in crate::services) fn settlements(given: &[v1::Settlement]) -> Result<Vec<S
     if given.is_empty() {
         return Err(invalid("the settle has no settlements: give at least one"));
     }
-    if given.len() > SETTLEMENTS_MAX {
-        let text = format!("the settle has {} settlements; the limit is {SETTLEMENTS_MAX}", given.len());
+    check_count(given.len())?;
+    given.iter().enumerate().map(|(at, one)| settlement(at, one)).collect()
+}
+
+/// Settlements of one request: what one entry may do (DESIGN §6.8).
+///
+/// # Errors
+/// `LIMIT_REACHED`.
+pub(in crate::services) fn check_count(count: usize) -> Result<(), Refusal> {
+    let max = Settlement::PER_OP_MAX;
+    if count > max {
+        let text = format!("the settle has {count} settlements; the limit is {max}");
         return Err(Refusal::new(Reason::LimitReached, text));
     }
-    given.iter().enumerate().map(|(at, one)| settlement(at, one)).collect()
+    Ok(())
 }
 
 fn settlement(at: usize, given: &v1::Settlement) -> Result<Settlement, Refusal> {

@@ -38,10 +38,15 @@ pub(super) fn publishes(request: &v1::PublishRequest) -> bool {
 
 /// Settlements of a request, for its share of a connection's room.
 pub(super) fn settlements(request: &v1::PublishRequest) -> usize {
-    request.commit.iter().flat_map(|commit| &commit.settles).map(|settle| settle.settlements.len()).sum()
+    request.commit.as_ref().map_or(0, count)
+}
+
+fn count(commit: &v1::Commit) -> usize {
+    commit.settles.iter().map(|settle| settle.settlements.len()).sum()
 }
 
 fn settles(commit: &v1::Commit) -> Result<Vec<CommitSettle>, Refusal> {
+    consumer::check_count(count(commit))?;
     let settle = |settle: &v1::CommitSettle| {
         Ok(CommitSettle {
             subscription: wire::subscription(&settle.subscription)?,
@@ -121,6 +126,8 @@ mod tests {
         assert_eq!(reason(vec![settle("s", 0, &[1])], &[]), Reason::InvalidArgument);
         assert_eq!(reason(vec![settle("s", 16, &[])], &[("a", 1)]), Reason::InvalidArgument);
         assert_eq!(reason(vec![settle("no name", 16, &[1])], &[("a", 1)]), Reason::InvalidArgument);
+        let many = |count| settle("s", 16, &vec![1; count]);
+        assert_eq!(reason(vec![many(5_000), many(5_001)], &[]), Reason::LimitReached);
         let good = || vec![settle("s", 16, &[1])];
         assert_eq!(reason(good(), &[("a", 1), ("no name", 1)]), Reason::InvalidArgument);
         assert_eq!(reason(good(), &[("a", 1), ("b", 1 << 20)]), Reason::MessageTooLarge);
