@@ -7,6 +7,7 @@ use crate::error::{CallError, ConnectError, ConsumeError};
 use crate::nodes::{Nodes, Route};
 use crate::options::{ClientOptions, ConsumerOptions, PublisherOptions};
 use crate::publisher::{self, Publisher};
+use crate::pulse::Pulse;
 use quorate_types::{Kind, Reason, Refusal};
 use quorate_wire::v1;
 use quorate_wire::v1::cluster_client::ClusterClient;
@@ -91,6 +92,11 @@ impl Client {
         options: ConsumerOptions,
     ) -> Result<Consumer, ConsumeError> {
         consumer::start(self.clone(), subscription, options).await
+    }
+
+    /// For a connection to that node.
+    pub(crate) fn pulse(&self, address: &str) -> Pulse {
+        Pulse::new(Arc::clone(&self.nodes), address.to_owned(), self.options.ping_timeout)
     }
 
     pub(crate) fn backoff(&self) -> Backoff {

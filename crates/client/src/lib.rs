@@ -39,6 +39,7 @@ mod message;
 mod nodes;
 mod options;
 mod publisher;
+mod pulse;
 mod reader;
 
 pub use client::Client;

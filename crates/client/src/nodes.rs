@@ -2,6 +2,7 @@
 
 use crate::error::ConnectError;
 use crate::options::ClientOptions;
+use futures::future::BoxFuture;
 use quorate_types::Entropy;
 use quorate_wire::{ChannelOptions, Connect};
 use std::collections::BTreeMap;
@@ -55,6 +56,17 @@ impl Nodes {
         let count = self.addresses.len() as u64;
         let index = usize::try_from(self.entropy.next_u64() % count).unwrap_or(0);
         Route { nodes: Arc::clone(self), index, hinted: None }
+    }
+
+    /// Whether a node says anything, over a new connection. False when it cannot be reached; bound the wait.
+    pub(crate) fn ping(&self, address: &str) -> BoxFuture<'static, bool> {
+        let channel = self.connect.channel(address, &self.options);
+        Box::pin(async move {
+            match channel {
+                Ok(channel) => quorate_wire::ping(channel).await.is_ok(),
+                Err(_) => false,
+            }
+        })
     }
 
     /// For messages: all that were listed.

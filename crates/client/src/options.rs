@@ -16,6 +16,9 @@ pub struct ClientOptions {
     pub call_timeout: Duration,
     /// How long one node may take to answer before the next one is asked. Default 5 s.
     pub attempt_timeout: Duration,
+    /// How long a node that owes a publisher or consumer an answer, and says nothing, may take to say that it is there before
+    /// it is taken for one that hangs, and left for the next. More than three round trips. Default 1 s.
+    pub ping_timeout: Duration,
     /// How connections behave.
     pub channel: ChannelOptions,
     /// Makes connections. Default: TCP.
@@ -30,6 +33,7 @@ impl Default for ClientOptions {
             namespace: NamespaceName::DEFAULT.to_owned(),
             call_timeout: Duration::from_secs(15),
             attempt_timeout: Duration::from_secs(5),
+            ping_timeout: Duration::from_secs(1),
             channel: ChannelOptions::client(),
             connect: Arc::new(TcpNet),
             entropy: Arc::new(OsEntropy),
@@ -43,6 +47,7 @@ impl fmt::Debug for ClientOptions {
             .field("namespace", &self.namespace)
             .field("call_timeout", &self.call_timeout)
             .field("attempt_timeout", &self.attempt_timeout)
+            .field("ping_timeout", &self.ping_timeout)
             .field("channel", &self.channel)
             .finish_non_exhaustive()
     }

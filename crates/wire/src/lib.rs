@@ -16,6 +16,7 @@ mod limits;
 mod link;
 mod net;
 mod parse;
+mod ping;
 mod status;
 mod tcp;
 mod view;
@@ -29,6 +30,7 @@ pub use net::{
     endpoint, server,
 };
 pub use parse::{filter, message_view, namespace, subject, subscription, topic, topic_of_bytes};
+pub use ping::ping;
 pub use status::{
     LEADER_KEY, REASON_KEY, code_of, error_of, leader_of, refusal_of, refusal_of_error, status_of,
     status_with_leader,

@@ -7,6 +7,7 @@ use crate::error::ConsumeError;
 use crate::message::Message;
 use crate::nodes::Route;
 use crate::options::ConsumerOptions;
+use crate::pulse::Pulse;
 use bytes::Bytes;
 use quorate_types::{Entropy, Kind, Millis, Reason, Refusal};
 use quorate_wire::v1::consume_request::Request;
@@ -46,6 +47,7 @@ pub(super) fn draw_identity(entropy: &dyn Entropy) -> Bytes {
 struct Stream {
     requests: mpsc::Sender<v1::ConsumeRequest>,
     responses: Streaming<v1::ConsumeResponse>,
+    pulse: Pulse,
 }
 
 /// Why attaching failed, or a stream ended.
@@ -185,7 +187,7 @@ impl Driver {
             return Err(Failure::unavailable(format!("{address} did not say that the consumer is attached")));
         };
         self.attached(attached);
-        Ok(Stream { requests, responses })
+        Ok(Stream { requests, responses, pulse: self.parts.client.pulse(&address) })
     }
 
     fn attached(&mut self, attached: v1::Attached) {
@@ -200,7 +202,7 @@ impl Driver {
     /// Passes deliveries and settles until the stream breaks, or the consumer is closed and everything settled. The stream is
     /// dropped then, before the next attach: what a node that is cut off still writes to it is leased to nobody.
     async fn pump(&mut self, stream: Stream) -> Result<(), Failure> {
-        let Stream { requests, mut responses } = stream;
+        let Stream { requests, mut responses, mut pulse } = stream;
         let (chunks, shared) = (self.chunks.clone(), Arc::clone(&self.parts.shared));
         let mut requests = Some(requests);
         let mut close_by: Option<Instant> = None;
@@ -223,6 +225,9 @@ impl Driver {
                 () = sleep_until(retry_at.unwrap_or_else(far)), if retry_at.is_some() => retry_at = None,
                 permit = reserve(requests.as_ref()), if sendable && requests.is_some() => {
                     let Some(permit) = permit else { return Err(Failure::unavailable("the connection was lost")) };
+                    if in_flight == 0 {
+                        pulse.heard(Instant::now());
+                    }
                     if let Some(settle) = self.parts.shared.settles().next() {
                         permit.send(v1::ConsumeRequest { request: Some(Request::Settle(settle)) });
                     }
@@ -234,6 +239,7 @@ impl Driver {
                 }
                 response = responses.message(), if self.outgoing.is_none() || close_by.is_some() => match response {
                     Ok(Some(response)) => {
+                        pulse.heard(Instant::now());
                         if self.take(response, close_by.is_some()) {
                             retry_at = Some(Instant::now() + SETTLE_RETRY);
                         }
@@ -243,6 +249,10 @@ impl Driver {
                     Err(status) => return Err(Failure::of_status(&status)),
                 },
                 () = shared.asked.notified() => {}
+                // A node that waits for room here cannot answer.
+                () = pulse.stopped(), if in_flight > 0 && self.outgoing.is_none() => {
+                    return Err(Failure::unavailable("the node does not say that it is there"));
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::error::{CallError, PublishError};
 use crate::nodes::Route;
 use crate::options::PublisherOptions;
+use crate::pulse::Pulse;
 use quorate_types::{Kind, Reason, Refusal, SessionId};
 use quorate_wire::v1::publisher_client::PublisherClient;
 use quorate_wire::v1::{self, publish_response, topic_outcome};
@@ -115,6 +116,7 @@ impl Driver {
             return Err(Failure::retry(Reason::Unavailable, "no node is known"));
         };
         tracing::debug!(node = address, "publisher connects");
+        let pulse = self.client.pulse(address);
         let (requests, queue) = mpsc::channel(STREAM_QUEUE);
         // The first request goes ahead, for a server that answers the call only when it has seen one.
         self.number_waiting();
@@ -130,7 +132,7 @@ impl Driver {
                 return Err(Failure::retry(Reason::Unavailable, "the node did not take the stream in time"));
             }
         };
-        self.pump(requests, responses).await
+        self.pump(requests, responses, pulse).await
     }
 
     /// Sends and takes answers until the stream breaks, or the publisher is closed and everything answered.
@@ -138,6 +140,7 @@ impl Driver {
         &mut self,
         requests: mpsc::Sender<v1::PublishRequest>,
         mut responses: Streaming<v1::PublishResponse>,
+        mut pulse: Pulse,
     ) -> Result<(), Failure> {
         let mut heard = Instant::now();
         loop {
@@ -149,6 +152,7 @@ impl Driver {
                 biased;
                 response = responses.message() => {
                     heard = Instant::now();
+                    pulse.heard(heard);
                     match response {
                         Ok(Some(response)) => self.answered(response)?,
                         Ok(None) => return Err(Failure::retry(Reason::Unavailable, "the node ended the stream")),
@@ -161,12 +165,14 @@ impl Driver {
                     };
                     if self.unconfirmed.on_stream() == 0 {
                         heard = Instant::now();
+                        pulse.heard(heard);
                     }
                     if let Some(request) = self.unconfirmed.next(&self.client.options.namespace) {
                         permit.send(request);
                     }
                 }
                 () = self.shared.filled.notified() => {}
+                () = pulse.stopped(), if self.unconfirmed.on_stream() > 0 => return Err(hangs()),
                 _ = self.expiry.tick() => {
                     self.expire();
                     let limit = self.client.options.attempt_timeout;
@@ -366,6 +372,10 @@ fn each(first: Result<v1::Receipt, PublishError>, more: Vec<v1::TopicOutcome>) -
 /// Of one topic among several: always for good.
 fn refused_of(error: &v1::Error) -> PublishError {
     PublishError::Refused(refusal_of_error(error))
+}
+
+fn hangs() -> Failure {
+    Failure::retry(Reason::Unavailable, "the node does not say that it is there")
 }
 
 fn without_content() -> Failure {

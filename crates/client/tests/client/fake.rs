@@ -11,7 +11,9 @@ use quorate_wire::v1::{publish_response::Outcome, topic_outcome};
 use quorate_wire::{Listen, ServerOptions, TcpNet, error_of, server, status_of, v1};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -26,6 +28,8 @@ pub(crate) enum Trick {
     Say(Reason),
     /// Do it and say nothing, for ever.
     Swallow,
+    /// Do it and answer a second later.
+    Late,
 }
 
 /// What became of the messages to one topic.
@@ -120,7 +124,7 @@ impl Fake {
             Some(Trick::DoAndBreak) => return self.publish(request).map(|_| Err(broken())).unwrap(),
             Some(Trick::Swallow) => return self.publish(request).map(|_| Ok(None)).unwrap(),
             Some(Trick::Say(reason)) => Err(Refusal::new(reason, "as told")),
-            None => self.publish(request),
+            Some(Trick::Late) | None => self.publish(request),
         };
         let mut outcomes = outcome.unwrap_or_else(|refusal| vec![Err(refusal)]).into_iter();
         let outcome = outcomes.next().map(|first| match first {
@@ -173,6 +177,9 @@ impl Publisher for Fake {
         tokio::spawn(async move {
             let mut requests = requests.into_inner();
             while let Some(Ok(request)) = requests.next().await {
+                if fake.state().tricks.front() == Some(&Trick::Late) {
+                    sleep(Duration::from_secs(1)).await;
+                }
                 let answer = fake.answer(request);
                 let broken = answer.is_err();
                 if let Some(answer) = answer.transpose()

@@ -1,9 +1,11 @@
 //! What a publisher promises while its connections break.
 
 use crate::fake::{Fake, Trick};
+use crate::pausing::{First, Pausing};
 use futures::future::join_all;
 use quorate_client::{Client, ClientOptions, Message, PublishError, PublisherOptions, Reason};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 async fn client_of(fakes: &[&Fake]) -> Client {
     let addresses = join_all(fakes.iter().map(|f| f.serve())).await;
@@ -185,6 +187,26 @@ async fn a_silent_node_is_left_and_its_messages_are_confirmed_elsewhere() {
     assert!(publish_all(&client, 10).await.iter().all(Result::is_ok));
     assert_eq!(silent.state().stored, all(10));
     assert!(silent.state().streams > 1);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_left_soon_and_one_that_is_slow_is_not() {
+    let fake = Fake::default();
+    let (node, pausing) = (fake.serve().await, Pausing::default());
+    let addresses = [pausing.serve(node.clone()).await, node];
+    let patience = Duration::from_millis(300);
+    let options = ClientOptions { ping_timeout: patience, entropy: Arc::new(First), ..Default::default() };
+    let attempt_timeout = options.attempt_timeout;
+    let client = Client::new(&addresses, options).unwrap();
+    let publisher = client.publisher(PublisherOptions::default());
+    fake.state().tricks.push_back(Trick::Late);
+    publisher.publish("t", payload(0)).await.unwrap();
+    assert_eq!(fake.state().streams, 1, "it was slow, and said that it is there");
+    pausing.pause();
+    let paused = Instant::now();
+    publisher.publish("t", payload(1)).await.unwrap();
+    assert!(paused.elapsed() < attempt_timeout / 2, "left after {:?}", paused.elapsed());
+    assert_eq!(fake.state().stored, all(2));
 }
 
 #[tokio::test]
