@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 /// All of them.
 pub const POINTS: &[&str] = &[
     "asked for a pre-vote",
+    "asked for the next term",
     "attached consumer taken over",
     "commit refused for a stale lease",
     "cut-off node closed its consumers",

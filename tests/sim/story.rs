@@ -135,12 +135,15 @@ impl Story {
 
     /// Takes a node's links to the other nodes away, or gives them back.
     pub fn cut_off(&mut self, node: u64, off: bool) {
-        for other in (1..=NODES).filter(|other| *other != node) {
-            if off {
-                self.world.sim.partition(name(node), name(other));
-            } else {
-                self.world.sim.repair(name(node), name(other));
-            }
+        (1..=NODES).filter(|other| *other != node).for_each(|other| self.cut(node, other, off));
+    }
+
+    /// Takes the link between two nodes away, or gives it back.
+    pub fn cut(&mut self, one: u64, other: u64, off: bool) {
+        if off {
+            self.world.sim.partition(name(one), name(other));
+        } else {
+            self.world.sim.repair(name(one), name(other));
         }
     }
 

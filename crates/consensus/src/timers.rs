@@ -139,17 +139,32 @@ impl Timers {
             }
         }
         if self.is_my_turn(Some(leader)).await? {
-            probe::sometimes("stood in the place of a leader that ended");
-            tracing::info!(group = %self.group.id(), %leader, "the leader's process has ended: standing for election");
-            let vote: Vote = self.group.raft().server_metrics().borrow_watched().vote;
-            let last = self.group.replica().storage().last().map(raft_log_id);
-            // What a leader that hands over asks for: an election over its lease.
-            let request = TransferLeaderRequest::new(vote, self.group.replica().me(), last);
-            if let Err(error) = self.group.raft().handle_transfer_leader(request).await? {
-                tracing::debug!(group = %self.group.id(), %error, "not standing: the next turn follows");
-            }
+            self.succeed(leader).await?;
         }
         self.rest().await
+    }
+
+    /// Stands in the place of a leader whose process has ended.
+    async fn succeed(&mut self, leader: Voter) -> Result<(), Ended> {
+        probe::sometimes("stood in the place of a leader that ended");
+        tracing::info!(group = %self.group.id(), %leader, "the leader's process has ended: standing for election");
+        let vote: Vote = self.group.raft().server_metrics().borrow_watched().vote;
+        let last = self.group.replica().storage().last().map(raft_log_id);
+        // What a leader that hands over asks for: an election over its lease.
+        let request = TransferLeaderRequest::new(vote, self.group.replica().me(), last);
+        if let Err(error) = self.group.raft().handle_transfer_leader(request).await? {
+            tracing::debug!(group = %self.group.id(), %error, "not standing: the next turn follows");
+            return Ok(());
+        }
+        // A voter with less in its log may have stood before, in the same term: it cannot win, but has voted for itself. The
+        // next term is asked for before it stands again; by a pre-vote, so that it does not do the same.
+        let led = self.leadership.wait_for(|now| now.leader.is_some() && now.leader != Some(leader));
+        if let Ok(led) = timeout(TURN / 2, led).await {
+            return Ok(drop(led?));
+        }
+        probe::sometimes("asked for the next term");
+        self.group.raft().trigger().elect(true).await?;
+        Ok(())
     }
 
     /// Nobody is known to lead: one stands after an election timeout, and again.

@@ -50,6 +50,39 @@ fn an_offset_that_only_a_lagging_replica_does_not_know_is_waited_for() {
     Story::tell(1, |_| {}, tale);
 }
 
+/// Of the two that are left, the one that stands first has less in its log: it cannot win, but has voted for itself.
+#[test]
+fn a_voter_with_less_in_its_log_that_stands_first_delays_an_election_only_little() {
+    let _turn = turn();
+    let tale = |story: &mut Story| {
+        story.work(async |client| client.create_topic("t", v1::TopicConfig::default()).await).unwrap();
+        let publishing = story.begin(None, |client| publish_steadily(client, 200));
+        story.pass(Duration::from_millis(200));
+        let shard = GroupId::new(1);
+        let leader = story.leader(shard).unwrap();
+        let first = (1..=3).find(|node| *node != leader).unwrap();
+        story.cut(leader, first, true);
+        story.pass(Duration::from_millis(20));
+        story.kill(leader);
+        let killed = story.now();
+        story.wait(|story| story.leader(shard).is_some());
+        let without = story.now() - killed;
+        // Half a second until the connection is seen to be broken, and much less than a lease.
+        assert!(without < Duration::from_millis(900), "nobody led for {without:?}");
+        story.cut(leader, first, false);
+        story.start(leader);
+        story.finish(&publishing).unwrap();
+    };
+    // Long enough that nobody misses the leader before its end.
+    let as_in_production = |config: &mut quorate_node::Config| {
+        let defaults = quorate_consensus::ConsensusOptions::default();
+        config.consensus.heartbeat_interval = defaults.heartbeat_interval;
+        config.consensus.election_timeout_min = defaults.election_timeout_min;
+        config.consensus.election_timeout_max = defaults.election_timeout_max;
+    };
+    (1..=5).for_each(|seed| Story::tell(seed, as_in_production, tale));
+}
+
 /// Publishes so many messages, some every few milliseconds, whoever dies meanwhile.
 async fn publish_steadily(client: Client, count: u64) -> Result<(), PublishError> {
     let publisher = client.publisher(PublisherOptions::default());
