@@ -29,6 +29,8 @@ pub const BUGS: &[&str] = &[
     "a dead letter is lost",
     "nobody is taken over",
     "two consumers are active",
+    "two consumers share a key",
+    "what expired is delivered",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",
     // Nodes and clients.

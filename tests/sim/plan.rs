@@ -53,6 +53,8 @@ pub(crate) struct Load {
     pub(crate) kinds: bool,
     /// Subscriptions may begin with everything that their topics keep.
     pub(crate) starts: bool,
+    /// Messages have times and priorities: what is sent later may come first.
+    pub(crate) times: bool,
 }
 
 impl Plan {
@@ -171,6 +173,7 @@ fn load(rng: &mut Rng) -> Load {
         dead_letters: rng.percent(50),
         kinds: rng.percent(50),
         starts: rng.percent(50),
+        times: rng.percent(40),
     }
 }
 

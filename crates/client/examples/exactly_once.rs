@@ -14,7 +14,8 @@ const ORDERS: &str = "orders-to-bill";
 const INVOICES: &str = "invoices";
 const SUBSCRIPTION: &str = "billing";
 /// Where the invoices are kept so that they can be counted: for a day.
-const KEPT: v1::TopicConfig = v1::TopicConfig { retention_ms: Some(86_400_000), retention_bytes: None };
+const KEPT: v1::TopicConfig =
+    v1::TopicConfig { retention_ms: Some(86_400_000), retention_bytes: None, ttl_ms: None };
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -275,6 +275,20 @@ impl Client {
         changed.await.map(|response| response.messages)
     }
 
+    /// Takes the scheduled message at `offset` of a topic back; answers how many subscriptions will not get it.
+    ///
+    /// # Errors
+    /// [`CallError`]: `NOT_SCHEDULED` when it waits nowhere, `TOPIC_NOT_FOUND`, or no answer.
+    pub async fn cancel_scheduled(&self, topic: &str, offset: u64) -> Result<u32, CallError> {
+        let (namespace, topic) = (self.here(), topic.to_owned());
+        let request = v1::CancelScheduledRequest { namespace, topic, offset, number: None };
+        let changed = self.change(1, |mut admin, number| {
+            let request = request.clone();
+            async move { admin.cancel_scheduled(v1::CancelScheduledRequest { number, ..request }).await }
+        });
+        changed.await.map(|response| response.subscriptions)
+    }
+
     /// Routes what is published from now on, where the filter matches. Bound already: done.
     ///
     /// # Errors

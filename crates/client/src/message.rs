@@ -1,8 +1,9 @@
 //! Messages and receipts as users see them.
 
 use bytes::Bytes;
-use quorate_types::{GroupId, LogId};
+use quorate_types::{GroupId, LogId, Millis};
 use quorate_wire::v1;
+use std::time::Duration;
 
 /// What is published and consumed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,14 @@ pub struct Message {
     pub payload: Bytes,
     /// For the publisher's own use.
     pub message_id: String,
+    /// How long it may wait to be processed, from when it may be delivered; zero: as long as its topic says, or for ever.
+    pub ttl: Duration,
+    /// Not delivered before this time; 0: at once.
+    pub deliver_at: Millis,
+    /// Not delivered before so long after it was stored. Of two times the later counts.
+    pub delay: Duration,
+    /// 0 to 9, for subscriptions with priorities: the higher comes first.
+    pub priority: u8,
 }
 
 impl Message {
@@ -53,6 +62,34 @@ impl Message {
         self
     }
 
+    /// Of no use any more when it has waited for so long.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// To be delivered at this time.
+    #[must_use]
+    pub fn deliver_at(mut self, time: Millis) -> Self {
+        self.deliver_at = time;
+        self
+    }
+
+    /// To be delivered so long after it was stored.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// With this priority, 0 to 9.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, MessageDecodeError> {
         <v1::Message as prost::Message>::decode(bytes).map(Self::from).map_err(|_| MessageDecodeError)
     }
@@ -65,17 +102,25 @@ pub struct MessageDecodeError;
 
 impl From<Message> for v1::Message {
     fn from(message: Message) -> Self {
-        let Message { subject, key, headers, payload, message_id } = message;
+        let Message { subject, key, headers, payload, message_id, ttl, deliver_at, delay, priority } =
+            message;
         let headers = headers.into_iter().map(|(name, value)| v1::Header { name, value }).collect();
-        Self { subject, key, headers, payload, message_id }
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (ttl_ms, deliver_at_ms, delay_ms, priority) =
+            (ms(ttl), deliver_at.get(), ms(delay), priority.into());
+        Self { subject, key, headers, payload, message_id, ttl_ms, deliver_at_ms, delay_ms, priority }
     }
 }
 
 impl From<v1::Message> for Message {
     fn from(message: v1::Message) -> Self {
-        let v1::Message { subject, key, headers, payload, message_id } = message;
+        let v1::Message { subject, key, headers, payload, message_id, .. } = message;
         let headers = headers.into_iter().map(|h| (h.name, h.value)).collect();
-        Self { subject, key, headers, payload, message_id }
+        let ms = Duration::from_millis;
+        let (ttl, delay) = (ms(message.ttl_ms), ms(message.delay_ms));
+        let deliver_at = Millis::new(message.deliver_at_ms);
+        let priority = u8::try_from(message.priority).unwrap_or(u8::MAX);
+        Self { subject, key, headers, payload, message_id, ttl, deliver_at, delay, priority }
     }
 }
 
@@ -115,6 +160,8 @@ mod tests {
     fn a_message_survives_the_wire() {
         let message =
             Message::new("p").subject("a.b").key("k").header("h", "1").header("h", "2").message_id("i");
+        let message = message.ttl(Duration::from_secs(9)).deliver_at(Millis::new(5)).priority(7);
+        let message = message.delay(Duration::from_millis(3));
         let encoded = v1::Message::from(message.clone()).encode_to_vec();
         assert_eq!(Message::decode(encoded.into()), Ok(message));
         assert_eq!(Message::decode(Bytes::from_static(&[0x0a, 9])), Err(MessageDecodeError));

@@ -159,8 +159,10 @@ impl Timers {
         // A voter with less in its log may have stood before, in the same term: it cannot win, but has voted for itself. The
         // next term is asked for before it stands again; by a pre-vote, so that it does not do the same.
         let led = self.leadership.wait_for(|now| now.leader.is_some() && now.leader != Some(leader));
-        if let Ok(led) = timeout(TURN / 2, led).await {
-            return Ok(drop(led?));
+        match timeout(TURN / 2, led).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {}
         }
         probe::sometimes("asked for the next term");
         self.group.raft().trigger().elect(true).await?;

@@ -61,6 +61,11 @@ pub enum Answer {
         /// touch, the last of them go by ticks; none of them is delivered any more.
         messages: u64,
     },
+    /// To `Cancel`.
+    Cancelled {
+        /// How many subscriptions will not get it: there it is counted as purged.
+        subscriptions: u32,
+    },
     /// To `CreateNamespace`.
     NamespaceCreated {
         /// Its id.

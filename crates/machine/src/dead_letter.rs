@@ -27,6 +27,8 @@ pub enum DeathReason {
     Rejected,
     /// It was sent as often as the subscription allows, and not processed.
     MaxAttempts,
+    /// Its time to live ended before it was processed.
+    Expired,
 }
 
 impl DeathReason {
@@ -36,6 +38,7 @@ impl DeathReason {
         match self {
             Self::Rejected => "rejected",
             Self::MaxAttempts => "max_attempts",
+            Self::Expired => "expired",
         }
     }
 }

@@ -21,6 +21,7 @@ mod dead_letter;
 mod ledger;
 mod machine;
 mod op;
+mod options;
 mod publishes;
 mod rows;
 mod sessions;
@@ -38,7 +39,8 @@ pub use op::{
     Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, Publish, PublishRun,
     Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
-pub use publishes::{Malformed, PublishView, Publishes, Runs};
+pub use options::{KeyHash, MessageOptions};
+pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
 pub use rows::LoadError;
 pub use shard::{
     BindingView, BlockSlice, CatchUpView, ConsumerView, Scan, Shard, SubscriptionView, TopicView, Violation,

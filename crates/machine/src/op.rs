@@ -1,6 +1,7 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
 use crate::backoff::Backoff;
+use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
@@ -125,6 +126,15 @@ pub enum Op {
         subscription: SubscriptionName,
     },
 
+    /// Takes a scheduled message back: out of every subscription where it waits for the time at which it is to be delivered
+    /// first. Refused (`NOT_SCHEDULED`) when there is none. Answer: [`crate::Answer::Cancelled`].
+    Cancel {
+        /// Where it was published.
+        topic: TopicName,
+        /// Its offset there.
+        offset: u64,
+    },
+
     /// The shard's namespace is about to be deleted: an empty shard takes no topics and subscriptions any more. One
     /// that is not empty stays open (`NAMESPACE_NOT_EMPTY`), and so does one that was opened at a later revision
     /// (`NAMESPACE_CHANGED`).
@@ -239,6 +249,8 @@ pub struct PublishRun {
     pub subject: Subject,
     /// How many, at least 1.
     pub count: u32,
+    /// What else is asked for them.
+    pub options: MessageOptions,
 }
 
 /// Leases that end, and messages that are appended, together.
@@ -349,6 +361,8 @@ pub struct Match {
     pub offset: u64,
     /// How many, at least 1.
     pub count: u64,
+    /// What was asked for them when they were published.
+    pub options: MessageOptions,
 }
 
 /// What tells a consumer from all others.
@@ -435,6 +449,8 @@ pub struct TopicConfig {
     pub retention_age: Option<Duration>,
     /// Keep the newest so many bytes of blocks that were published. `None`: not for their size.
     pub retention_bytes: Option<u64>,
+    /// How long a message may wait to be processed, unless it says a shorter time itself. At least 1 ms; `None`: for ever.
+    pub ttl: Option<Duration>,
 }
 
 /// A subscription's settings.
@@ -451,6 +467,11 @@ pub struct SubscriptionConfig {
     /// Where rejected messages go, and those that had their last attempt. It must be there before the subscription, cannot be
     /// deleted before it, and is not bound to it.
     pub dead_letter_topic: Option<TopicName>,
+    /// What becomes of a message whose time to live ends while it waits: it is counted as expired and dropped, or, with this,
+    /// goes to the dead-letter topic.
+    pub dead_letter_expired: bool,
+    /// Messages of a higher priority come first. Not where keys stick to consumers: each key has its order.
+    pub priorities: bool,
     /// Which of its consumers get its messages.
     pub kind: SubscriptionKind,
 }
@@ -462,6 +483,8 @@ impl Default for SubscriptionConfig {
             max_attempts: None,
             backoff: Backoff::None,
             dead_letter_topic: None,
+            dead_letter_expired: false,
+            priorities: false,
             kind: SubscriptionKind::default(),
         }
     }
@@ -477,6 +500,17 @@ pub enum SubscriptionKind {
     Exclusive,
     /// One of them, the active one: that of the highest priority, among equals the one that attached first. The others wait.
     Failover,
+    /// All of them, but a key sticks to one: while a consumer holds a message of a key nobody else gets another of it, and
+    /// what comes back of a key comes before all that is later in it.
+    KeyShared,
+}
+
+impl SubscriptionConfig {
+    /// Whether what it does with a message depends on more than the subject: on what only its bytes say once it is stored.
+    #[must_use]
+    pub(crate) fn looks_at_options(&self) -> bool {
+        self.priorities || self.kind == SubscriptionKind::KeyShared
+    }
 }
 
 impl SubscriptionKind {
@@ -485,7 +519,7 @@ impl SubscriptionKind {
     #[must_use]
     pub fn has_one_active(self) -> bool {
         match self {
-            Self::Shared => false,
+            Self::Shared | Self::KeyShared => false,
             Self::Exclusive | Self::Failover => true,
         }
     }

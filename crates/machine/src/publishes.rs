@@ -6,11 +6,13 @@
 //!
 //! ```text
 //! publish = [topic u8: bytes][create u8][fragment u32: bytes][largest message u32: bytes][runs u32: bytes][topic][runs]
-//! run     = [subject u8: bytes][count u32][subject]
+//! run     = [subject u8: bytes][count u32][subject][options]
 //! ```
+//! with options as [`MessageOptions`] encodes them.
 //! All numbers are little-endian.
 
 use crate::op::{Publish, PublishRun};
+use crate::options::MessageOptions;
 use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -50,7 +52,18 @@ pub struct PublishView<'a> {
     pub create_topic: bool,
 }
 
-/// Subjects of consecutive messages, and how many have each.
+/// Consecutive messages that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunView<'a> {
+    /// Their routing key.
+    pub subject: &'a str,
+    /// How many.
+    pub count: u32,
+    /// What else is asked for them.
+    pub options: MessageOptions,
+}
+
+/// Subjects and options of consecutive messages, and how many have each.
 #[derive(Clone, Copy, Debug)]
 pub enum Runs<'a> {
     /// Of a [`Publish`].
@@ -68,18 +81,20 @@ impl Publishes {
         let byte = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
         let mut bytes = Vec::new();
         for publish in publishes {
-            let runs = publish.runs.iter().map(|run| RUN_BYTES + run.subject.as_str().len()).sum::<usize>();
+            let mut runs = Vec::new();
+            for run in &publish.runs {
+                runs.put_u8(byte(run.subject.as_str().len()));
+                runs.put_u32_le(run.count);
+                runs.put_slice(run.subject.as_str().as_bytes());
+                run.options.append(&mut runs);
+            }
             bytes.put_u8(byte(publish.topic.as_str().len()));
             bytes.put_u8(u8::from(publish.create_topic));
             bytes.put_u32_le(publish.fragment_bytes);
             bytes.put_u32_le(publish.message_bytes_max);
-            bytes.put_u32_le(u32::try_from(runs).unwrap_or(u32::MAX));
+            bytes.put_u32_le(u32::try_from(runs.len()).unwrap_or(u32::MAX));
             bytes.put_slice(publish.topic.as_str().as_bytes());
-            for run in &publish.runs {
-                bytes.put_u8(byte(run.subject.as_str().len()));
-                bytes.put_u32_le(run.count);
-                bytes.put_slice(run.subject.as_str().as_bytes());
-            }
+            bytes.put_slice(&runs);
             this.note(&publish.view());
         }
         Self { bytes: bytes.into(), ..this }
@@ -145,11 +160,12 @@ fn next_publish<'a>(rest: &mut &'a [u8]) -> Option<PublishView<'a>> {
 }
 
 /// The first of encoded runs; moves past it.
-fn next_run<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32)> {
+fn next_run<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32, MessageOptions)> {
     let ([subject, count @ ..], after) = rest.split_first_chunk::<RUN_BYTES>()?;
-    let (subject, after) = after.split_at_checked(usize::from(*subject))?;
+    let (subject, mut after) = after.split_at_checked(usize::from(*subject))?;
+    let options = MessageOptions::take(&mut after)?;
     *rest = after;
-    Some((subject, u32::from_le_bytes(*count)))
+    Some((subject, u32::from_le_bytes(*count), options))
 }
 
 impl TryFrom<Bytes> for Publishes {
@@ -200,7 +216,7 @@ impl<'a> Runs<'a> {
                 *runs = rest;
                 Some(run.count)
             }
-            Self::Encoded(bytes) => next_run(bytes).map(|(_, count)| count),
+            Self::Encoded(bytes) => next_run(bytes).map(|(_, count, _)| count),
         })
     }
 
@@ -214,22 +230,22 @@ impl<'a> Runs<'a> {
 }
 
 impl<'a> Iterator for Runs<'a> {
-    type Item = (&'a str, u32);
+    type Item = RunView<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Plain(runs) => {
                 let (run, rest) = runs.split_first()?;
                 *runs = rest;
-                Some((run.subject.as_str(), run.count))
+                Some(RunView { subject: run.subject.as_str(), count: run.count, options: run.options })
             }
             Self::Encoded(bytes) => {
                 let mut rest = *bytes;
-                let (subject, count) = next_run(&mut rest)?;
+                let (subject, count, options) = next_run(&mut rest)?;
                 let subject = std::str::from_utf8(subject).ok()?;
                 // Only past what could be read: what is left tells that the rest could not.
                 *bytes = rest;
-                Some((subject, count))
+                Some(RunView { subject, count, options })
             }
         }
     }
@@ -245,6 +261,7 @@ mod tests {
         let run = |(subject, count): &(&str, u32)| PublishRun {
             subject: Subject::parse(subject).unwrap(),
             count: *count,
+            options: MessageOptions { priority: u8::from(*count > 2), ..MessageOptions::default() },
         };
         Publish {
             topic: TopicName::parse(topic).unwrap(),
@@ -291,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_subject_that_is_no_text_is_refused_wherever_it_is() {
-        let (text, no_text) = ([1, 2, 0, 0, 0, b's'], [1, 2, 0, 0, 0, 0xFF]);
+        let (text, no_text) = ([1, 2, 0, 0, 0, b's', 0], [1, 2, 0, 0, 0, 0xFF, 0]);
         assert_eq!(Publishes::try_from(encoded(&text)).map(|publishes| publishes.messages()), Ok(2));
         for runs in [[no_text, text], [text, no_text], [no_text, no_text]] {
             assert_eq!(Publishes::try_from(encoded(&runs.concat())), Err(Malformed));
@@ -307,7 +324,7 @@ mod tests {
                 prop_assert_eq!(publishes.iter().count() as u64, publishes.count());
                 prop_assert_eq!(publishes.iter().map(|p| p.count()).sum::<u64>(), publishes.messages());
                 for publish in publishes.iter() {
-                    let read: u64 = publish.runs.map(|(_, count)| u64::from(count)).sum();
+                    let read: u64 = publish.runs.map(|run| u64::from(run.count)).sum();
                     prop_assert_eq!(read, publish.count());
                 }
             }

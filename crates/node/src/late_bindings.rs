@@ -6,8 +6,9 @@
 
 use crate::core::Core;
 use crate::delivery::{Cutter, Messages};
+use crate::message_options::options_of;
 use quorate_consensus::Group;
-use quorate_machine::{Match, Op, Scan};
+use quorate_machine::{Match, MessageOptions, Op, Scan};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal};
 use quorate_wire as wire;
@@ -49,16 +50,21 @@ async fn look(messages: &dyn Messages, cutter: &mut Cutter, scan: Scan) -> Resul
     let mut matches: Vec<Match> = Vec::new();
     for piece in &cut.pieces {
         for (offset, message) in (piece.first()..).zip(&piece.run.messages) {
-            let subject = match &piece.routed_by {
-                Some(name) => name.as_str(),
-                None => wire::message_view(message)?.subject,
+            let (subject, options) = match &piece.routed_by {
+                Some(name) => (name.as_str(), MessageOptions::default()),
+                None => {
+                    let view = wire::message_view(message)?;
+                    (view.subject, options_of(&view)?)
+                }
             };
             if !filters.iter().any(|filter| filter.matches(subject)) {
                 continue;
             }
             match matches.last_mut() {
-                Some(last) if last.offset + last.count == offset => last.count += 1,
-                _ => matches.push(Match { offset, count: 1 }),
+                Some(last) if last.offset + last.count == offset && last.options == options => {
+                    last.count += 1
+                }
+                _ => matches.push(Match { offset, count: 1, options }),
             }
         }
         // A thousand filters for ten thousand messages must not keep others waiting.
@@ -138,8 +144,9 @@ mod tests {
     }
 
     fn found(from: u64, to: u64, matches: &[(u64, u64)]) -> Op {
-        let matches =
-            matches.iter().map(|(offset, count)| Match { offset: *offset, count: *count }).collect();
+        let options = MessageOptions::default();
+        let found = |(offset, count): &(u64, u64)| Match { offset: *offset, count: *count, options };
+        let matches = matches.iter().map(found).collect();
         let (topic, subscription) = (TopicId::new(1), SubscriptionId::new(2));
         Op::Route { topic, subscription, version: 3, from, to, matches }
     }

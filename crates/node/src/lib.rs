@@ -23,6 +23,7 @@ mod leader;
 mod leader_clock;
 mod liveness;
 mod membership;
+mod message_options;
 mod metrics;
 mod metrics_data;
 mod node;

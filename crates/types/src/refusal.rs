@@ -89,6 +89,8 @@ reasons! {
     StaleBoot = "STALE_BOOT", Refused;
     /// An offset that is not kept any more, or not there yet.
     OffsetOutOfRange = "OFFSET_OUT_OF_RANGE", Refused;
+    /// No message of that offset waits for its time any more.
+    NotScheduled = "NOT_SCHEDULED", Refused;
     /// A node or a data directory that belongs to another cluster, or a node id that is not the expected one.
     WrongCluster = "WRONG_CLUSTER", Refused;
     /// Frames for, or from, another life of a node's disk.

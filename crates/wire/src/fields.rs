@@ -6,6 +6,8 @@ pub(crate) struct Field<'a> {
     pub(crate) number: u64,
     /// The content of a length-delimited field; `None` for the number types.
     pub(crate) bytes: Option<&'a [u8]>,
+    /// The value of a varint field; `None` for other types.
+    pub(crate) value: Option<u64>,
 }
 
 /// Broken encoding.
@@ -51,18 +53,18 @@ impl<'a> Fields<'a> {
         if number == 0 || key > u64::from(u32::MAX) {
             return Err(Malformed);
         }
-        let bytes = match key & 7 {
-            0 => self.varint().map(|_| None)?,
-            1 => self.take(8).map(|_| None)?,
+        let (bytes, value) = match key & 7 {
+            0 => (None, Some(self.varint()?)),
+            1 => self.take(8).map(|_| (None, None))?,
             2 => {
                 let length = self.varint()?;
-                Some(self.take(length)?)
+                (Some(self.take(length)?), None)
             }
-            5 => self.take(4).map(|_| None)?,
+            5 => self.take(4).map(|_| (None, None))?,
             // Groups (3, 4) are older than this protocol: no client has a reason to send one.
             _ => return Err(Malformed),
         };
-        Ok(Field { number, bytes })
+        Ok(Field { number, bytes, value })
     }
 }
 

@@ -33,6 +33,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::TopicInUse
         | Reason::SubscriptionExclusive
         | Reason::StaleLease
+        | Reason::NotScheduled
         | Reason::StaleBoot
         | Reason::WrongCluster
         | Reason::WrongIncarnation => Code::FailedPrecondition,

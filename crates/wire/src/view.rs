@@ -36,6 +36,14 @@ pub struct MessageView<'a> {
     pub message_id: &'a str,
     /// How many headers it has.
     pub headers: usize,
+    /// Its time to live; 0: none.
+    pub ttl_ms: u64,
+    /// When it is to be delivered; 0: at once.
+    pub deliver_at_ms: u64,
+    /// The same, counted from when it is stored.
+    pub delay_ms: u64,
+    /// Its priority, not yet checked.
+    pub priority: u64,
 }
 
 impl<'a> MessageView<'a> {
@@ -57,6 +65,10 @@ impl<'a> MessageView<'a> {
                 }
                 4 => view.payload = delimited(field)?,
                 5 => view.message_id = text(field, "message id")?,
+                6 => view.ttl_ms = number(field)?,
+                7 => view.deliver_at_ms = number(field)?,
+                8 => view.delay_ms = number(field)?,
+                9 => view.priority = number(field)?,
                 _ => {}
             }
         }
@@ -80,6 +92,10 @@ fn delimited(field: Field<'_>) -> Result<&[u8], MessageError> {
     field.bytes.ok_or(MessageError::Malformed)
 }
 
+fn number(field: Field<'_>) -> Result<u64, MessageError> {
+    field.value.ok_or(MessageError::Malformed)
+}
+
 fn text<'a>(field: Field<'a>, name: &'static str) -> Result<&'a str, MessageError> {
     std::str::from_utf8(delimited(field)?).map_err(|_| MessageError::NotText { field: name })
 }
@@ -98,6 +114,10 @@ mod tests {
             headers: vec![v1::Header { name: "trace".into(), value: Bytes::from_static(&[0, 255]) }],
             payload: Bytes::from_static(&[1; 300]),
             message_id: "ü".into(),
+            ttl_ms: 1 << 40,
+            deliver_at_ms: 1 << 50,
+            delay_ms: 300,
+            priority: 9,
         }
     }
 
@@ -107,6 +127,10 @@ mod tests {
         let view = MessageView::parse(&encoded).unwrap();
         assert_eq!((view.subject, view.key, view.message_id), ("orders.7.packed", &b"7"[..], "ü"));
         assert_eq!((view.payload, view.headers), (&[1; 300][..], 1));
+        assert_eq!(
+            (view.ttl_ms, view.deliver_at_ms, view.delay_ms, view.priority),
+            (1 << 40, 1 << 50, 300, 9)
+        );
         assert_eq!(MessageView::parse(&[]).unwrap(), MessageView::default());
     }
 

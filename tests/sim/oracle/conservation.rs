@@ -4,12 +4,13 @@ use super::Violation;
 use super::history::Subscription;
 use quorate_consensus::Group;
 use quorate_machine::{Ledger, Shard};
+use quorate_types::Millis;
 
 const NAME: &str = "conservation";
 
 /// Those of the machine's rules that are quickly checked, on one replica while the run goes on.
 pub(super) fn in_passing(node: &str, group: &Group) -> Result<(), Violation> {
-    of_machine(node, group, Shard::violations)
+    of_machine(node, group, |shard, _| shard.violations())
 }
 
 /// The machine's own rules, on one replica.
@@ -20,9 +21,9 @@ pub(super) fn replica(node: &str, group: &Group) -> Result<(), Violation> {
 fn of_machine(
     node: &str,
     group: &Group,
-    rules: impl Fn(&Shard) -> Vec<quorate_machine::Violation>,
+    rules: impl Fn(&Shard, Millis) -> Vec<quorate_machine::Violation>,
 ) -> Result<(), Violation> {
-    let found = group.read(|machine| machine.shard().map(rules).unwrap_or_default());
+    let found = group.read(|m| m.shard().map(|shard| rules(shard, m.now())).unwrap_or_default());
     match found.first() {
         None => Ok(()),
         Some(violation) => Err(Violation::new(NAME, format!("{node}: group {}: {violation}", group.id()))),

@@ -16,6 +16,9 @@ pub(crate) struct Sent {
     pub(crate) topic: u64,
     pub(crate) publisher: u64,
     pub(crate) subject: String,
+    pub(crate) key: Option<u64>,
+    /// It waits for a time before it is delivered.
+    pub(crate) scheduled: bool,
     pub(crate) at: Duration,
 }
 
@@ -96,6 +99,12 @@ pub(crate) struct Subscription {
     pub(crate) gives_up: bool,
     /// It has a dead-letter topic.
     pub(crate) buries: bool,
+    /// Its messages come in the order of positions, as far as none comes back.
+    pub(crate) orderly: bool,
+    /// Keys stick to its consumers.
+    pub(crate) keyed: bool,
+    /// Key → newest position of it that came, of those that wait for no time.
+    pub(crate) keys: BTreeMap<u64, u64>,
 }
 
 /// Everything.

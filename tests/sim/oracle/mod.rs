@@ -130,6 +130,7 @@ impl Oracle {
         self.hear();
         let history = &mut self.history;
         let checked = order::arrival(history, arrival)
+            .and_then(|()| order::of_key(history, arrival))
             .and_then(|()| content::arrival(history, arrival))
             .and_then(|()| leases::arrival(history, arrival))
             .and_then(|()| acked::arrival(history, arrival));

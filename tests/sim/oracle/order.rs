@@ -1,9 +1,9 @@
 //! The order of a publisher is kept, in its topic, in every subscription, and on the way to a subscription's only consumer,
-//! whatever becomes of its nodes. That a consumer gets what it was granted in the order of the grants is checked with the
+//! whatever becomes of its nodes; that of a key also on the way to several. That a consumer gets what it was granted in the order of the grants is checked with the
 //! leases.
 
 use super::Violation;
-use super::history::{Arrival, History};
+use super::history::{Arrival, History, uid_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,13 +14,33 @@ const PATIENT: Duration = Duration::from_secs(60);
 /// What a subscription's only consumer gets for the first time lies behind all that it has got.
 pub(super) fn arrival(history: &History, arrival: &Arrival) -> Result<(), Violation> {
     let Some(subscription) = history.subscriptions.get(&arrival.subscription) else { return Ok(()) };
-    let alone = subscription.consumers == 1 && subscription.lease_timeout >= PATIENT;
+    let alone = subscription.orderly && subscription.consumers == 1 && subscription.lease_timeout >= PATIENT;
     let first = !subscription.places.contains_key(&arrival.position);
     match subscription.places.last_key_value() {
         Some((newest, _)) if alone && first && *newest > arrival.position => {
             let what = format!(
                 "the only consumer of subscription {} got position {} for the first time after {newest}",
                 arrival.subscription, arrival.position
+            );
+            Err(Violation::new(NAME, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of a key nothing comes for the first time after something that is later in it, whoever gets it.
+pub(super) fn of_key(history: &mut History, arrival: &Arrival) -> Result<(), Violation> {
+    let message = uid_of(&arrival.payload).and_then(|uid| history.messages.get(&uid));
+    let Some(key) = message.filter(|m| !m.sent.scheduled).and_then(|m| m.sent.key) else { return Ok(()) };
+    let subscription = history.subscriptions.get_mut(&arrival.subscription).filter(|s| s.keyed);
+    let Some(subscription) = subscription.filter(|s| !s.places.contains_key(&arrival.position)) else {
+        return Ok(());
+    };
+    match subscription.keys.insert(key, arrival.position) {
+        Some(newest) if newest > arrival.position => {
+            let what = format!(
+                "position {} of subscription {} came for the first time after {newest}, which has the same key",
+                arrival.position, arrival.subscription
             );
             Err(Violation::new(NAME, what))
         }

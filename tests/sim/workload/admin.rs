@@ -14,8 +14,10 @@ const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
 const DEAD_LETTERS: &str = "d0";
 /// What the cluster takes when nothing is said.
 const DEFAULT_LEASE: Duration = Duration::from_secs(30 * 60);
-const KINDS: [SubscriptionKind; 4] = [
+const KINDS: [SubscriptionKind; 6] = [
     SubscriptionKind::Unspecified,
+    SubscriptionKind::KeyShared,
+    SubscriptionKind::KeyShared,
     SubscriptionKind::Exclusive,
     SubscriptionKind::Failover,
     SubscriptionKind::Failover,
@@ -94,6 +96,7 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     let kind = own.pick(&KINDS).filter(|_| shared.load.kinds).unwrap_or_default();
     let config = v1::SubscriptionConfig {
         kind: kind.into(),
+        priorities: shared.load.times && kind != SubscriptionKind::KeyShared && own.percent(40),
         ..settings(shared.load.dead_letters, lease_timeout_ms, &mut own)
     };
     // What its consumers make of each message goes there, with the ack.
@@ -121,6 +124,8 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         subscription.results = results;
         subscription.gives_up = config.max_attempts.is_some();
         subscription.buries = !config.dead_letter_topic.is_empty();
+        subscription.keyed = kind == SubscriptionKind::KeyShared;
+        subscription.orderly = !shared.load.times && !subscription.keyed;
     }
     crate::trace::line(format_args!("{name} ({kind:?}) is bound to {bindings:?} from {start:?}"));
     shared.subscriptions.borrow_mut().push((number, name));
@@ -158,7 +163,7 @@ async fn disturb(shared: &Shared, client: &Client, rng: &mut Rng) {
             purge(shared, client, rng).await;
         }
         if shared.load.churn {
-            churn(client, round, rng).await;
+            churn(shared, client, round, rng).await;
         }
     }
 }
@@ -185,7 +190,7 @@ async fn purge(shared: &Shared, client: &Client, rng: &mut Rng) {
 
 /// A topic with a subscription and a message, gone again soon. Answers are not looked at: what they may be is the
 /// business of other tests, that nothing else suffers is this one's.
-async fn churn(client: &Client, round: u64, rng: &mut Rng) {
+async fn churn(shared: &Shared, client: &Client, round: u64, rng: &mut Rng) {
     let (topic, subscription) = (format!("x{round}"), format!("y{round}"));
     drop(client.create_topic(&topic, v1::TopicConfig::default()).await);
     drop(
@@ -196,7 +201,15 @@ async fn churn(client: &Client, round: u64, rng: &mut Rng) {
         ..Default::default()
     });
     for _ in 0..rng.below(20) {
-        drop(publisher.send(&topic, quorate_client::Message::new("x")).await);
+        let message = quorate_client::Message::new("x");
+        let message = if shared.load.times { message.ttl(rng.ms(1, 800)) } else { message };
+        drop(publisher.send(&topic, message).await);
+    }
+    if shared.load.times {
+        let later = quorate_client::Message::new("later").delay(Duration::from_secs(60));
+        if let Ok(receipt) = publisher.publish(&topic, later).await {
+            drop(client.cancel_scheduled(&topic, receipt.offset).await);
+        }
     }
     if rng.percent(50) {
         publisher.flush().await;
@@ -210,7 +223,7 @@ async fn churn(client: &Client, round: u64, rng: &mut Rng) {
 }
 
 fn config() -> v1::TopicConfig {
-    v1::TopicConfig { retention_ms: None, retention_bytes: Some(RETENTION_BYTES) }
+    v1::TopicConfig { retention_bytes: Some(RETENTION_BYTES), ..Default::default() }
 }
 
 /// Asks until it is done; creating again what is there with the same settings is.

@@ -17,6 +17,8 @@ const SESSION_TIMEOUTS: [Duration; 3] =
     [Duration::from_secs(10), Duration::from_secs(11), Duration::from_secs(60)];
 /// While it does nothing it looks again so often.
 const IDLE: Duration = Duration::from_millis(50);
+/// Longer than a run.
+const LONG: Duration = Duration::from_secs(3_600);
 const SUBJECTS: [&str; 5] = ["a", "a.b", "b.a", "b.c.d", "c"];
 
 type Answer = Pin<Box<dyn Future<Output = (Uid, Result<Receipt, PublishError>)>>>;
@@ -43,7 +45,8 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         if let Some(topic) = rng.pick(&(0..topics.len()).collect::<Vec<_>>()).filter(|_| room)
             && let Some((topic, name)) = topics.get(topic)
         {
-            let sent = Sent { topic: *topic, publisher: number, subject: String::new(), at: now() };
+            let (subject, key, scheduled) = (String::new(), None, false);
+            let sent = Sent { topic: *topic, publisher: number, subject, key, scheduled, at: now() };
             if let Some(answer) = send(&shared, &publisher, &mut rng, name, sent).await {
                 waiting.push(answer);
             }
@@ -70,10 +73,14 @@ async fn send(
 ) -> Option<Answer> {
     let subject = rng.pick(&SUBJECTS).unwrap_or("a");
     let padding = usize::try_from(rng.below(shared.load.payload_bytes_max)).unwrap_or(0);
-    let sent = Sent { subject: subject.to_owned(), ..sent };
+    let key = rng.percent(50).then(|| rng.below(8));
+    let scheduled = shared.load.times && rng.percent(10);
+    let sent = Sent { subject: subject.to_owned(), key, scheduled, ..sent };
     let uid = shared.oracle.borrow_mut().sent(sent);
     let message = Message::new(payload(uid, padding)).subject(subject);
-    let message = if rng.percent(50) { message.key(format!("k{}", rng.below(8))) } else { message };
+    let message = key.into_iter().fold(message, |message, key| message.key(format!("k{key}")));
+    let message = if scheduled { message.delay(rng.ms(1, 1_500)) } else { message };
+    let message = if shared.load.times { timed(message, rng) } else { message };
     match publisher.send(topic, message).await {
         Ok(confirmation) => Some(Box::pin(confirmed(uid, confirmation))),
         Err(error) => {
@@ -81,6 +88,13 @@ async fn send(
             None
         }
     }
+}
+
+/// With a time to live that is never over, and a priority.
+fn timed(message: Message, rng: &mut Rng) -> Message {
+    let priority = u8::try_from(rng.below(10)).unwrap_or(0);
+    let message = if rng.percent(30) { message.ttl(LONG) } else { message };
+    message.priority(priority)
 }
 
 async fn confirmed(uid: Uid, confirmation: Confirmation) -> (Uid, Result<Receipt, PublishError>) {

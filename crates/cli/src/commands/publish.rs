@@ -1,5 +1,6 @@
 //! `quorate publish`
 
+use super::read::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -7,9 +8,11 @@ use crate::output::Output;
 use bytes::Bytes;
 use clap::Args;
 use quorate_client::{Client, Message, Publisher, PublisherOptions, Receipt};
+use quorate_types::Millis;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, stdin};
 
@@ -23,7 +26,8 @@ Examples:
   quorate publish orders 'a book' --subject 7.paid
   quorate publish orders --file order.json --key customer-7 --header content-type=application/json
   seq 1000 | quorate publish numbers                each line is a message
-  quorate publish numbers --file numbers.txt --lines";
+  quorate publish numbers --file numbers.txt --lines
+  quorate publish reminders 'call back' --delay 1h             (quorate topic cancel takes it back)";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -51,6 +55,18 @@ pub(crate) struct PublishArgs {
     /// Your own id of the message.
     #[arg(long, value_name = "ID", default_value = "")]
     message_id: String,
+    /// Of no use any more when it has waited for so long: it expires.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// Deliver it so long after it was stored.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    delay: Option<Duration>,
+    /// Deliver it at this time: RFC 3339, or milliseconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deliver_at: Option<Millis>,
+    /// For subscriptions with priorities: 0 to 9, the higher comes first.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
+    priority: u8,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -87,7 +103,11 @@ impl PublishArgs {
         let message = Message::new(payload)
             .subject(self.subject.clone())
             .key(self.key.clone())
-            .message_id(self.message_id.clone());
+            .message_id(self.message_id.clone())
+            .ttl(self.ttl.unwrap_or_default())
+            .delay(self.delay.unwrap_or_default())
+            .deliver_at(self.deliver_at.unwrap_or_default())
+            .priority(self.priority);
         self.headers.iter().fold(message, |m, (name, value)| m.header(name.clone(), value.clone()))
     }
 

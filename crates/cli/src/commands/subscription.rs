@@ -23,6 +23,7 @@ Examples:
   quorate subscription create archive orders              everything of orders
   quorate subscription create careful orders --max-attempts 5 --backoff exponential:1s:10m --dead-letter-topic failed
   quorate subscription create ledger orders --kind failover    one consumer at a time, others stand by
+  quorate subscription create billing orders --kind key-shared     many consumers, each key in its order
   quorate subscription create audit orders --start earliest     also everything that orders keeps
   quorate subscription bind archive returns '#'
   quorate subscription describe packing
@@ -116,6 +117,12 @@ struct Settings {
     /// Where rejected messages go, and those that are given up. It must be there [default: they are dropped].
     #[arg(long, value_name = "TOPIC")]
     dead_letter_topic: Option<String>,
+    /// What expires goes there as well [default: it is counted and dropped].
+    #[arg(long, requires = "dead_letter_topic")]
+    dead_letter_expired: bool,
+    /// Messages of a higher priority come first.
+    #[arg(long)]
+    priorities: bool,
     /// Which of its consumers get its messages: all of them, the only one, or the active one.
     #[arg(long, value_enum, default_value_t = Kind::Shared)]
     kind: Kind,
@@ -128,6 +135,8 @@ impl Settings {
             max_attempts: self.max_attempts,
             backoff: self.backoff,
             dead_letter_topic: self.dead_letter_topic.unwrap_or_default(),
+            dead_letter_expired: self.dead_letter_expired,
+            priorities: self.priorities,
             kind: self.kind.message().into(),
         }
     }
@@ -142,6 +151,8 @@ enum Kind {
     Exclusive,
     /// One of them gets everything; when it is gone, the next.
     Failover,
+    /// Each message goes to one of them, and those of a key to the same one while it holds any.
+    KeyShared,
 }
 
 impl Kind {
@@ -150,6 +161,7 @@ impl Kind {
             Self::Shared => v1::SubscriptionKind::Shared,
             Self::Exclusive => v1::SubscriptionKind::Exclusive,
             Self::Failover => v1::SubscriptionKind::Failover,
+            Self::KeyShared => v1::SubscriptionKind::KeyShared,
         }
     }
 }
@@ -255,6 +267,9 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         backoff::show(config.backoff.as_ref()),
         if config.dead_letter_topic.is_empty() { "dropped" } else { &config.dead_letter_topic },
     );
+    text +=
+        if config.dead_letter_expired { "\nexpired        dead letters" } else { "\nexpired        dropped" };
+    text += if config.priorities { "\npriorities     yes" } else { "\npriorities     no" };
     for (label, count) in counters(&ledger) {
         text += &format!("\n{label:<15}{count}");
     }
@@ -282,6 +297,7 @@ fn kind_name(subscription: &v1::Subscription) -> &'static str {
     match subscription.config.as_ref().map(v1::SubscriptionConfig::kind).unwrap_or_default() {
         v1::SubscriptionKind::Exclusive => "exclusive",
         v1::SubscriptionKind::Failover => "failover",
+        v1::SubscriptionKind::KeyShared => "key-shared",
         v1::SubscriptionKind::Shared | v1::SubscriptionKind::Unspecified => "shared",
     }
 }
@@ -339,6 +355,8 @@ fn document(subscription: &v1::Subscription) -> Value {
         "lease_timeout_ms": config.lease_timeout_ms,
         "max_attempts": config.max_attempts,
         "backoff": config.backoff.as_ref().map(|backoff| backoff::show(Some(backoff))),
+        "dead_letter_expired": config.dead_letter_expired,
+        "priorities": config.priorities,
         "dead_letter_topic": Some(config.dead_letter_topic).filter(|topic| !topic.is_empty()),
         "oldest_unsettled": subscription.oldest_unsettled,
         "group": subscription.group,

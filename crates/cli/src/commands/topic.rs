@@ -62,6 +62,15 @@ enum TopicCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Take a scheduled message back: subscriptions where it still waits for its time will not get it.
+    Cancel {
+        /// The topic.
+        topic: String,
+        /// Where the receipt says that the message is.
+        offset: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -72,12 +81,19 @@ struct Settings {
     /// Keep the newest so many bytes of messages for readers.
     #[arg(long, value_name = "BYTES")]
     retention_bytes: Option<u64>,
+    /// What waits for longer to be processed expires.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
 }
 
 impl From<Settings> for v1::TopicConfig {
     fn from(settings: Settings) -> Self {
         let ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        Self { retention_ms: settings.retention_age.map(ms), retention_bytes: settings.retention_bytes }
+        Self {
+            retention_ms: settings.retention_age.map(ms),
+            retention_bytes: settings.retention_bytes,
+            ttl_ms: settings.ttl.map(ms),
+        }
     }
 }
 
@@ -97,6 +113,11 @@ pub(crate) async fn run(args: TopicArgs, output: Output) -> Result<(), Failure> 
             connect(&client).await?.delete_topic(&topic).await?;
             output.result(format!("topic {topic} is deleted"), &json!({ "topic": topic }))
         }
+        TopicCommand::Cancel { topic, offset, client } => {
+            let subscriptions = connect(&client).await?.cancel_scheduled(&topic, offset).await?;
+            let text = format!("message {offset} of {topic} is cancelled in {subscriptions} subscriptions");
+            output.result(text, &json!({ "topic": topic, "offset": offset, "subscriptions": subscriptions }))
+        }
     }
 }
 
@@ -111,7 +132,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     let topic = described.topic.unwrap_or_default();
     let bindings = &described.bindings;
     let mut text = format!(
-        "topic        {}\npublished    {}\nkept         {} messages, {} bytes, from offset {}\nunrouted     {}\nretention    {}\ngroup        {}",
+        "topic        {}\npublished    {}\nkept         {} messages, {} bytes, from offset {}\nunrouted     {}\nretention    {}\ntime to live {}\ngroup        {}",
         topic.name,
         topic.next_offset,
         topic.messages,
@@ -119,6 +140,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         topic.first_offset,
         topic.unrouted,
         retention(&topic),
+        ttl(&topic),
         topic.group
     );
     for binding in bindings {
@@ -152,8 +174,14 @@ fn document(topic: &v1::Topic) -> Value {
         "unrouted": topic.unrouted,
         "retention_ms": config.retention_ms,
         "retention_bytes": config.retention_bytes,
+        "ttl_ms": config.ttl_ms,
         "group": topic.group,
     })
+}
+
+fn ttl(topic: &v1::Topic) -> String {
+    let ttl = topic.config.unwrap_or_default().ttl_ms.map(Duration::from_millis);
+    ttl.map_or_else(|| "none".to_owned(), |ttl| humantime::format_duration(ttl).to_string())
 }
 
 fn retention(topic: &v1::Topic) -> String {

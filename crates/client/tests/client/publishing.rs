@@ -5,7 +5,8 @@ use crate::pausing::{First, Pausing};
 use futures::future::join_all;
 use quorate_client::{Client, ClientOptions, Message, PublishError, PublisherOptions, Reason};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 async fn client_of(fakes: &[&Fake]) -> Client {
     let addresses = join_all(fakes.iter().map(|f| f.serve())).await;

@@ -8,8 +8,8 @@ use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, log_id, raft_l
 use bytes::Bytes;
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, Start, SubscriptionConfig, TopicConfig,
-    entry,
+    Answer, Batch, Envelope, MessageOptions, Op, Origin, Publish, PublishRun, Reply, Start,
+    SubscriptionConfig, TopicConfig, entry,
 };
 use quorate_storage::{Record, SimDisk, SimStore, Storage, StorageOptions};
 use quorate_types::{Filter, GroupId, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName, Voter};
@@ -123,7 +123,11 @@ impl Bench {
         let block = block::fragment(&[body]);
         let publish = Publish {
             topic: topic(),
-            runs: vec![PublishRun { subject: Subject::parse("a").unwrap(), count: 1 }],
+            runs: vec![PublishRun {
+                subject: Subject::parse("a").unwrap(),
+                count: 1,
+                options: MessageOptions::default(),
+            }],
             fragment_bytes: u32::try_from(block.len()).unwrap(),
             message_bytes_max: 64,
             create_topic: false,

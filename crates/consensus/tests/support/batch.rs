@@ -6,8 +6,8 @@ use bytes::Bytes;
 use quorate_consensus::{Group, ProposeError};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Batch, Envelope, Op, Origin, Publish, PublishRun, Reply, Start, SubscriptionConfig, TopicConfig,
-    entry,
+    Answer, Batch, Envelope, MessageOptions, Op, Origin, Publish, PublishRun, Reply, Start,
+    SubscriptionConfig, TopicConfig, entry,
 };
 use quorate_types::{Filter, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName};
 use std::time::Duration;
@@ -102,7 +102,11 @@ impl Publisher {
         let block = block::fragment(&[body]);
         let publish = Publish {
             topic: topic(),
-            runs: vec![PublishRun { subject: Subject::parse("a.b").unwrap(), count: 1 }],
+            runs: vec![PublishRun {
+                subject: Subject::parse("a.b").unwrap(),
+                count: 1,
+                options: MessageOptions::default(),
+            }],
             fragment_bytes: u32::try_from(block.len()).unwrap(),
             message_bytes_max: u32::try_from(body.len()).unwrap(),
             create_topic: false,

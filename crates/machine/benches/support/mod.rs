@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use criterion::Criterion;
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Applied, Batch, Deliver, Effect, Envelope, LeaseRun, Machine, Op, Origin, Publish, PublishRun,
-    Publishes, Settlement, Start, SubscriptionConfig, TopicConfig, Verdict,
+    Answer, Applied, Batch, Deliver, Effect, Envelope, LeaseRun, Machine, MessageOptions, Op, Origin,
+    Publish, PublishRun, Publishes, Settlement, Start, SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, LogId, Millis, NodeId, SessionId, Subject, SubscriptionName,
@@ -55,7 +55,14 @@ fn one_publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (Publish
     let fragment = block::fragment(&vec![body; subjects.len()]);
     let publish = Publish {
         topic: topic.clone(),
-        runs: subjects.iter().map(|subject| PublishRun { subject: subject.clone(), count: 1 }).collect(),
+        runs: subjects
+            .iter()
+            .map(|subject| PublishRun {
+                subject: subject.clone(),
+                count: 1,
+                options: MessageOptions::default(),
+            })
+            .collect(),
         fragment_bytes: u32::try_from(fragment.len()).unwrap(),
         message_bytes_max: u32::try_from(body.len()).unwrap(),
         create_topic: false,

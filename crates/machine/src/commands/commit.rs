@@ -10,9 +10,7 @@ use crate::op::{Commit, CommitSettle, ConsumerToken, Settlement, TopicConfig};
 use crate::publishes::Publishes;
 use crate::shard::{Block, Context, Shard};
 use quorate_types::probe;
-use quorate_types::{
-    ConsumerId, Limits, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName,
-};
+use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::BTreeSet;
 
 /// A lease that is to end, or several in a row.
@@ -43,11 +41,16 @@ impl Shard {
         if commit.settles.is_empty() && commit.publishes.count() == 0 {
             return Err(invalid("the commit is empty: settle or publish something with it"));
         }
+        for settle in &commit.settles {
+            if let Ok(id) = self.subscription_id(&settle.subscription) {
+                self.take_back_overtaken(id, ctx);
+            }
+        }
         let endings = match self.endings(&commit.settles) {
             Err(_) if probe::planted("a commit with a stale lease publishes all the same") => Vec::new(),
             endings => endings?,
         };
-        let admitted = self.admit(&commit.publishes, ctx.limits)?;
+        let admitted = self.admit(&commit.publishes, ctx)?;
         for Ending { consumer, subscription, settlement, .. } in endings {
             let result = self.settle_one(consumer, subscription, settlement, ctx);
             debug_assert_eq!(result.stale, 0, "all of it was held");
@@ -114,7 +117,8 @@ impl Shard {
     }
 
     /// Where the messages go, if all of them can be stored.
-    fn admit(&self, publishes: &Publishes, limits: &Limits) -> Result<Vec<Admitted>, Refusal> {
+    fn admit(&self, publishes: &Publishes, ctx: &Context<'_>) -> Result<Vec<Admitted>, Refusal> {
+        let limits = ctx.limits;
         let max = limits.publish_messages_max;
         if publishes.size() > u64::from(max) {
             let text = format!("the commit has more than {max} messages: commit less at a time");
@@ -123,7 +127,7 @@ impl Shard {
         let mut new = BTreeSet::new();
         let mut admitted = Vec::with_capacity(usize::try_from(publishes.count()).unwrap_or(0));
         for publish in publishes.iter() {
-            let count = publish::check(&publish, limits)?;
+            let count = publish::check(&publish, ctx)?;
             let place = match self.topic_id(publish.topic) {
                 Ok(id) => Place::There(id),
                 Err(refusal) if !publish.create_topic => return Err(refusal),

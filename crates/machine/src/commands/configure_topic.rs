@@ -1,5 +1,6 @@
 //! Replaces a topic's settings.
 
+use super::create_topic;
 use crate::applied::{Answer, Reply};
 use crate::op::TopicConfig;
 use crate::shard::{Context, Shard};
@@ -13,6 +14,7 @@ impl Shard {
         config: &TopicConfig,
         ctx: &mut Context<'_>,
     ) -> Reply {
+        create_topic::check(name, config)?;
         let id = self.topic_id(name.as_str())?;
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.config = config.clone();

@@ -2,7 +2,7 @@
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
-use crate::op::{SubscriptionConfig, TopicConfig};
+use crate::op::{SubscriptionConfig, SubscriptionKind, TopicConfig};
 use crate::shard::{Context, Shard, Subscription};
 use quorate_types::{Reason, Refusal, SubscriptionId, SubscriptionName};
 use std::time::Duration;
@@ -55,6 +55,16 @@ fn check(name: &SubscriptionName, config: &SubscriptionConfig) -> Result<(), Ref
     if config.max_attempts == Some(0) {
         return Err(invalid(format!(
             "subscription {name} would allow 0 attempts: allow at least 1, or leave it out to set no limit"
+        )));
+    }
+    if config.priorities && config.kind == SubscriptionKind::KeyShared {
+        return Err(invalid(format!(
+            "subscription {name} would have priorities and keys that stick to consumers: each key has its order, choose one"
+        )));
+    }
+    if config.dead_letter_expired && config.dead_letter_topic.is_none() {
+        return Err(invalid(format!(
+            "subscription {name} would dead-letter what expires, but has no dead-letter topic: name one"
         )));
     }
     config.backoff.check().map_err(|wrong| invalid(format!("the backoff of subscription {name} {wrong}")))

@@ -13,6 +13,7 @@ impl Shard {
         config: &TopicConfig,
         ctx: &mut Context<'_>,
     ) -> Reply {
+        check(name, config)?;
         match self.topic_names.get(name.as_str()).and_then(|id| self.topics.get(&id)) {
             Some(topic) if topic.config == *config => Ok(Answer::Done),
             Some(_) => {
@@ -74,4 +75,14 @@ impl Shard {
         ctx.touch_topic(id);
         id
     }
+}
+
+/// Whether a topic may have these settings.
+pub(super) fn check(name: &TopicName, config: &TopicConfig) -> Result<(), Refusal> {
+    if config.ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
+        let text =
+            format!("the time to live of topic {name} is less than 1 ms: choose a longer one, or none");
+        return Err(invalid(text));
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bind;
+mod cancel;
 mod close_session;
 mod close_shard;
 mod commit;

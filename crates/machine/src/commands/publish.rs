@@ -4,11 +4,12 @@ use super::invalid;
 use crate::applied::{Answer, Appended, Reply};
 use crate::block;
 use crate::op::{Publish, TopicConfig};
-use crate::publishes::{PublishView, Runs};
+use crate::options::MessageOptions;
+use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Context, Shard};
+use crate::shard::{Block, Context, Ready, Shard};
 use quorate_types::probe;
-use quorate_types::{Filter, Limits, Reason, Refusal, SubscriptionId, TopicId};
+use quorate_types::{Filter, Reason, Refusal, SubscriptionId, TopicId};
 use std::collections::BTreeMap;
 
 /// Consecutive messages of a publish, by the number of the first and how many.
@@ -35,7 +36,7 @@ impl Shard {
         fragment: u32,
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
-        let count = check(publish, ctx.limits)?;
+        let count = check(publish, ctx)?;
         let default = TopicConfig::default();
         let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
         Ok(self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx))
@@ -51,7 +52,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Appended {
         let Some(topic) = self.topics.get_mut(&id) else { return Appended::default() };
-        let (first_offset, count) = (topic.next_offset, block.count);
+        let (first_offset, count, ttl) = (topic.next_offset, block.count, topic.config.ttl);
         let routes: Vec<(SubscriptionId, Vec<Stretch>)> = topic
             .bindings
             .iter()
@@ -77,13 +78,24 @@ impl Shard {
             topic.unrouted += u64::from(count) - covered(&routes, count);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        let plain = ttl.is_none() && runs.into_iter().all(|run| run.options.is_plain());
         for (subscription, stretches) in routes {
             if first_offset % 50 == 49 && probe::planted("one publish in fifty is not routed") {
                 continue;
             }
             let Some(subscription) = self.subscriptions.get_mut(&subscription) else { continue };
             for (start, count) in stretches {
-                subscription.route(id, first_offset + start, count, ctx);
+                if plain {
+                    subscription.route(id, first_offset + start, count, ctx);
+                    continue;
+                }
+                let labelled = |options: MessageOptions| {
+                    (subscription.label(options.label(ctx.now, ttl)), options.due(ctx.now))
+                };
+                for (start, count, (label, due)) in alike(runs, (start, count), labelled) {
+                    let run = Ready { topic: id, offset: first_offset + start, count, attempts: 0, label };
+                    subscription.route_labelled(run, due, ctx);
+                }
             }
         }
         Appended { first_offset, count, routed }
@@ -96,12 +108,13 @@ pub(super) fn misfit() -> Refusal {
 }
 
 /// The publish's count, if it is within the limits.
-pub(super) fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, Refusal> {
-    let topic = publish.topic;
+pub(super) fn check(publish: &PublishView<'_>, ctx: &Context<'_>) -> Result<u32, Refusal> {
+    let (topic, limits) = (publish.topic, ctx.limits);
     let (mut messages, mut least) = (Some(0u32), u32::MAX);
-    for count in publish.runs.counts() {
+    for RunView { count, options, .. } in publish.runs {
         messages = messages.and_then(|sum| sum.checked_add(count));
         least = least.min(count);
+        options.check(ctx.now).map_err(|wrong| invalid(format!("a message to topic {topic} {wrong}")))?;
     }
     if messages == Some(0) || least == 0 {
         return Err(invalid(format!("the publish to topic {topic} has no message: send at least one")));
@@ -130,11 +143,11 @@ pub(super) fn check(publish: &PublishView<'_>, limits: &Limits) -> Result<u32, R
 /// Which messages the filters select, joined where they follow each other.
 fn stretches<B>(filters: &BTreeMap<Filter, B>, runs: Runs<'_>) -> Vec<Stretch> {
     if filters.keys().any(Filter::matches_all) {
-        return vec![(0, runs.map(|(_, count)| u64::from(count)).sum())];
+        return vec![(0, runs.map(|run| u64::from(run.count)).sum())];
     }
     let mut found: Vec<Stretch> = Vec::new();
     let mut at = 0;
-    for (subject, count) in runs {
+    for RunView { subject, count, .. } in runs {
         let count = u64::from(count);
         if filters.keys().any(|f| f.matches(subject)) {
             match found.last_mut() {
@@ -143,6 +156,30 @@ fn stretches<B>(filters: &BTreeMap<Filter, B>, runs: Runs<'_>) -> Vec<Stretch> {
             }
         }
         at += count;
+    }
+    found
+}
+
+/// The parts of a stretch whose messages are alike in what `labelled` says of their options.
+fn alike<T: PartialEq>(
+    runs: Runs<'_>,
+    (start, count): Stretch,
+    labelled: impl Fn(MessageOptions) -> T,
+) -> Vec<(u64, u64, T)> {
+    let end = start + count;
+    let mut found: Vec<(u64, u64, T)> = Vec::new();
+    let mut at = 0;
+    for RunView { count, options, .. } in runs {
+        let (first, last) = (start.max(at), end.min(at + u64::from(count)));
+        at += u64::from(count);
+        if first >= last {
+            continue;
+        }
+        let label = labelled(options);
+        match found.last_mut() {
+            Some((_, n, same)) if *same == label => *n += last - first,
+            _ => found.push((first, last - first, label)),
+        }
     }
     found
 }
@@ -176,8 +213,12 @@ mod tests {
 
     #[test]
     fn messages_that_follow_each_other_are_one_stretch_whichever_filter_selects_them() {
-        let runs = [("a.b", 2), ("c", 1), ("a.x", 3), ("a.b", 1), ("", 1)]
-            .map(|(subject, count)| PublishRun { subject: Subject::parse(subject).unwrap(), count });
+        let runs =
+            [("a.b", 2), ("c", 1), ("a.x", 3), ("a.b", 1), ("", 1)].map(|(subject, count)| PublishRun {
+                subject: Subject::parse(subject).unwrap(),
+                count,
+                options: MessageOptions::default(),
+            });
         let runs = Runs::Plain(&runs);
         assert_eq!(stretches(&filters(&["#", "a.*"]), runs), [(0, 8)]);
         assert_eq!(stretches(&filters(&["a.b", "a.x", "*.x"]), runs), [(0, 2), (3, 4)]);

@@ -34,9 +34,9 @@ impl Shard {
             )));
         }
         let mut reached = to;
-        for Match { offset, count } in matches {
+        for Match { offset, count, options } in matches {
             let end = offset + count;
-            let routed = self.route_kept((topic, subscription), (*offset, end), ctx);
+            let routed = self.route_kept((topic, subscription), (*offset, end), Some(options), ctx);
             if routed < end {
                 reached = routed;
                 break;
@@ -51,7 +51,7 @@ impl Shard {
 /// Whether the matches are in order, do not overlap, and lie in the range.
 fn lie_within(matches: &[Match], (from, to): (u64, u64)) -> bool {
     let mut at = from;
-    for Match { offset, count } in matches {
+    for Match { offset, count, .. } in matches {
         match offset.checked_add(*count) {
             Some(end) if *offset >= at && *count > 0 && end <= to => at = end,
             _ => return false,
@@ -63,12 +63,17 @@ fn lie_within(matches: &[Match], (from, to): (u64, u64)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::MessageOptions;
+
+    fn found((offset, count): (u64, u64)) -> Match {
+        Match { offset, count, options: MessageOptions::default() }
+    }
 
     #[test]
     fn matches_lie_in_order_within_what_was_looked_through() {
         let of = |ranges: &[(u64, u64)]| {
             let matches: Vec<Match> =
-                ranges.iter().map(|(offset, count)| Match { offset: *offset, count: *count }).collect();
+                ranges.iter().map(|(offset, count)| (*offset, *count)).map(found).collect();
             lie_within(&matches, (10, 20))
         };
         assert!(of(&[]) && of(&[(10, 10)]) && of(&[(10, 1), (11, 3), (19, 1)]));

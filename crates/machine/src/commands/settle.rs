@@ -5,7 +5,7 @@ use crate::applied::{Answer, Reply, SettleResult};
 use crate::backoff::Backoff;
 use crate::dead_letter::DeathReason;
 use crate::op::{Settlement, Verdict};
-use crate::shard::{Context, Ending, Lease, Shard, Taken};
+use crate::shard::{Context, Ending, Lease, Shard, Taken, ready};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
 use std::ops::Bound::{Excluded, Included};
@@ -23,6 +23,8 @@ impl Shard {
     ) -> Reply {
         let consumer = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?;
         let subscription = consumer.subscription;
+        self.take_back_overtaken(subscription, ctx);
+        let consumer = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?;
         let leases = consumer.leases.len() as u64;
         check(settlements.iter().map(|s| (s, leases)))?;
         let results = settlements.iter().map(|s| self.settle_one(id, subscription, s, ctx)).collect();
@@ -112,7 +114,9 @@ impl Shard {
                 let ending = Ending::Postponed(Duration::from_millis(u64::from(delay_ms)));
                 self.give_back(place, &lease, lease.count, ending, ctx);
             }
-            Verdict::Reject => self.give_up(subscription, &lease, DeathReason::Rejected, ctx),
+            Verdict::Reject => {
+                self.give_up(subscription, &ready(&lease, lease.attempt), DeathReason::Rejected, ctx);
+            }
             Verdict::Extend => return self.extend(subscription, &taken, ctx),
         }
         self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);

@@ -72,6 +72,10 @@ impl Machine {
                 numbered(origin)?;
                 self.shard_only()?.purge(subscription, ctx)
             }
+            Op::Cancel { topic, offset } => {
+                numbered(origin)?;
+                self.shard_only()?.cancel(topic, *offset, ctx)
+            }
             Op::CreateTopic { .. }
             | Op::ConfigureTopic { .. }
             | Op::DeleteTopic { .. }

@@ -28,6 +28,7 @@ mod tests {
             begin: 1 << 50,
             stamp: Millis::new(1 << 41),
             live: 3_000,
+            timed: true,
             origin: None,
         };
         assert_eq!(decode(&encode(&block)), Ok(block.clone()));

@@ -4,8 +4,8 @@ use crate::codec::{DecodeError, decode_row, encode_row};
 use crate::shard::{Delayed, Lease, Ready, Subscription};
 use serde::{Deserialize, Serialize};
 
-/// Positions of one row. At worst each is a lease of its own, of up to 60 bytes: the row stays within 64 KiB.
-pub(crate) const POSITIONS_PER_PAGE: u64 = 1024;
+/// Positions of one row. At worst each is a lease of its own, of up to 90 bytes: the row stays within 64 KiB.
+pub(crate) const POSITIONS_PER_PAGE: u64 = 512;
 
 /// Runs, leases and delayed runs, by their first positions counted from the beginning of the page.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Page, DecodeError> {
 mod tests {
     use super::*;
     use crate::op::SubscriptionConfig;
+    use crate::options::{KeyHash, Label};
     use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId};
 
     fn subscription() -> Subscription {
@@ -52,13 +53,18 @@ mod tests {
             consumer: ConsumerId { session: SessionId::new(u64::from(u32::MAX)), number: u64::MAX },
             deadline: Millis::new(1 << 42),
             granted_before: u64::MAX - 2,
+            label: label(),
         }
+    }
+
+    fn label() -> Label {
+        Label { key: KeyHash::of(b"k"), priority: 9, expires: Millis::new(1 << 42) }
     }
 
     #[test]
     fn round_trip() {
         let mut subscription = subscription();
-        let run = Ready { topic: TopicId::new(7), offset: 9, count: 1 << 33, attempts: 2 };
+        let run = Ready { topic: TopicId::new(7), offset: 9, count: 1 << 33, attempts: 2, label: label() };
         subscription.ready.insert(POSITIONS_PER_PAGE + 3, run);
         subscription.leases.insert(POSITIONS_PER_PAGE, lease(5));
         let delayed = Delayed { run, due: Millis::new(1 << 41) };

@@ -5,12 +5,14 @@
 //! end, publishes route as ever. Until then it holds the topic's blocks, as an unsettled message holds its own: what is
 //! bound is kept.
 //!
-//! Where a filter selects everything the machine goes on by itself, by ticks. Other filters need the subjects, which are in
-//! the blocks alone: the leader looks into them and says what matches ([`crate::Op::Route`]).
+//! Where a filter selects everything the machine goes on by itself, by ticks. Other filters need the subjects, and some
+//! subscriptions and messages the options, which are in the blocks alone: the leader looks into them and says what matches
+//! ([`crate::Op::Route`]).
 
 use super::context::Context;
 use super::due::Due;
-use super::{Shard, Topic};
+use super::{Ready, Shard, Topic};
+use crate::options::MessageOptions;
 use crate::rows::RowKey;
 use quorate_types::{Filter, SubscriptionId, TopicId};
 use serde::{Deserialize, Serialize};
@@ -50,8 +52,8 @@ enum Ahead {
     Gap(u64),
     /// Everything up to this offset is selected.
     All(u64),
-    /// Subjects decide, up to this offset.
-    Subjects(u64),
+    /// What the blocks say decides, up to this offset.
+    Looks(u64),
 }
 
 impl Topic {
@@ -60,10 +62,11 @@ impl Topic {
         self.catching_up.values().map(|c| c.cursor).min()
     }
 
-    fn ahead(&self, subscription: SubscriptionId) -> Option<Ahead> {
+    /// `looks`: the subscription asks for more than subjects.
+    fn ahead(&self, subscription: SubscriptionId, looks: bool) -> Option<Ahead> {
         let cursor = self.catching_up.get(&subscription)?.cursor;
         let bindings = self.bindings.get(&subscription)?;
-        let Some((first, _)) = self.blocks_of(cursor, self.next_offset).next() else {
+        let Some((first, block)) = self.blocks_of(cursor, self.next_offset).next() else {
             return Some(Ahead::End);
         };
         // Filters that begin later have no part in what comes before.
@@ -75,15 +78,22 @@ impl Topic {
             Ahead::Gap(first.min(end))
         } else if begun.peek().is_none() {
             Ahead::Gap(end)
-        } else if begun.any(Filter::matches_all) {
-            Ahead::All(self.next_offset)
+        } else if !begun.any(Filter::matches_all) || (looks && block.origin.is_none()) {
+            Ahead::Looks(end)
+        } else if block.timed {
+            Ahead::Looks(end.min(first + u64::from(block.count)))
         } else {
-            Ahead::Subjects(end)
+            Ahead::All(self.next_offset)
         })
     }
 }
 
 impl Shard {
+    fn ahead(&self, (topic, subscription): (TopicId, SubscriptionId)) -> Option<Ahead> {
+        let looks = self.subscriptions.get(&subscription)?.config.looks_at_options();
+        self.topics.get(&topic)?.ahead(subscription, looks)
+    }
+
     /// What a leader has to look through next; `None` when nothing. `after`: which topic and subscription it looked after last,
     /// so that all of them get their turn.
     #[must_use]
@@ -102,7 +112,7 @@ impl Shard {
     pub(crate) fn scan_of(&self, topic: TopicId, subscription: SubscriptionId) -> Option<Scan> {
         let state = self.topics.get(&topic)?;
         let CatchUp { cursor: from, version } = *state.catching_up.get(&subscription)?;
-        let Some(Ahead::Subjects(to)) = state.ahead(subscription) else { return None };
+        let Some(Ahead::Looks(to)) = self.ahead((topic, subscription)) else { return None };
         let bindings = state.bindings.get(&subscription)?.iter();
         let filters = bindings.filter(|(_, b)| b.from <= from).map(|(filter, _)| filter.clone()).collect();
         Some(Scan { topic, subscription, version, from, to, filters })
@@ -145,9 +155,9 @@ impl Shard {
 
     /// One piece of work after the other, until the budget is spent, the leader has to look, or the end is reached.
     pub(super) fn catch_up(&mut self, pair: (TopicId, SubscriptionId), ctx: &mut Context<'_>) {
-        while let Some(ahead) = self.topics.get(&pair.0).and_then(|topic| topic.ahead(pair.1)) {
+        while let Some(ahead) = self.ahead(pair) {
             match ahead {
-                Ahead::Subjects(_) => return,
+                Ahead::Looks(_) => return,
                 Ahead::End => return self.end_catching_up(pair, ctx),
                 _ if ctx.budget() == 0 => return,
                 Ahead::Gap(end) => {
@@ -157,7 +167,7 @@ impl Shard {
                 Ahead::All(end) => {
                     let from =
                         self.topics.get(&pair.0).and_then(|t| t.catching_up.get(&pair.1)).map(|c| c.cursor);
-                    let reached = self.route_kept(pair, (from.unwrap_or(end), end), ctx);
+                    let reached = self.route_kept(pair, (from.unwrap_or(end), end), None, ctx);
                     self.move_cursor(pair, reached, ctx);
                 }
             }
@@ -165,10 +175,10 @@ impl Shard {
     }
 
     /// Whether the machine has work with a subscription that catches up; and whether the leader has.
-    pub(super) fn catch_up_waits(&self, (topic, subscription): (TopicId, SubscriptionId)) -> (bool, bool) {
-        match self.topics.get(&topic).and_then(|topic| topic.ahead(subscription)) {
+    pub(super) fn catch_up_waits(&self, pair: (TopicId, SubscriptionId)) -> (bool, bool) {
+        match self.ahead(pair) {
             None => (false, false),
-            Some(Ahead::Subjects(_)) => (false, true),
+            Some(Ahead::Looks(_)) => (false, true),
             Some(Ahead::End | Ahead::Gap(_) | Ahead::All(_)) => (true, false),
         }
     }
@@ -198,11 +208,13 @@ impl Shard {
         }
     }
 
-    /// Routes what is kept of `from .. end`, a block at a time within the budget. Answers up to where.
+    /// Routes what is kept of `from .. end`, a block at a time within the budget. Answers up to where. Without the options of
+    /// the messages it ends at the first block whose messages have some that count.
     pub(crate) fn route_kept(
         &mut self,
         (topic, subscription): (TopicId, SubscriptionId),
         (from, end): (u64, u64),
+        options: Option<&MessageOptions>,
         ctx: &mut Context<'_>,
     ) -> u64 {
         let mut at = from;
@@ -213,12 +225,17 @@ impl Shard {
                 return end;
             };
             let Some((first, block)) = topic.blocks_of(at, end).next() else { return end };
-            if !ctx.spend() {
-                return at;
+            let looks = state.config.looks_at_options() && block.origin.is_none();
+            if ((block.timed || looks) && options.is_none()) || !ctx.spend() {
+                return at.max(first);
             }
             let (begin, upto) = (at.max(first), end.min(first + u64::from(block.count)));
+            let (stamp, ttl) = (block.stamp, topic.config.ttl);
             topic.revive(first, upto - begin, ctx);
-            state.route(topic.id, begin, upto - begin, ctx);
+            let options = options.copied().unwrap_or_default();
+            let (label, due) = (state.label(options.label(stamp, ttl)), options.due(stamp));
+            let run = Ready { topic: topic.id, offset: begin, count: upto - begin, attempts: 0, label };
+            state.route_labelled(run, due, ctx);
             at = upto;
         }
         end

@@ -3,7 +3,7 @@
 use super::{Consumer, Shard, Subscription, Topic};
 use crate::ledger::Ledger;
 use crate::op::SubscriptionKind;
-use quorate_types::{ConsumerId, SubscriptionId, SubscriptionName, TopicId, TopicName};
+use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -69,6 +69,12 @@ pub enum Violation {
     /// Ready messages and free credit at the same time.
     #[error("subscription {subscription}: messages wait though a consumer has credit")]
     Waiting {
+        /// Where.
+        subscription: SubscriptionName,
+    },
+    /// An index is not that of the messages that are there.
+    #[error("subscription {subscription}: an index is not that of its messages")]
+    Derived {
         /// Where.
         subscription: SubscriptionName,
     },
@@ -154,9 +160,9 @@ impl Shard {
         closed.into_iter().chain(broken).chain(several).collect()
     }
 
-    /// All rules, by going through all of the state: for tests and for a closer look.
+    /// All rules, by going through all of the state at log time `now`: for tests and for a closer look.
     #[must_use]
-    pub fn check(&self) -> Vec<Violation> {
+    pub fn check(&self, now: Millis) -> Vec<Violation> {
         let mut found = self.violations();
         for subscription in self.subscriptions.values() {
             check_places(subscription, &mut found);
@@ -164,9 +170,13 @@ impl Shard {
             self.check_identities(subscription, &mut found);
             self.check_dead_letter_topic(subscription, &mut found);
             self.check_active(subscription, &mut found);
-            let idle = subscription.doomed || subscription.purge_below > 0;
-            let waiting = subscription.ready.values().any(|run| !self.doomed.contains(&run.topic));
-            if waiting && !idle && self.doomed.is_empty() && self.takers(subscription) > 0 {
+            check_derived(subscription, &mut found);
+            let idle = subscription.grants_nothing(now);
+            let waiting = match subscription.config.kind {
+                SubscriptionKind::KeyShared => self.keeps_waiting(subscription.id),
+                _ => !subscription.ready.is_empty() && self.takers(subscription) > 0,
+            };
+            if waiting && !idle && self.doomed.is_empty() {
                 found.push(Violation::Waiting { subscription: subscription.name.clone() });
             }
         }
@@ -277,6 +287,22 @@ impl Shard {
             ready.chain(leased).chain(delayed).sum::<u64>()
         };
         self.subscriptions.values().map(in_subscription).sum()
+    }
+}
+
+/// What is derived from the runs, leases and delayed runs is what they give when they are entered anew.
+fn check_derived(subscription: &Subscription, found: &mut Vec<Violation>) {
+    let Subscription { id, name, config, .. } = subscription;
+    let mut fresh = Subscription::new(*id, name.clone(), config.clone());
+    subscription.ready.iter().for_each(|(position, run)| fresh.insert_run(*position, *run));
+    subscription.leases.iter().for_each(|(position, lease)| fresh.insert_lease(*position, *lease));
+    subscription.delayed.iter().for_each(|(position, delayed)| fresh.insert_delayed(*position, *delayed));
+    let derived = |s: &Subscription| {
+        let queue = (s.by_priority.clone(), s.keys.clone());
+        (queue, s.expiries.clone(), s.deadlines.clone(), s.delays.clone(), s.scheduled.clone())
+    };
+    if derived(subscription) != derived(&fresh) {
+        found.push(Violation::Derived { subscription: name.clone() });
     }
 }
 

@@ -5,9 +5,10 @@
 //! to be said of the messages lies over the block, and is added when they are read.
 
 use super::topic::Block;
-use super::{Context, Lease, Shard, Topic};
+use super::{Context, Ready, Shard, Subscription, Topic};
 use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::op::PublishRun;
+use crate::options::MessageOptions;
 use crate::publishes::Runs;
 use quorate_types::probe;
 use quorate_types::{Millis, Subject, SubscriptionId, TopicId};
@@ -38,24 +39,31 @@ impl Origin {
 }
 
 impl Shard {
-    /// Messages that are leased no more leave their subscription.
+    /// Messages that are leased no more, or wait no more, leave their subscription.
     pub(crate) fn give_up(
         &mut self,
         id: SubscriptionId,
-        lease: &Lease,
+        run: &Ready,
         reason: DeathReason,
         ctx: &mut Context<'_>,
     ) {
-        let target = self.dead_letter_topic(id);
+        let expired = reason == DeathReason::Expired;
+        let kept = |s: &Subscription| !expired || s.config.dead_letter_expired;
+        let target = self.dead_letter_topic(id).filter(|_| self.subscriptions.get(&id).is_some_and(kept));
         if let Some(target) = target.filter(|_| !probe::planted("a dead letter is lost")) {
             probe::sometimes("dead letter stored");
-            self.bury(id, lease, target, reason, ctx);
+            self.bury(id, run, target, reason, ctx);
         }
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
             let ledger = &mut subscription.ledger;
-            *(if target.is_some() { &mut ledger.dead_lettered } else { &mut ledger.dropped }) += lease.count;
+            let place = match target {
+                Some(_) => &mut ledger.dead_lettered,
+                None if expired => &mut ledger.expired,
+                None => &mut ledger.dropped,
+            };
+            *place += run.count;
         }
-        self.release(lease.topic, lease.offset, lease.count, ctx);
+        self.release(run.topic, run.offset, run.count, ctx);
     }
 
     /// The dead-letter topic of a subscription, if it has one: that is there, because it cannot be deleted before it.
@@ -68,12 +76,12 @@ impl Shard {
     fn bury(
         &mut self,
         id: SubscriptionId,
-        lease: &Lease,
+        run: &Ready,
         target: TopicId,
         reason: DeathReason,
         ctx: &mut Context<'_>,
     ) {
-        let (Some(subscription), Some(origin)) = (self.subscriptions.get(&id), self.topics.get(&lease.topic))
+        let (Some(subscription), Some(origin)) = (self.subscriptions.get(&id), self.topics.get(&run.topic))
         else {
             return;
         };
@@ -81,25 +89,26 @@ impl Shard {
         let subject = Subject::parse(subscription.name.as_str()).unwrap_or_default();
         let letter = DeadLetter {
             topic: origin.name.clone(),
-            offset: lease.offset,
+            offset: run.offset,
             stored: Millis::default(),
             subscription: subscription.name.clone(),
             reason,
-            attempts: lease.attempt,
+            attempts: run.attempts,
         };
-        for block in references(origin, lease, &letter, ctx.now) {
-            let run = [PublishRun { subject: subject.clone(), count: block.count }];
+        for block in references(origin, run, &letter, ctx.now) {
+            let options = MessageOptions::default();
+            let run = [PublishRun { subject: subject.clone(), count: block.count, options }];
             self.store(target, Runs::Plain(&run), block, ctx);
             ctx.spend_some(1);
         }
     }
 }
 
-/// Blocks that refer to the messages of a lease where they lie.
-fn references(origin: &Topic, lease: &Lease, letter: &DeadLetter, now: Millis) -> Vec<Block> {
-    let end = lease.offset.saturating_add(lease.count);
+/// Blocks that refer to messages where they lie.
+fn references(origin: &Topic, run: &Ready, letter: &DeadLetter, now: Millis) -> Vec<Block> {
+    let end = run.offset.saturating_add(run.count);
     let reference = |(first, block): (u64, &Block)| {
-        let begin = lease.offset.max(first);
+        let begin = run.offset.max(first);
         let skipped = u32::try_from(begin - first).ok()?;
         let count = u32::try_from(end.min(first + u64::from(block.count)).checked_sub(begin)?).ok()?;
         let (slot, letter) = match block.origin.as_deref() {
@@ -120,8 +129,9 @@ fn references(origin: &Topic, lease: &Lease, letter: &DeadLetter, now: Millis) -
             begin: 0,
             stamp: now,
             live: 0,
+            timed: false,
             origin: Some(Box::new(Origin { slot, letter })),
         })
     };
-    origin.blocks_of(lease.offset, end).filter_map(reference).filter(|block| block.count > 0).collect()
+    origin.blocks_of(run.offset, end).filter_map(reference).filter(|block| block.count > 0).collect()
 }

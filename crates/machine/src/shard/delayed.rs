@@ -2,8 +2,10 @@
 
 use super::context::Context;
 use super::subscription::{Ready, Subscription};
+use crate::op::SubscriptionKind;
 use quorate_types::Millis;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Consecutive messages that become ready together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,23 +17,42 @@ pub(crate) struct Delayed {
 
 impl Subscription {
     pub(crate) fn put_delayed(&mut self, position: u64, delayed: Delayed, ctx: &mut Context<'_>) {
-        self.delays.insert((delayed.due, position));
         self.ledger.delayed += delayed.run.count;
-        self.delayed.insert(position, delayed);
+        self.insert_delayed(position, delayed);
         ctx.touch(self.page(position));
+    }
+
+    /// Enters it with all that is derived from it.
+    pub(super) fn insert_delayed(&mut self, position: u64, delayed: Delayed) {
+        let run = delayed.run;
+        self.delays.insert((delayed.due, position));
+        self.delayed.insert(position, delayed);
+        self.note_expiry(run.label, position);
+        if run.attempts == 0 {
+            self.scheduled.insert((run.topic, run.offset), position);
+        } else if self.config.kind == SubscriptionKind::KeyShared {
+            self.keys.waits(run.label.key, position);
+        }
     }
 
     pub(crate) fn remove_delayed(&mut self, position: u64, ctx: &mut Context<'_>) -> Option<Delayed> {
         let delayed = self.delayed.remove(&position)?;
         self.delays.remove(&(delayed.due, position));
-        self.ledger.delayed -= delayed.run.count;
+        let run = delayed.run;
+        self.ledger.delayed -= run.count;
+        self.forget_expiry(run.label, position);
+        if run.attempts == 0 {
+            self.scheduled.remove(&(run.topic, run.offset));
+        } else if self.config.kind == SubscriptionKind::KeyShared {
+            self.keys.waits_no_more(run.label.key, position);
+        }
         ctx.touch(self.page(position));
         Some(delayed)
     }
 
-    /// When the next lease or delay ends.
+    /// When the next lease, delay or time to live ends.
     pub(crate) fn next_return(&self) -> Option<Millis> {
-        let first = |times: &std::collections::BTreeSet<(Millis, u64)>| times.first().map(|(at, _)| *at);
-        [first(&self.deadlines), first(&self.delays)].into_iter().flatten().min()
+        let first = |times: &BTreeSet<(Millis, u64)>| times.first().map(|(at, _)| *at);
+        [first(&self.deadlines), first(&self.delays), first(&self.expiries)].into_iter().flatten().min()
     }
 }

@@ -9,6 +9,7 @@ use super::{Context, Shard, Subscription};
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, TopicId};
+use std::collections::BTreeSet;
 
 /// Something that has a time. Work that was begun and not finished has the time 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +20,7 @@ pub(crate) enum Due {
     Empty(SubscriptionId),
     /// A deleted topic is taken out of the subscriptions.
     Sweep(TopicId),
-    /// Leases whose time is over return, and messages whose delay is.
+    /// Leases whose time is over return, and messages whose delay is; those whose time to live is are given up.
     Returns(SubscriptionId),
     /// Retention lets go of blocks.
     Retention(TopicId),
@@ -28,6 +29,11 @@ pub(crate) enum Due {
 }
 
 const AT_ONCE: Option<Millis> = Some(Millis::new(0));
+
+/// Of times with positions the first, if it has come.
+pub(super) fn first_due(times: &BTreeSet<(Millis, u64)>, now: Millis) -> Option<u64> {
+    times.first().filter(|(at, _)| *at <= now).map(|(_, position)| *position)
+}
 
 impl Shard {
     /// When there is something to do by itself; 0 for at once.
@@ -53,6 +59,7 @@ impl Shard {
             Due::Returns(id) => {
                 self.end_leases(id, ctx);
                 self.end_delays(id, ctx);
+                self.expire(id, ctx);
             }
             Due::Retention(id) => self.prune(id, ctx),
             Due::CatchUp(topic, subscription) => self.catch_up((topic, subscription), ctx),
@@ -114,8 +121,7 @@ impl Shard {
 
     fn end_leases(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get(&id) {
-            let first = subscription.deadlines.first().filter(|(at, _)| *at <= ctx.now);
-            let Some(&(_, position)) = first else { return };
+            let Some(position) = first_due(&subscription.deadlines, ctx.now) else { return };
             if !ctx.spend() {
                 return;
             }

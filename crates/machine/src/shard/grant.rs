@@ -6,6 +6,7 @@ use super::context::Context;
 use super::returns::Ending;
 use super::subscription::{Lease, Subscription};
 use crate::applied::LeaseRun;
+use crate::op::SubscriptionKind;
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, SubscriptionId};
@@ -17,8 +18,11 @@ impl Shard {
     pub(crate) fn grant(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get(&id) {
             let turns = self.takers(subscription).min(subscription.ledger.ready);
-            if turns == 0 || subscription.doomed || subscription.purge_below > 0 {
+            if turns == 0 || subscription.grants_nothing(ctx.now) {
                 return;
+            }
+            if subscription.config.kind == SubscriptionKind::KeyShared {
+                return self.grant_by_key(id, ctx);
             }
             for turn in 0..turns {
                 if !self.turn(id, turns - turn, ctx) {
@@ -57,7 +61,8 @@ impl Shard {
             else {
                 return false;
             };
-            let granted = lease_front(subscription, consumer, left, ctx);
+            let Some(front) = subscription.front() else { return false };
+            let granted = lease(subscription, consumer, (front, left), ctx);
             if granted == 0 {
                 return false;
             }
@@ -72,8 +77,9 @@ impl Shard {
     /// Purges what a deleted topic left at the front of the queue. `false`: the entry may do no more.
     fn skip_doomed(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) -> bool {
         while !self.doomed.is_empty() {
-            let front = self.subscriptions.get(&id).and_then(|s| s.ready.first_key_value());
-            let Some((&position, run)) = front else { return true };
+            let front = self.subscriptions.get(&id).and_then(|s| Some((s.front()?, s)));
+            let run = front.and_then(|(position, s)| s.ready.get(&position).map(|run| (position, *run)));
+            let Some((position, run)) = run else { return true };
             if !self.doomed.contains(&run.topic) {
                 return true;
             }
@@ -157,14 +163,13 @@ fn only_taker(subscription: &Subscription, consumers: &BTreeMap<ConsumerId, Cons
     (alone && consumer.free() > 0).then_some(consumer.id)
 }
 
-/// Leases up to `max` messages of the front run to a consumer, and answers how many.
-fn lease_front(
+/// Leases up to `max` messages of the run at `position` to a consumer, and answers how many.
+pub(super) fn lease(
     subscription: &mut Subscription,
     consumer: &mut Consumer,
-    max: u64,
+    (position, max): (u64, u64),
     ctx: &mut Context<'_>,
 ) -> u64 {
-    let Some(position) = subscription.ready.keys().next().copied() else { return 0 };
     let Some(run) = subscription.cut_ready(position, max, ctx) else { return 0 };
     let lease = Lease {
         topic: run.topic,
@@ -174,6 +179,7 @@ fn lease_front(
         consumer: consumer.id,
         deadline: ctx.now.after(subscription.config.lease_timeout),
         granted_before: consumer.granted,
+        label: run.label,
     };
     consumer.granted += run.count;
     consumer.outstanding += run.count;

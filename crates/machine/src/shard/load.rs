@@ -139,7 +139,7 @@ impl Shard {
                 return Err(LoadError::contradiction(key));
             }
             subscription.ledger.ready = subscription.ledger.ready.saturating_add(run.count);
-            subscription.ready.insert(position, run);
+            subscription.insert_run(position, run);
         }
         for (place, lease) in page.leases {
             let position = page_start.saturating_add(u64::from(place));
@@ -147,8 +147,7 @@ impl Shard {
                 return Err(LoadError::contradiction(key));
             }
             subscription.ledger.leased = subscription.ledger.leased.saturating_add(lease.count);
-            subscription.deadlines.insert((lease.deadline, position));
-            subscription.leases.insert(position, lease);
+            subscription.insert_lease(position, lease);
         }
         for (place, delayed) in page.delayed {
             let position = page_start.saturating_add(u64::from(place));
@@ -156,8 +155,7 @@ impl Shard {
                 return Err(LoadError::contradiction(key));
             }
             subscription.ledger.delayed = subscription.ledger.delayed.saturating_add(delayed.run.count);
-            subscription.delays.insert((delayed.due, position));
-            subscription.delayed.insert(position, delayed);
+            subscription.insert_delayed(position, delayed);
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ mod context;
 mod dead_letters;
 mod delayed;
 mod due;
+mod expiry;
 mod grant;
+mod grant_by_key;
+mod keys;
 mod load;
 mod names;
 mod returns;
@@ -26,7 +29,7 @@ pub(crate) use context::Context;
 #[cfg(test)]
 pub(crate) use dead_letters::Origin;
 pub(crate) use delayed::Delayed;
-pub(crate) use returns::Ending;
+pub(crate) use returns::{Ending, ready};
 pub(crate) use subscription::{Lease, Ready, Subscription, Taken};
 pub(crate) use topic::{Binding, Block, Sweep, Topic};
 pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, SubscriptionView, TopicView};
@@ -151,7 +154,14 @@ impl Shard {
 
     /// What every entry ends with: grants, retention, entries that nobody needs any more.
     pub(crate) fn finish(&mut self, block: bool, ctx: &mut Context<'_>) {
-        for id in std::mem::take(&mut ctx.subscriptions) {
+        let mut changed = BTreeSet::new();
+        // What expires may go to a topic from which others get it.
+        while let Some(id) = ctx.subscriptions.pop_first() {
+            self.take_back_overtaken(id, ctx);
+            self.expire(id, ctx);
+            changed.insert(id);
+        }
+        for id in changed {
             self.grant(id, ctx);
             debug_assert!(self.subscriptions.get(&id).is_none_or(|s| s.ledger.is_conserved()));
             self.schedule_subscription(id);

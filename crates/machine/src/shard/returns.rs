@@ -1,8 +1,10 @@
 //! Where messages go whose lease ended without a final verdict: back to the queue, now or later, or out of it.
 
 use super::delayed::Delayed;
+use super::due::first_due;
 use super::{Context, Lease, Ready, Shard};
 use crate::dead_letter::DeathReason;
+use crate::op::SubscriptionKind;
 use quorate_types::SubscriptionId;
 use quorate_types::probe;
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub(crate) enum Ending {
     Postponed(Duration),
     /// The consumer is gone. The message did not fail and is ready at once.
     Gone,
+    /// Something before it in its key came back. It did not fail: it is ready at once, and this was not its last attempt.
+    Overtaken,
 }
 
 impl Shard {
@@ -34,7 +38,8 @@ impl Shard {
         // What is left of a deleted topic is taken out of the subscription wherever it is.
         let doomed = !self.doomed.is_empty() && self.is_doomed(lease.topic);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        let is_last = subscription.config.max_attempts.is_some_and(|max| lease.attempt >= max) && !doomed;
+        let was_last = subscription.config.max_attempts.is_some_and(|max| lease.attempt >= max);
+        let is_last = was_last && !doomed && ending != Ending::Overtaken;
         if sent > 0 && !is_last {
             subscription.ledger.redelivered += sent;
             let uncounted = u32::from(probe::planted("an attempt is not counted"));
@@ -42,8 +47,11 @@ impl Shard {
             let delay = match ending {
                 Ending::Failed => subscription.config.backoff.after(lease.attempt),
                 Ending::Postponed(delay) => delay,
-                Ending::Gone => Duration::ZERO,
+                Ending::Gone | Ending::Overtaken => Duration::ZERO,
             };
+            if subscription.config.kind == SubscriptionKind::KeyShared {
+                subscription.keys.came_back(lease.label.key, position);
+            }
             if delay.is_zero() {
                 subscription.put_ready(position, run, ctx);
             } else {
@@ -59,15 +67,31 @@ impl Shard {
         ctx.touch_subscription(id);
         if sent > 0 && is_last {
             probe::sometimes("last attempt failed");
-            self.give_up(id, &failed, DeathReason::MaxAttempts, ctx);
+            self.give_up(id, &ready(&failed, lease.attempt), DeathReason::MaxAttempts, ctx);
+        }
+    }
+
+    /// What is leased of a key after something that came back comes back, too: the key is delivered in its order again. Whoever
+    /// holds it is told when it settles it.
+    pub(crate) fn take_back_overtaken(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        if subscription.config.kind != SubscriptionKind::KeyShared {
+            return;
+        }
+        for position in subscription.keys.take_overtaken() {
+            probe::sometimes("overtaken message taken back");
+            self.end_lease(id, position, Ending::Overtaken, ctx);
+        }
+        // They lie behind what came back: nothing more is overtaken by them.
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
+            subscription.keys.take_overtaken();
         }
     }
 
     /// Messages whose delay is over are ready again.
     pub(super) fn end_delays(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get_mut(&id) {
-            let first = subscription.delays.first().filter(|(at, _)| *at <= ctx.now);
-            let Some(&(_, position)) = first else { return };
+            let Some(position) = first_due(&subscription.delays, ctx.now) else { return };
             if !ctx.spend() {
                 return;
             }
@@ -79,6 +103,8 @@ impl Shard {
     }
 }
 
-fn ready(lease: &Lease, attempts: u32) -> Ready {
-    Ready { topic: lease.topic, offset: lease.offset, count: lease.count, attempts }
+/// The messages of a lease, as they wait.
+pub(crate) fn ready(lease: &Lease, attempts: u32) -> Ready {
+    let Lease { topic, offset, count, label, .. } = *lease;
+    Ready { topic, offset, count, attempts, label }
 }

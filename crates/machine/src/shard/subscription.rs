@@ -7,14 +7,18 @@
 use super::consumer::Consumer;
 use super::context::Context;
 use super::delayed::Delayed;
+use super::keys::Keys;
 use super::names::TopicNames;
 use super::turns::{Rank, Turns};
 use crate::ledger::Ledger;
-use crate::op::{ConsumerToken, SubscriptionConfig};
+use crate::op::{ConsumerToken, SubscriptionConfig, SubscriptionKind};
+use crate::options::{KeyHash, Label};
 use crate::rows::RowKey;
 use crate::rows::page::POSITIONS_PER_PAGE;
+use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Consecutive messages that wait for a consumer.
@@ -25,11 +29,15 @@ pub(crate) struct Ready {
     pub(crate) count: u64,
     /// How often they were sent already.
     pub(crate) attempts: u32,
+    pub(crate) label: Label,
 }
 
 impl Ready {
     fn goes_on_with(&self, next: &Self) -> bool {
-        self.topic == next.topic && self.attempts == next.attempts && self.offset + self.count == next.offset
+        self.topic == next.topic
+            && self.attempts == next.attempts
+            && self.offset + self.count == next.offset
+            && self.label == next.label
     }
 }
 
@@ -44,6 +52,7 @@ pub(crate) struct Lease {
     pub(crate) deadline: Millis,
     /// How many messages had been granted to the consumer before the first of these.
     pub(crate) granted_before: u64,
+    pub(crate) label: Label,
 }
 
 impl Lease {
@@ -70,6 +79,12 @@ pub(crate) struct Subscription {
     pub(crate) attached: u64,
     /// By first position.
     pub(crate) ready: BTreeMap<u64, Ready>,
+    /// Of `ready`, where priorities count. Derived.
+    pub(crate) by_priority: BTreeSet<(Reverse<u8>, u64)>,
+    /// When the times to live of what is ready or delayed end, by first position. Derived.
+    pub(crate) expiries: BTreeSet<(Millis, u64)>,
+    /// Where keys stick to consumers. Derived.
+    pub(crate) keys: Keys,
     /// By first position.
     pub(crate) leases: BTreeMap<u64, Lease>,
     /// Of `leases`. Derived.
@@ -78,6 +93,8 @@ pub(crate) struct Subscription {
     pub(crate) delayed: BTreeMap<u64, Delayed>,
     /// Of `delayed`. Derived.
     pub(crate) delays: BTreeSet<(Millis, u64)>,
+    /// Those of `delayed` that were never sent, which are scheduled: by topic and first offset. Derived.
+    pub(crate) scheduled: BTreeMap<(TopicId, u64), u64>,
     /// Attached, and not leaving. Derived.
     pub(crate) consumers: BTreeSet<ConsumerId>,
     /// Token of an identity → its consumer, as long as that is attached or leaving. Derived.
@@ -105,10 +122,14 @@ impl Subscription {
             served: None,
             attached: 0,
             ready: BTreeMap::new(),
+            by_priority: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            keys: Keys::default(),
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             delayed: BTreeMap::new(),
             delays: BTreeSet::new(),
+            scheduled: BTreeMap::new(),
             consumers: BTreeSet::new(),
             identities: BTreeMap::new(),
             free: Turns::default(),
@@ -122,6 +143,11 @@ impl Subscription {
     pub(super) fn missing_dead_letter_topic(&self, topics: &TopicNames) -> Option<&TopicName> {
         let topic = self.config.dead_letter_topic.as_ref().filter(|_| !self.doomed);
         topic.filter(|name| topics.get(name.as_str()).is_none())
+    }
+
+    /// Whether it is being emptied, or has to let go of something first.
+    pub(super) fn grants_nothing(&self, now: Millis) -> bool {
+        self.doomed || self.purge_below > 0 || self.has_expired(now)
     }
 
     /// A consumer is attached.
@@ -156,8 +182,34 @@ impl Subscription {
         let position = self.next_position;
         self.next_position += count;
         self.ledger.routed += count;
-        self.put_ready(position, Ready { topic, offset, count, attempts: 0 }, ctx);
+        let label = Label::default();
+        self.put_ready(position, Ready { topic, offset, count, attempts: 0, label }, ctx);
         ctx.touch_subscription(self.id);
+    }
+
+    /// The same with a label ([`Self::label`]); until they are due they wait.
+    pub(crate) fn route_labelled(&mut self, run: Ready, due: Millis, ctx: &mut Context<'_>) {
+        let position = self.next_position;
+        self.next_position += run.count;
+        self.ledger.routed += run.count;
+        if due > ctx.now {
+            probe::sometimes("message scheduled");
+            self.put_delayed(position, Delayed { run, due }, ctx);
+        } else {
+            self.put_ready(position, run, ctx);
+        }
+        ctx.touch_subscription(self.id);
+    }
+
+    /// What it looks at.
+    pub(crate) fn label(&self, label: Label) -> Label {
+        let Label { key, priority, expires } = label;
+        let sticks = self.config.kind == SubscriptionKind::KeyShared;
+        Label {
+            key: if sticks { key } else { KeyHash::NONE },
+            priority: if self.config.priorities { priority } else { 0 },
+            expires,
+        }
     }
 
     /// Puts messages into the queue at their positions, joined with their neighbours where these go on alike.
@@ -167,7 +219,7 @@ impl Subscription {
         if let Some(next) = self.ready.get(&after).copied()
             && run.goes_on_with(&next)
         {
-            self.ready.remove(&after);
+            self.remove_run(after);
             ctx.touch(self.page(after));
             run.count += next.count;
         }
@@ -179,18 +231,50 @@ impl Subscription {
             ctx.touch(self.page(before));
             return;
         }
-        self.ready.insert(position, run);
+        self.insert_run(position, run);
         ctx.touch(self.page(position));
+    }
+
+    /// Enters a run that begins at `position`, with all that is derived from it.
+    pub(super) fn insert_run(&mut self, position: u64, run: Ready) {
+        self.ready.insert(position, run);
+        if self.config.priorities {
+            self.by_priority.insert((Reverse(run.label.priority), position));
+        }
+        if self.config.kind == SubscriptionKind::KeyShared {
+            self.keys.ready(run.label.key, position);
+        }
+        self.note_expiry(run.label, position);
+    }
+
+    fn remove_run(&mut self, position: u64) -> Option<Ready> {
+        let run = self.ready.remove(&position)?;
+        if self.config.priorities {
+            self.by_priority.remove(&(Reverse(run.label.priority), position));
+        }
+        if self.config.kind == SubscriptionKind::KeyShared {
+            self.keys.not_ready(run.label.key, position);
+        }
+        self.forget_expiry(run.label, position);
+        Some(run)
+    }
+
+    /// Where the run begins that is granted next, whoever gets it.
+    pub(super) fn front(&self) -> Option<u64> {
+        match self.config.priorities {
+            true => self.by_priority.first().map(|(_, position)| *position),
+            false => self.ready.keys().next().copied(),
+        }
     }
 
     /// Takes the first `count` messages of the run at `position` out of the queue.
     pub(crate) fn cut_ready(&mut self, position: u64, count: u64, ctx: &mut Context<'_>) -> Option<Ready> {
-        let run = self.ready.remove(&position)?;
+        let run = self.remove_run(position)?;
         let count = count.min(run.count);
         ctx.touch(self.page(position));
         if count < run.count {
             let rest = Ready { offset: run.offset + count, count: run.count - count, ..run };
-            self.ready.insert(position + count, rest);
+            self.insert_run(position + count, rest);
             ctx.touch(self.page(position + count));
         }
         self.ledger.ready -= count;
@@ -198,16 +282,27 @@ impl Subscription {
     }
 
     pub(crate) fn put_lease(&mut self, position: u64, lease: Lease, ctx: &mut Context<'_>) {
-        self.deadlines.insert((lease.deadline, position));
         self.ledger.leased += lease.count;
-        self.leases.insert(position, lease);
+        self.insert_lease(position, lease);
         ctx.touch(self.page(position));
+    }
+
+    /// Enters a lease with all that is derived from it.
+    pub(super) fn insert_lease(&mut self, position: u64, lease: Lease) {
+        self.deadlines.insert((lease.deadline, position));
+        self.leases.insert(position, lease);
+        if self.config.kind == SubscriptionKind::KeyShared {
+            self.keys.leased(lease.label.key, position, lease.consumer);
+        }
     }
 
     pub(crate) fn remove_lease(&mut self, position: u64, ctx: &mut Context<'_>) -> Option<Lease> {
         let lease = self.leases.remove(&position)?;
         self.deadlines.remove(&(lease.deadline, position));
         self.ledger.leased -= lease.count;
+        if self.config.kind == SubscriptionKind::KeyShared {
+            self.keys.not_leased(lease.label.key, position);
+        }
         ctx.touch(self.page(position));
         Some(lease)
     }

@@ -24,6 +24,8 @@ pub(crate) struct Block {
     pub(crate) stamp: Millis,
     /// Pairs of a message and a subscription that has not settled it.
     pub(crate) live: u64,
+    /// Some of its messages have times of their own: whoever routes them later has to look at them.
+    pub(crate) timed: bool,
     /// `None` where the topic's own messages are; else they are another one's, and came here as dead letters.
     pub(crate) origin: Option<Box<Origin>>,
 }
@@ -36,7 +38,8 @@ impl Block {
         ctx: &Context<'_>,
     ) -> Self {
         let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
-        Self { index, fragment, count, bytes, begin: 0, stamp, live: 0, origin: None }
+        let timed = publish.runs.into_iter().any(|run| run.options.have_times());
+        Self { index, fragment, count, bytes, begin: 0, stamp, live: 0, timed, origin: None }
     }
 
     /// Whether `next` can be one block with this one: it follows in the same entry.
@@ -49,7 +52,7 @@ impl Block {
             }
             _ => false,
         };
-        self.index == next.index && follows
+        self.index == next.index && self.timed == next.timed && follows
     }
 
     /// Whether it ends after the first offset that is held for subscriptions that catch up.
@@ -297,8 +300,17 @@ mod tests {
         let mut topic = Topic::new(TopicId::new(1), TopicName::parse("t").unwrap(), TopicConfig::default());
         for &(first, count, stamp) in blocks {
             let stamp = Millis::new(stamp);
-            let block =
-                Block { index: first, fragment: 0, count, bytes: 1, begin: 0, stamp, live: 1, origin: None };
+            let block = Block {
+                index: first,
+                fragment: 0,
+                count,
+                bytes: 1,
+                begin: 0,
+                stamp,
+                live: 1,
+                timed: false,
+                origin: None,
+            };
             topic.append(first, block, &mut BTreeSet::new());
             topic.next_offset = first + u64::from(count);
         }

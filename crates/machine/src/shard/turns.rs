@@ -41,6 +41,23 @@ impl Turns {
         self.0.clear();
     }
 
+    /// All of them, those of the highest priority first; of equal ones those first whose turn comes after `served`.
+    pub(crate) fn levels(&self, served: Option<ConsumerId>) -> Vec<Vec<ConsumerId>> {
+        let mut levels: Vec<(Reverse<i32>, Vec<ConsumerId>)> = Vec::new();
+        for (priority, id) in &self.0 {
+            match levels.last_mut() {
+                Some((same, ids)) if same == priority => ids.push(*id),
+                _ => levels.push((*priority, vec![*id])),
+            }
+        }
+        let in_turn = |(_, mut ids): (_, Vec<ConsumerId>)| {
+            let first = ids.iter().position(|id| served.is_none_or(|served| *id > served));
+            ids.rotate_left(first.unwrap_or(0));
+            ids
+        };
+        levels.into_iter().map(in_turn).collect()
+    }
+
     /// How many take turns. Counted only where priorities differ.
     pub(crate) fn count(&self) -> usize {
         match (self.0.first(), self.0.last()) {
@@ -83,6 +100,12 @@ mod tests {
             [None, Some(1), Some(2), Some(3), Some(4)].map(|s| next(&turns, s)),
             [2, 2, 3, 2, 2].map(Some)
         );
+        let numbers = |levels: Vec<Vec<ConsumerId>>| -> Vec<Vec<u64>> {
+            levels.iter().map(|ids| ids.iter().map(|id| id.number).collect()).collect()
+        };
+        let served = Some(consumer(2, 0).id);
+        assert_eq!(numbers(turns.levels(None)), [vec![2, 3], vec![1], vec![4]]);
+        assert_eq!(numbers(turns.levels(served)), [vec![3, 2], vec![1], vec![4]]);
         turns.remove(&all[1]);
         turns.remove(&all[2]);
         assert_eq!((turns.count(), next(&turns, Some(3))), (1, Some(1)));

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine,
-    Match, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult, Settlement, Shard, Start,
-    SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
+    Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult, Settlement,
+    Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
@@ -102,6 +102,18 @@ impl Driver {
     /// The next publish of a session: (subject, count) runs.
     pub fn publish_step(&mut self, session: SessionId, topic: &str, runs: &[(&str, u32)]) -> Step {
         let (publish, fragment) = publish(topic, runs);
+        let step = self.step(session, Op::Publish(publish));
+        Step { fragment, ..step }
+    }
+
+    /// The same with options.
+    pub fn publish_with_step(
+        &mut self,
+        session: SessionId,
+        topic: &str,
+        runs: &[(&str, u32, MessageOptions)],
+    ) -> Step {
+        let (publish, fragment) = publish_with(topic, runs);
         let step = self.step(session, Op::Publish(publish));
         Step { fragment, ..step }
     }
@@ -240,7 +252,7 @@ impl Driver {
     /// Everything that must hold after any entry, whatever it was.
     pub fn check(&self) {
         let Some(shard) = self.machine.shard() else { return };
-        assert_eq!(shard.check(), []);
+        assert_eq!(shard.check(self.machine.now()), []);
         let live: BTreeSet<u64> = self.machine.live_blocks().into_iter().collect();
         let kept: BTreeSet<u64> = self.written.difference(&self.dropped).copied().collect();
         assert_eq!(live, kept, "blocks that are needed are exactly those that were written and not dropped");
@@ -301,20 +313,39 @@ pub fn bind_from(topic_name: &str, subscription: &str, filters: &[&str], start: 
 
 /// What a leader finds who looks through at most `count` offsets, by the subject of each.
 pub fn routed<'a>(scan: &Scan, count: u64, subject: impl Fn(u64) -> &'a str) -> Op {
+    routed_with(scan, count, |offset| (subject(offset), MessageOptions::default()))
+}
+
+/// The same by the subject and the options of each.
+pub fn routed_with<'a>(scan: &Scan, count: u64, message: impl Fn(u64) -> (&'a str, MessageOptions)) -> Op {
     let to = scan.to.min(scan.from.saturating_add(count.max(1)));
-    let wanted = |offset: &u64| scan.filters.iter().any(|filter| filter.matches(subject(*offset)));
-    let matches = (scan.from..to).filter(wanted).map(|offset| Match { offset, count: 1 }).collect();
+    let found = |offset| {
+        let (subject, options) = message(offset);
+        let wanted = scan.filters.iter().any(|filter| filter.matches(subject));
+        wanted.then_some(Match { offset, count: 1, options })
+    };
+    let matches = (scan.from..to).filter_map(found).collect();
     let Scan { topic, subscription, version, from, .. } = *scan;
     Op::Route { topic, subscription, version, from, to, matches }
 }
 
 /// A publish of (subject, count) runs, and its fragment.
 pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
-    let count: u32 = runs.iter().map(|(_, count)| count).sum();
+    let mut plain = Vec::new();
+    for (subject, count) in runs {
+        plain.push((*subject, *count, MessageOptions::default()));
+    }
+    publish_with(topic_name, &plain)
+}
+
+/// The same of runs with options.
+pub fn publish_with(topic_name: &str, runs: &[(&str, u32, MessageOptions)]) -> (Publish, Bytes) {
+    let count: u32 = runs.iter().map(|(_, count, _)| count).sum();
     let fragment = block::fragment(&vec![BODY; count as usize]);
-    let run = |(subject, count): &(&str, u32)| PublishRun {
+    let run = |(subject, count, options): &(&str, u32, MessageOptions)| PublishRun {
         subject: Subject::parse(subject).unwrap(),
         count: *count,
+        options: *options,
     };
     let publish = Publish {
         topic: topic(topic_name),

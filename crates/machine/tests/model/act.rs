@@ -1,11 +1,15 @@
 //! What happens in a story.
 
 use proptest::prelude::*;
-use quorate_machine::{Settlement, Verdict};
+use quorate_machine::{KeyHash, MessageOptions, Settlement, Verdict};
+use quorate_types::Millis;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Publish(usize, Vec<(usize, u32)>),
+    /// With options, some of them wrong.
+    PublishWith(usize, Vec<(usize, u32, MessageOptions)>),
+    Cancel(usize, u64),
     PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
     /// Leases that are held, and what is published with their end.
     Commit(Vec<Held>, Vec<(usize, Vec<(usize, u32)>)>),
@@ -24,6 +28,8 @@ pub(crate) enum Act {
     Credit(u64, u32),
     Detach(u64, u64),
     Settle(u64, Vec<Settlement>),
+    /// A part of what is held.
+    SettleHeld(Held),
     Purge(usize),
     Close(u64),
     Open(u64),
@@ -44,6 +50,20 @@ pub(crate) struct Held {
     /// Whether the attempt is the right one.
     pub(crate) right: bool,
     pub(crate) verdict: Verdict,
+}
+
+fn options() -> impl Strategy<Value = MessageOptions> {
+    let key = prop_oneof![2 => Just(KeyHash::NONE), 5 => (0u8..2).prop_map(|key| KeyHash::of(&[key]))];
+    let priority = prop_oneof![20 => 0u8..10, 1 => Just(10)];
+    let ttl = prop_oneof![3 => Just(0u64), 2 => 1u64..12_000];
+    let times = prop_oneof![4 => Just((0u64, 0u64)), 1 => (0u64..20_000, 0u64..4_000)];
+    (key, priority, ttl, times).prop_map(|(key, priority, ttl_ms, (at, delay_ms))| MessageOptions {
+        key,
+        priority,
+        ttl_ms,
+        deliver_at: Millis::new(at),
+        delay_ms,
+    })
 }
 
 pub(crate) fn act() -> impl Strategy<Value = Act> {
@@ -72,6 +92,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
             verdict,
         },
     );
+    let held = held.boxed();
     let attempt = prop_oneof![8 => Just(1u32), 4 => Just(2), 1 => Just(3), 1 => Just(0), 1 => Just(u32::MAX)];
     let settlement = (0u64..30, far(12), attempt, verdict()).prop_map(|(first, more, attempt, verdict)| {
         Settlement { first, last: first.saturating_add(more), attempt, verdict }
@@ -79,8 +100,11 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let credit = || prop_oneof![8 => 1u32..7, 1 => Just(10_000), 1 => Just(0), 1 => Just(u32::MAX)];
     prop_oneof![
         10 => (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        14 => (n(), prop::collection::vec((n(), 1u32..4, options()), 1..5))
+            .prop_map(|(t, runs)| Act::PublishWith(t, runs)),
+        2 => (n(), 0u64..20).prop_map(|(t, offset)| Act::Cancel(t, offset)),
         4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
-        8 => (prop::collection::vec(held, 0..4), prop::collection::vec((n(), runs()), 0..3))
+        8 => (prop::collection::vec(held.clone(), 0..4), prop::collection::vec((n(), runs()), 0..3))
             .prop_map(|(held, parts)| Act::Commit(held, parts)),
         2 => n().prop_map(Act::Topic),
         1 => n().prop_map(Act::DeleteTopic),
@@ -94,6 +118,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         2 => (who(), credit()).prop_map(|(c, credit)| Act::Credit(c, credit)),
         3 => (who(), far(12)).prop_map(|(c, written)| Act::Detach(c, written)),
         12 => (who(), prop::collection::vec(settlement, 1..4)).prop_map(|(c, list)| Act::Settle(c, list)),
+        16 => held.prop_map(Act::SettleHeld),
         1 => n().prop_map(Act::Purge),
         2 => (0u64..6).prop_map(Act::Close),
         1 => (0u64..6).prop_map(Act::Open),

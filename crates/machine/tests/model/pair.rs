@@ -5,10 +5,11 @@ use crate::common::{self, Driver, Step, sub, topic};
 use crate::returns::Letter;
 use crate::shard::{Message, Model, Place};
 use quorate_machine::{
-    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, Op, Origin, Settlement, Start,
-    SubscriptionConfig, SubscriptionKind, TopicConfig,
+    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, MessageOptions, Op, Origin,
+    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
 };
 use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,8 +17,12 @@ pub(crate) const TOPICS: [&str; 2] = ["t", "u"];
 pub(crate) const SUBSCRIPTIONS: [&str; 2] = ["s", "z"];
 pub(crate) const FILTERS: [&str; 3] = ["#", "a.*", "b"];
 pub(crate) const SUBJECTS: [&str; 3] = ["a.x", "b", "c"];
-pub(crate) const KINDS: [SubscriptionKind; 3] =
-    [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
+pub(crate) const KINDS: [SubscriptionKind; 4] = [
+    SubscriptionKind::Shared,
+    SubscriptionKind::Exclusive,
+    SubscriptionKind::Failover,
+    SubscriptionKind::KeyShared,
+];
 pub(crate) const LEASE_MS: u64 = 5_000;
 
 /// Publishes with the names of what they choose.
@@ -32,13 +37,14 @@ pub(crate) struct Pair {
     pub(crate) model: Model,
     pub(crate) session: SessionId,
     pub(crate) boot: u64,
+    kind: usize,
     pub(crate) sent: Vec<Step>,
 }
 
 impl Pair {
     pub(crate) fn new(kind: usize) -> Self {
         let (driver, session) = Driver::shard();
-        let mut pair = Self { driver, model: Model::default(), session, boot: 1, sent: Vec::new() };
+        let mut pair = Self { driver, model: Model::default(), session, boot: 1, kind, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
         let attach = Act::Attach(1, 0, (4, 0), (1, 1));
         let start =
@@ -54,6 +60,7 @@ impl Pair {
                 let effects = self.driver.lead(Op::Tick).1;
                 self.model.now = self.driver.time;
                 self.model.pass();
+                self.model.finish();
                 self.compare(&effects);
             }
             Act::Expire => {
@@ -62,17 +69,19 @@ impl Pair {
                 let (reply, effects) = self.driver.lead(hello);
                 self.model.now = self.driver.time;
                 self.model.end_session(self.session);
+                self.model.finish();
                 self.session = common::opened(&reply);
                 self.model.answers.insert(self.session, Vec::new());
                 self.compare(&effects);
             }
             Act::Scan(count) => {
                 let Some(scan) = self.driver.state().scan(None) else { return };
-                let op = common::routed(&scan, *count, |offset| self.model.subject(scan.topic, offset));
+                let op = common::routed_with(&scan, *count, |offset| self.model.seen(scan.topic, offset));
                 let Op::Route { to, .. } = op else { return };
                 let (reply, effects) = self.driver.lead(op);
                 assert_eq!(reply, Ok(Answer::Done));
                 self.model.scanned(scan.topic, scan.subscription, (scan.from, to));
+                self.model.finish();
                 self.compare(&effects);
             }
             Act::Clear => {
@@ -96,9 +105,20 @@ impl Pair {
                 let runs: Vec<(&str, u32)> = runs.iter().map(|(s, n)| (SUBJECTS[s % 3], *n)).collect();
                 return self.driver.publish_step(self.session, TOPICS[t % 2], &runs);
             }
+            Act::PublishWith(t, runs) => {
+                let run = |(s, n, options): &(usize, u32, MessageOptions)| (SUBJECTS[s % 3], *n, *options);
+                let runs: Vec<_> = runs.iter().map(run).collect();
+                return self.driver.publish_with_step(self.session, TOPICS[t % 2], &runs);
+            }
+            Act::Cancel(t, offset) => Op::Cancel { topic: topic(TOPICS[t % 2]), offset: *offset },
             Act::PublishEach(parts) => {
                 return self.driver.publish_each_step(self.session, &named(parts));
             }
+            Act::SettleHeld(held) => match self.held(held) {
+                Some((consumer, settlement)) => Op::Settle { consumer, settlements: vec![settlement] },
+                // Nobody holds anything.
+                None => Op::Purge { subscription: sub(SUBSCRIPTIONS[0]) },
+            },
             Act::Commit(held, parts) => {
                 let settles = held.iter().filter_map(|held| self.committed(held)).collect();
                 return self.driver.commit_step(self.session, settles, &named(parts));
@@ -106,7 +126,9 @@ impl Pair {
             // One of them keeps everything, and has a past.
             Act::Topic(t) => {
                 let retention_bytes = (t % 2 == 1).then_some(u64::MAX);
-                let config = TopicConfig { retention_bytes, ..TopicConfig::default() };
+                // One of them lets nothing wait for ever, in every second story.
+                let ttl = (t % 2 == 0 && self.kind % 2 == 1).then_some(Duration::from_secs(9));
+                let config = TopicConfig { retention_bytes, ttl, ..TopicConfig::default() };
                 Op::CreateTopic { topic: topic(TOPICS[t % 2]), config }
             }
             Act::DeleteTopic(t) => Op::DeleteTopic { topic: topic(TOPICS[t % 2]) },
@@ -146,19 +168,26 @@ impl Pair {
         self.driver.step(self.session, op)
     }
 
-    /// A part of what a consumer holds; of one that has no identity, what nobody can commit.
-    fn committed(&self, held: &Held) -> Option<CommitSettle> {
+    /// A part of what a consumer holds.
+    fn held(&self, held: &Held) -> Option<(ConsumerId, Settlement)> {
         let holders = &self.model.holders;
-        let (id, holder) = holders.iter().nth(held.consumer % holders.len().max(1))?;
+        let (id, _) = holders.iter().nth(held.consumer % holders.len().max(1))?;
         let leases = self.driver.state().leases_of(*id);
         let lease = leases.get(held.lease % leases.len().max(1))?;
         let first = lease.position + held.skip % lease.count;
         let last = lease.position + lease.count - 1 + held.beyond;
         let (attempt, verdict) = (lease.attempt + u32::from(!held.right), held.verdict);
+        Some((*id, Settlement { first, last, attempt, verdict }))
+    }
+
+    /// The same for a commit; of a consumer that has no identity, what nobody can commit.
+    fn committed(&self, held: &Held) -> Option<CommitSettle> {
+        let (id, settlement) = self.held(held)?;
+        let holder = &self.model.holders[&id];
         Some(CommitSettle {
             subscription: sub(holder.queue),
             token: holder.identity.map_or([9; ConsumerIdentity::TOKEN_BYTES], |identity| identity.token),
-            settlements: vec![Settlement { first, last, attempt, verdict }],
+            settlements: vec![settlement],
         })
     }
 
@@ -178,6 +207,7 @@ impl Pair {
             Some(_) => {
                 self.model.now = self.driver.time;
                 let expected = self.model.perform(&step.envelope.op);
+                self.model.finish();
                 self.model.answers.entry(session).or_default().push(reply.clone());
                 expected
             }
@@ -226,22 +256,28 @@ impl Pair {
     /// Takes the grants over, then compares everything that can be seen.
     fn compare(&mut self, effects: &[Effect]) {
         let now = self.driver.time;
-        let mut granted: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut granted: BTreeMap<&'static str, (Reverse<u8>, u64)> = BTreeMap::new();
         let mut takers: Vec<ConsumerId> = Vec::new();
         for effect in effects {
             let Effect::Deliver(deliver) = effect else { continue };
             takers.push(deliver.consumer);
             for run in &deliver.runs {
                 let (queue, last) = self.model.grant(deliver.consumer, run, now + LEASE_MS);
-                let highest = granted.entry(queue).or_default();
+                let queued = &self.model.queues[queue];
+                let last = queued.rank(usize::try_from(last).unwrap());
+                let highest = granted.entry(queue).or_insert(last);
                 *highest = last.max(*highest);
             }
         }
         let state = self.driver.state();
         for (name, queue) in &self.model.queues {
             let ready = |m: &Message| matches!(m.place, Place::Ready { .. });
-            let first = queue.messages.iter().position(ready).map_or(u64::MAX, |p| p as u64);
-            assert!(granted.get(name).is_none_or(|last| *last < first), "granted out of order");
+            let ready = (0..queue.messages.len()).filter(|at| ready(&queue.messages[*at]));
+            let first = ready.map(|at| queue.rank(at)).min();
+            let in_order = first.is_none_or(|first| granted.get(name).is_none_or(|last| *last < first));
+            // Of keys the order is checked with each grant.
+            let keyed = queue.config.kind == SubscriptionKind::KeyShared;
+            assert!(keyed || in_order, "granted out of order");
             let count =
                 |f: &dyn Fn(&Place) -> bool| queue.messages.iter().filter(|m| f(&m.place)).count() as u64;
             let ledger = self.driver.subscription(name).ledger;
@@ -252,6 +288,7 @@ impl Pair {
                     ledger.leased,
                     ledger.delayed,
                     ledger.acked,
+                    ledger.expired,
                     ledger.dead_lettered,
                     ledger.dropped,
                     ledger.purged,
@@ -262,6 +299,7 @@ impl Pair {
                     count(&|p| matches!(p, Place::Leased { .. })),
                     count(&|p| matches!(p, Place::Delayed { .. })),
                     count(&|p| matches!(p, Place::Acked)),
+                    count(&|p| matches!(p, Place::Expired)),
                     count(&|p| matches!(p, Place::DeadLettered)),
                     count(&|p| matches!(p, Place::Dropped)),
                     count(&|p| matches!(p, Place::Purged)),
@@ -273,10 +311,8 @@ impl Pair {
         for (id, holder) in &self.model.holders {
             let held = self.model.held(*id, holder);
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");
-            let waits = self.model.queues[holder.queue].messages.iter();
-            let waits = waits.filter(|m| matches!(m.place, Place::Ready { .. })).count();
             let served = held.len() as u64 >= holder.credit || !self.model.may_be_granted(*id);
-            assert!(waits == 0 || served, "{id} has credit and gets nothing");
+            assert!(served || !self.model.is_ready_for(*id), "{id} has credit and gets nothing");
         }
         for id in takers {
             assert!(self.model.may_be_granted(id), "{id} was granted something that another one should have");
@@ -302,7 +338,15 @@ fn config(which: usize) -> SubscriptionConfig {
         _ => (None, Backoff::None, None),
     };
     let dead_letter_topic = dead.map(topic);
-    SubscriptionConfig { lease_timeout: ms(LEASE_MS), max_attempts, backoff, dead_letter_topic, kind }
+    SubscriptionConfig {
+        lease_timeout: ms(LEASE_MS),
+        max_attempts,
+        backoff,
+        dead_letter_topic,
+        dead_letter_expired: which % 4 == 3,
+        priorities: which % 6 == 2,
+        kind,
+    }
 }
 
 /// The model knows reasons, and no texts.

@@ -1,8 +1,10 @@
 //! The model's part of what becomes of messages whose lease ended: back, later, or to a dead-letter topic.
 
-use crate::shard::{Model, Place, is_held};
-use quorate_machine::{Backoff, DeathReason, SettleResult, Settlement, SubscriptionConfig, Verdict};
-use quorate_types::{ConsumerId, TopicId};
+use crate::shard::{Message, Model, Place, is_held};
+use quorate_machine::{
+    Backoff, DeathReason, SettleResult, Settlement, SubscriptionConfig, SubscriptionKind, Verdict,
+};
+use quorate_types::{ConsumerId, SubscriptionId, TopicId};
 
 /// What a dead letter must say of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +83,14 @@ impl Model {
     /// What has happened by itself until now. Of several subscriptions the one with the earliest event comes first, wholly.
     pub(crate) fn pass(&mut self) {
         let now = self.now;
-        let time = |place: &Place| match *place {
-            Place::Leased { until: at, .. } | Place::Delayed { due: at, .. } => Some(at),
+        let time = |m: &Message| match m.place {
+            Place::Leased { until, .. } => Some(until),
+            Place::Delayed { due, .. } => m.expiry().into_iter().chain([due]).min(),
+            Place::Ready { .. } => m.expiry(),
             _ => None,
         };
         let first = |name: &&'static str| {
-            self.queues[*name].messages.iter().filter_map(|m| time(&m.place)).min().filter(|at| *at <= now)
+            self.queues[*name].messages.iter().filter_map(time).min().filter(|at| *at <= now)
         };
         let due =
             self.queues.keys().copied().filter_map(|name| Some((first(&name)?, self.queues[name].id, name)));
@@ -115,13 +119,53 @@ impl Model {
             for (position, attempts) in ready {
                 self.put(name, position, Place::Ready { attempts });
             }
+            self.expire(name);
+        }
+    }
+
+    /// What every entry ends with: what is later in a key than something that came back follows, and what is over goes.
+    pub(crate) fn finish(&mut self) {
+        for (queue, position) in std::mem::take(&mut self.returned) {
+            let messages = &mut self.queues.get_mut(queue).unwrap().messages;
+            let key = messages[position].options.key;
+            for message in messages.iter_mut().skip(position + 1).filter(|m| m.options.key == key) {
+                if let Place::Leased { attempt: attempts, .. } = message.place {
+                    message.place = Place::Ready { attempts };
+                }
+            }
+        }
+        let mut names: Vec<(SubscriptionId, &'static str)> =
+            self.queues.iter().map(|(name, queue)| (queue.id, *name)).collect();
+        names.sort_unstable();
+        names.into_iter().for_each(|(_, name)| self.expire(name));
+    }
+
+    fn expire(&mut self, queue: &'static str) {
+        let messages = self.queues[queue].messages.iter().enumerate();
+        let mut over: Vec<(u64, usize, u32)> = messages
+            .filter_map(|(position, m)| match m.place {
+                Place::Ready { attempts } | Place::Delayed { attempts, .. } => {
+                    m.expiry().filter(|at| *at <= self.now).map(|at| (at, position, attempts))
+                }
+                _ => None,
+            })
+            .collect();
+        over.sort_unstable();
+        for (_, position, attempts) in over {
+            self.give_up(queue, position, attempts, DeathReason::Expired);
         }
     }
 
     fn fail(&mut self, queue: &'static str, position: usize, attempts: u32, delay: u64) {
         if self.queues[queue].config.max_attempts.is_some_and(|max| attempts >= max) {
-            self.give_up(queue, position, attempts, DeathReason::MaxAttempts);
-        } else if delay > 0 {
+            return self.give_up(queue, position, attempts, DeathReason::MaxAttempts);
+        }
+        let state = &self.queues[queue];
+        if state.config.kind == SubscriptionKind::KeyShared && state.messages[position].options.key.is_some()
+        {
+            self.returned.push((queue, position));
+        }
+        if delay > 0 {
             self.put(queue, position, Place::Delayed { attempts, due: self.now + delay });
         } else {
             self.put(queue, position, Place::Ready { attempts });
@@ -129,8 +173,11 @@ impl Model {
     }
 
     fn give_up(&mut self, queue: &'static str, position: usize, attempts: u32, reason: DeathReason) {
-        let Some(target) = self.queues[queue].config.dead_letter_topic.clone() else {
-            return self.put(queue, position, Place::Dropped);
+        let config = &self.queues[queue].config;
+        let expired = reason == DeathReason::Expired;
+        let target = config.dead_letter_topic.clone().filter(|_| !expired || config.dead_letter_expired);
+        let Some(target) = target else {
+            return self.put(queue, position, if expired { Place::Expired } else { Place::Dropped });
         };
         self.put(queue, position, Place::DeadLettered);
         let message = &self.queues[queue].messages[position];
@@ -146,7 +193,8 @@ impl Model {
                 attempts,
             },
         };
-        let place = self.append(target.as_str(), &[queue]).map(|appended| appended.first_offset).unwrap();
+        let letter = self.letter(queue);
+        let place = self.append(target.as_str(), &[letter]).map(|appended| appended.first_offset).unwrap();
         let target = self.topics[target.as_str()].0;
         self.letters.insert((target, place), Letter { subscription: queue, reason, attempts, ..first });
     }
@@ -157,5 +205,11 @@ impl Model {
 
     fn put(&mut self, queue: &'static str, position: usize, place: Place) {
         self.queues.get_mut(queue).unwrap().messages[position].place = place;
+    }
+}
+
+impl Message {
+    fn expiry(&self) -> Option<u64> {
+        Some(self.expires).filter(|at| *at > 0)
     }
 }

@@ -3,10 +3,11 @@
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use crate::returns::Letter;
 use quorate_machine::{
-    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, Op, PublishView, Reply, Settlement, Start,
-    SubscriptionConfig, SubscriptionKind, Verdict,
+    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, MessageOptions, Op, PublishView, Reply,
+    RunView, Settlement, Start, SubscriptionConfig, SubscriptionKind, Verdict,
 };
 use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, SubscriptionId, TopicId};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(crate) enum Place {
     Leased { consumer: ConsumerId, attempt: u32, nth: u64, until: u64 },
     Delayed { attempts: u32, due: u64 },
     Acked,
+    Expired,
     DeadLettered,
     Dropped,
     Purged,
@@ -25,6 +27,21 @@ pub(crate) struct Message {
     pub(crate) topic: TopicId,
     pub(crate) offset: u64,
     pub(crate) place: Place,
+    pub(crate) options: MessageOptions,
+    /// When it expires; 0: never.
+    pub(crate) expires: u64,
+}
+
+/// A message as its topic has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) subject: String,
+    pub(crate) options: MessageOptions,
+    at: u64,
+    /// It was published with one that has a time of its own.
+    timed: bool,
+    /// It died before.
+    letter: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,8 +69,12 @@ pub(crate) struct Holder {
 
 #[derive(Default)]
 pub(crate) struct Model {
-    /// With the subjects of all their messages.
-    pub(crate) topics: BTreeMap<&'static str, (TopicId, Vec<String>)>,
+    /// With all their messages.
+    pub(crate) topics: BTreeMap<&'static str, (TopicId, Vec<Stored>)>,
+    /// Times to live of topics that have one.
+    pub(crate) ttl: BTreeMap<&'static str, u64>,
+    /// What came back of a key in this entry: what is later in it follows.
+    pub(crate) returned: Vec<(&'static str, usize)>,
     pub(crate) last_subscription: u64,
     pub(crate) queues: BTreeMap<&'static str, Queue>,
     pub(crate) holders: BTreeMap<ConsumerId, Holder>,
@@ -86,7 +107,7 @@ impl Model {
                 Ok(Answer::PublishedEach { outcomes, log_id: LogId::default() })
             }
             Op::Commit(commit) => self.commit(commit),
-            Op::CreateTopic { topic, .. } => {
+            Op::CreateTopic { topic, config } => {
                 let name = known(&TOPICS, topic.as_str());
                 if self.made.contains(name) {
                     return Err(Reason::TopicExists);
@@ -94,6 +115,8 @@ impl Model {
                 if !self.topics.contains_key(name) {
                     self.check_open()?;
                     self.add_topic(name);
+                    let ttl = config.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap());
+                    self.ttl.extend(ttl.map(|ttl| (name, ttl)));
                 }
                 Ok(Answer::Done)
             }
@@ -149,6 +172,7 @@ impl Model {
                 }
                 Ok(Answer::Purged { messages: purged })
             }
+            Op::Cancel { topic, offset } => self.cancel(known(&TOPICS, topic.as_str()), *offset),
             Op::CloseShard { revision } => self.close(*revision),
             Op::OpenShard { revision } => self.open(*revision),
             other => panic!("not modelled: {other:?}"),
@@ -195,6 +219,7 @@ impl Model {
     /// Goes on with a cursor until subjects have to be looked at.
     fn catch_up(&mut self, name: &'static str, topic: &'static str) {
         let Some((id, stored)) = self.topics.get(topic) else { return };
+        let (ttl, now) = (self.ttl.get(topic).copied(), self.now);
         let Some(queue) = self.queues.get_mut(name) else { return };
         while let Some(at) = queue.cursors.get(topic).copied() {
             if at >= stored.len() as u64 {
@@ -203,55 +228,90 @@ impl Model {
             }
             let mut begun =
                 queue.bindings.iter().filter(|((t, _), from)| *t == topic && **from <= at).peekable();
-            if begun.peek().is_some() && !begun.any(|((_, filter), _)| *filter == "#") {
+            let next = &stored[usize::try_from(at).unwrap()];
+            let looks = next.timed || (queue.looks_at_options() && !next.letter);
+            if begun.peek().is_some() && (looks || !begun.any(|((_, filter), _)| *filter == "#")) {
                 return;
             }
-            queue.pass(*id, topic, &stored[usize::try_from(at).unwrap()]);
+            queue.pass(*id, topic, next, (ttl, now));
         }
     }
 
     /// The leader has looked through this.
     pub(crate) fn scanned(&mut self, topic: TopicId, subscription: SubscriptionId, (from, to): (u64, u64)) {
         let (name, (_, stored)) = self.topics.iter().find(|(_, (id, _))| *id == topic).unwrap();
+        let (ttl, now) = (self.ttl.get(name).copied(), self.now);
         let (queue, state) = self.queues.iter_mut().find(|(_, q)| q.id == subscription).unwrap();
         assert_eq!(state.cursors[name], from);
         for offset in from..to {
-            state.pass(topic, name, &stored[usize::try_from(offset).unwrap()]);
+            state.pass(topic, name, &stored[usize::try_from(offset).unwrap()], (ttl, now));
         }
         let (queue, name) = (*queue, *name);
         self.catch_up(queue, name);
     }
 
-    pub(crate) fn subject(&self, topic: TopicId, offset: u64) -> &str {
+    /// What the leader sees of a message.
+    pub(crate) fn seen(&self, topic: TopicId, offset: u64) -> (&str, MessageOptions) {
         let (_, stored) = self.topics.values().find(|(id, _)| *id == topic).unwrap();
-        &stored[usize::try_from(offset).unwrap()]
+        let message = &stored[usize::try_from(offset).unwrap()];
+        (&message.subject, message.options)
     }
 
     fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
-        let subjects: Vec<&str> =
-            publish.runs.flat_map(|(subject, count)| (0..count).map(move |_| subject)).collect();
-        self.append(publish.topic, &subjects)
+        let timed = publish.runs.into_iter().any(|run| run.options.have_times());
+        let each = |run: RunView<'_>| {
+            let (subject, options, at) = (run.subject.to_owned(), run.options, self.now);
+            vec![Stored { subject, options, at, timed, letter: false }; run.count as usize]
+        };
+        let messages: Vec<Stored> = publish.runs.flat_map(each).collect();
+        if messages.iter().any(|m| m.options.priority > MessageOptions::PRIORITY_MAX) {
+            return Err(Reason::InvalidArgument);
+        }
+        self.append(publish.topic, &messages)
     }
 
-    pub(crate) fn append(&mut self, name: &str, subjects: &[&str]) -> Result<Appended, Reason> {
+    pub(crate) fn letter(&self, subject: &str) -> Stored {
+        let options = MessageOptions::default();
+        Stored { subject: subject.to_owned(), options, at: self.now, timed: false, letter: true }
+    }
+
+    pub(crate) fn append(&mut self, name: &str, messages: &[Stored]) -> Result<Appended, Reason> {
         let name = known(&TOPICS, name);
         let (topic, stored) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
         let (topic, first_offset) = (*topic, stored.len() as u64);
-        stored.extend(subjects.iter().map(|s| (*s).to_owned()));
-        let offsets = first_offset..first_offset + subjects.len() as u64;
+        stored.extend(messages.iter().cloned());
+        let offsets = first_offset..first_offset + messages.len() as u64;
         self.stored.extend(offsets.map(|offset| ((topic, offset), self.now)));
+        let (ttl, now) = (self.ttl.get(name).copied(), self.now);
         let mut routed = 0;
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
-            for (offset, subject) in (first_offset..).zip(subjects) {
-                if !queue.cursors.contains_key(name) && queue.wants(name, offset, subject) {
-                    queue.messages.push(Message { topic, offset, place: Place::Ready { attempts: 0 } });
+            for (offset, message) in (first_offset..).zip(messages) {
+                if !queue.cursors.contains_key(name) && queue.wants(name, offset, &message.subject) {
+                    queue.messages.push(message.routed((topic, offset), ttl, now));
                 }
             }
             routed += u32::from(queue.messages.len() > before);
         }
-        let count = u32::try_from(subjects.len()).unwrap();
+        let count = u32::try_from(messages.len()).unwrap();
         Ok(Appended { first_offset, count, routed })
+    }
+
+    /// Every subscription where it waits for its first delivery loses it.
+    fn cancel(&mut self, name: &str, offset: u64) -> Result<Answer, Reason> {
+        let topic = self.topics.get(name).ok_or(Reason::TopicNotFound)?.0;
+        let mut subscriptions = 0;
+        for queue in self.queues.values_mut() {
+            let scheduled = |m: &&mut Message| {
+                (m.topic, m.offset) == (topic, offset)
+                    && matches!(m.place, Place::Delayed { attempts: 0, .. })
+            };
+            if let Some(message) = queue.messages.iter_mut().find(scheduled) {
+                message.place = Place::Purged;
+                subscriptions += 1;
+            }
+        }
+        if subscriptions > 0 { Ok(Answer::Cancelled { subscriptions }) } else { Err(Reason::NotScheduled) }
     }
 
     /// Every message by itself: held by whom it should be, and named once.
@@ -301,7 +361,9 @@ impl Model {
         create_topic: bool,
     ) -> Result<Answer, Reason> {
         let name = known(&SUBSCRIPTIONS, name);
-        if config.max_attempts == Some(0) {
+        let both = config.priorities && config.kind == SubscriptionKind::KeyShared;
+        let nowhere = config.dead_letter_expired && config.dead_letter_topic.is_none();
+        if config.max_attempts == Some(0) || both || nowhere {
             return Err(Reason::InvalidArgument);
         }
         if let Some(queue) = self.queues.get(name) {
@@ -354,6 +416,7 @@ impl Model {
             return Err(Reason::TopicInUse);
         }
         self.topics.remove(name);
+        self.ttl.remove(name);
         self.made.remove(name);
         for queue in self.queues.values_mut() {
             queue.bindings.retain(|(t, _), _| *t != name);
@@ -412,10 +475,14 @@ impl Model {
     /// Takes a granted run over; says where and up to which position.
     pub(crate) fn grant(&mut self, consumer: ConsumerId, run: &LeaseRun, until: u64) -> (&'static str, u64) {
         let holder = self.holders.get_mut(&consumer).unwrap_or_else(|| panic!("{consumer} is not attached"));
-        let messages = &mut self.queues.get_mut(holder.queue).unwrap().messages;
         assert_eq!(run.granted_before, holder.granted);
         holder.granted += run.count;
+        let keyed = self.queues[holder.queue].config.kind == SubscriptionKind::KeyShared;
+        let messages = &mut self.queues.get_mut(holder.queue).unwrap().messages;
         for i in 0..run.count {
+            if keyed {
+                check_key(messages, usize::try_from(run.position + i).unwrap(), consumer);
+            }
             let message = &mut messages[usize::try_from(run.position + i).unwrap()];
             assert_eq!((message.topic, message.offset), (run.topic, run.offset + i));
             assert_eq!(
@@ -450,7 +517,18 @@ impl Model {
             SubscriptionKind::Shared => full,
             SubscriptionKind::Exclusive => alone,
             SubscriptionKind::Failover => first && alone,
+            // Whoever may have something of what is ready.
+            SubscriptionKind::KeyShared => true,
         }
+    }
+
+    /// Whether something is ready that a consumer may have.
+    pub(crate) fn is_ready_for(&self, id: ConsumerId) -> bool {
+        let queue = &self.queues[self.holders[&id].queue];
+        let keyed = queue.config.kind == SubscriptionKind::KeyShared;
+        let ready = |m: &Message| matches!(m.place, Place::Ready { .. });
+        let mut ready = (0..queue.messages.len()).filter(|at| ready(&queue.messages[*at]));
+        ready.any(|at| !keyed || may_have(&queue.messages, at, id))
     }
 
     pub(crate) fn held(&self, id: ConsumerId, holder: &Holder) -> Vec<(u64, TopicId, u64, u32, u64)> {
@@ -465,17 +543,59 @@ impl Model {
     }
 }
 
+/// Of a key nothing that is before it waits or is ready, and nobody else holds any.
+fn may_have(messages: &[Message], at: usize, id: ConsumerId) -> bool {
+    let key = messages[at].options.key;
+    let mut others = messages.iter().enumerate().filter(|(other, m)| *other != at && m.options.key == key);
+    !key.is_some()
+        || others.all(|(other, m)| match m.place {
+            Place::Leased { consumer, .. } => consumer == id,
+            Place::Ready { .. } | Place::Delayed { attempts: 1.., .. } => other > at,
+            _ => true,
+        })
+}
+
+fn check_key(messages: &[Message], at: usize, id: ConsumerId) {
+    assert!(
+        may_have(messages, at, id),
+        "position {at} was granted before something of its key, or to another consumer"
+    );
+}
+
+impl Stored {
+    /// What a subscription gets.
+    fn routed(&self, (topic, offset): (TopicId, u64), ttl: Option<u64>, now: u64) -> Message {
+        let MessageOptions { ttl_ms, deliver_at, delay_ms, .. } = self.options;
+        let due = deliver_at.get().max(self.at + delay_ms);
+        let ttl = [Some(ttl_ms).filter(|ms| *ms > 0), ttl].into_iter().flatten().min();
+        let place =
+            if due > now { Place::Delayed { attempts: 0, due } } else { Place::Ready { attempts: 0 } };
+        let expires = ttl.map_or(0, |ttl| due.max(self.at) + ttl);
+        Message { topic, offset, place, options: self.options, expires }
+    }
+}
+
 impl Queue {
+    /// What is granted before other things that anybody may have.
+    pub(crate) fn rank(&self, at: usize) -> (Reverse<u8>, u64) {
+        let priority = if self.config.priorities { self.messages[at].options.priority } else { 0 };
+        (Reverse(priority), at as u64)
+    }
+
+    fn looks_at_options(&self) -> bool {
+        self.config.priorities || self.config.kind == SubscriptionKind::KeyShared
+    }
+
     fn wants(&self, topic: &str, offset: u64, subject: &str) -> bool {
         let selects = |filter: &str| Filter::parse(filter).unwrap().matches(subject);
         self.bindings.iter().any(|((t, filter), from)| *t == topic && *from <= offset && selects(filter))
     }
 
     /// The cursor passes one message.
-    fn pass(&mut self, id: TopicId, topic: &'static str, subject: &str) {
+    fn pass(&mut self, id: TopicId, topic: &'static str, message: &Stored, (ttl, now): (Option<u64>, u64)) {
         let offset = self.cursors[topic];
-        if self.wants(topic, offset, subject) {
-            self.messages.push(Message { topic: id, offset, place: Place::Ready { attempts: 0 } });
+        if self.wants(topic, offset, &message.subject) {
+            self.messages.push(message.routed((id, offset), ttl, now));
         }
         self.cursors.insert(topic, offset + 1);
     }

@@ -5,8 +5,8 @@ use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
 use quorate_machine::{
-    Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, Match, Op, Origin, Publish, PublishRun,
-    Publishes, Settlement, Start,
+    Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Match, MessageOptions, Op, Origin,
+    Publish, PublishRun, Publishes, Settlement, Start,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId,
@@ -22,8 +22,19 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
     let settlement = (number(), number(), any::<u32>(), verdict())
         .prop_map(|(first, last, attempt, verdict)| Settlement { first, last, attempt, verdict });
     let settlements = prop::collection::vec(settlement, 0..4).boxed();
-    let run = (0..SUBJECTS.len(), any::<u32>())
-        .prop_map(|(s, count)| PublishRun { subject: Subject::parse(SUBJECTS[s]).unwrap(), count });
+    let options = move || {
+        (number(), 0u8..12, number(), (number(), number())).prop_map(
+            |(key, priority, ttl_ms, (at, delay_ms))| {
+                let (key, deliver_at) = (KeyHash::of(&key.to_le_bytes()), Millis::new(at));
+                MessageOptions { key, priority, ttl_ms, deliver_at, delay_ms }
+            },
+        )
+    };
+    let run = (0..SUBJECTS.len(), any::<u32>(), options()).prop_map(|(s, count, options)| PublishRun {
+        subject: Subject::parse(SUBJECTS[s]).unwrap(),
+        count,
+        options,
+    });
     let size = prop_oneof![3 => 0u32..40, 1 => any::<u32>()];
     let publish = (prop::collection::vec(run, 0..4), size, any::<u32>(), any::<bool>()).prop_map(
         |(runs, fragment_bytes, message_bytes_max, create_topic)| Publish {
@@ -59,14 +70,23 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
                 identity: common::identity(who, epoch),
             }
         ),
-        (number(), number(), (number(), number()), prop::collection::vec((number(), number()), 0..3))
+        number().prop_map(|offset| Op::Cancel { topic: topic(TOPICS[0]), offset }),
+        (
+            number(),
+            number(),
+            (number(), number()),
+            prop::collection::vec((number(), number(), options()), 0..3)
+        )
             .prop_map(|(topic, version, (from, to), matches)| Op::Route {
                 topic: TopicId::new(topic),
                 subscription: SubscriptionId::new(topic),
                 version,
                 from,
                 to,
-                matches: matches.into_iter().map(|(offset, count)| Match { offset, count }).collect(),
+                matches: matches
+                    .into_iter()
+                    .map(|(offset, count, options)| Match { offset, count, options })
+                    .collect(),
             }),
         (number(), prop::bool::ANY).prop_map(|(at, time)| Op::Bind {
             topic: topic(TOPICS[0]),

@@ -4,18 +4,23 @@ use crate::act::{Act, Story};
 use crate::common::{self, Driver, SHARD, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin,
-    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, KeyHash, Machine,
+    MessageOptions, Op, Origin, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
+    Verdict,
 };
-use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
+use quorate_types::{BootId, ConsumerId, Filter, Limits, Millis, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
 pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
-pub(crate) const KINDS: [SubscriptionKind; 3] =
-    [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
+pub(crate) const KINDS: [SubscriptionKind; 4] = [
+    SubscriptionKind::Shared,
+    SubscriptionKind::Exclusive,
+    SubscriptionKind::Failover,
+    SubscriptionKind::KeyShared,
+];
 pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
 
 /// Few enough answers that some repeats come too late.
@@ -45,7 +50,28 @@ fn settings(lease_ms: u64, kind: usize) -> SubscriptionConfig {
     };
     let dead_letter_topic = dead.map(|pick: usize| topic(TOPICS[pick]));
     let kind = KINDS[kind / 5 % KINDS.len()];
-    SubscriptionConfig { lease_timeout: ms(lease_ms), max_attempts, backoff, dead_letter_topic, kind }
+    SubscriptionConfig {
+        lease_timeout: ms(lease_ms),
+        max_attempts,
+        backoff,
+        dead_letter_expired: dead_letter_topic.is_some() && lease_ms.is_multiple_of(2),
+        dead_letter_topic,
+        priorities: kind != SubscriptionKind::KeyShared && lease_ms.is_multiple_of(3),
+        kind,
+    }
+}
+
+/// Options of all kinds, by a number; half of them none.
+fn options(pick: usize) -> MessageOptions {
+    let pick = (pick / 4) as u64;
+    let has = |bit: u64| pick >> bit & 3 == 1;
+    MessageOptions {
+        key: if has(1) { KeyHash::of(&[u8::try_from(pick % 5).unwrap()]) } else { KeyHash::NONE },
+        priority: if has(2) { u8::try_from(pick % 10).unwrap() } else { 0 },
+        ttl_ms: if has(5) { 1 + pick % 20_000 } else { 0 },
+        deliver_at: Millis::new(if has(6) { pick % 90_000 } else { 0 }),
+        delay_ms: if has(7) { pick % 9_000 } else { 0 },
+    }
 }
 
 /// Turns acts into operations by looking at the machine, as a node would.
@@ -123,6 +149,7 @@ impl World {
         let config = |age: &Option<u64>, bytes: &Option<u64>| TopicConfig {
             retention_age: age.map(Duration::from_millis),
             retention_bytes: *bytes,
+            ttl: bytes.and(*age).map(Duration::from_millis),
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
@@ -135,7 +162,10 @@ impl World {
             }
             Act::Scan(count, every) => {
                 let scan = self.driver.state().scan(None)?;
-                let op = common::routed(&scan, *count, |offset| if offset % every == 0 { "a.b" } else { "" });
+                let seen = |offset| {
+                    (if offset % every == 0 { "a.b" } else { "" }, options(usize::try_from(offset).unwrap()))
+                };
+                let op = common::routed_with(&scan, *count, seen);
                 self.looked = Some(op.clone());
                 return lead(op);
             }
@@ -154,9 +184,9 @@ impl World {
             }
             Act::Publish(pick, runs) => {
                 let session = self.session(*pick)?;
-                let runs: Vec<(&str, u32)> =
-                    runs.iter().map(|(s, n)| (SUBJECTS[s % SUBJECTS.len()], *n)).collect();
-                return Some(self.driver.publish_step(session, TOPICS[pick % TOPICS.len()], &runs));
+                let run = |(s, n): &(usize, u32)| (SUBJECTS[s % SUBJECTS.len()], *n, options(*s));
+                let runs: Vec<_> = runs.iter().map(run).collect();
+                return Some(self.driver.publish_with_step(session, TOPICS[pick % TOPICS.len()], &runs));
             }
             Act::PublishEach(pick, parts) => {
                 let session = self.session(*pick)?;
@@ -197,6 +227,7 @@ impl World {
                 Op::Bind { topic, subscription, filters: vec![f(c)], start, create_topic: c % 5 == 0 }
             }
             Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
+            Act::Cancel(pick, offset) => Op::Cancel { topic: t(pick), offset: *offset },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },

@@ -6,11 +6,12 @@
 //! | `hello NODE BOOT`, `open-session MS`, `close-session ID`, `expire-node ID` | conversations |
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
-//! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
-//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `create-topic T [age=MS] [bytes=N] [ttl=MS]`, `configure-topic …`, `delete-topic T` | topics |
+//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings |
-//! | `route T S VERSION FROM-TO [OFFSET*COUNT]…` | what the leader found up to TO, not included, by ids of topic and subscription |
-//! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
+//! | `route T S VERSION FROM-TO [OFFSET*COUNT[OPTION…]]…` | what the leader found up to TO, not included, by ids of topic and subscription |
+//! | `publish T SUBJECT[*COUNT][OPTION…]… [auto]` | messages of ten bytes; `''` is the empty subject; an OPTION is `|key=K`, `|priority=N`, `|ttl=MS`, `|at=MS` or `|delay=MS` |
+//! | `cancel T OFFSET` | takes a scheduled message back |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …`, `extend …`, `nack-after MS N …` | settles |
@@ -28,8 +29,8 @@ mod show;
 use crate::common::{self, Driver, Step, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Backoff, CommitSettle, ConsumerIdentity, Envelope, Machine, Match, NodeRecord, Op, Origin, Publish,
-    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    Backoff, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Machine, Match, MessageOptions, NodeRecord,
+    Op, Origin, Publish, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
@@ -159,17 +160,31 @@ fn publish(args: &[&str]) -> (Publish, Bytes) {
         [runs @ .., "auto"] => (true, runs),
         runs => (false, runs),
     };
-    let run = |word: &&'_ str| match word.split_once('*') {
-        Some((subject, count)) if count.parse::<u32>().is_ok() => {
-            (subject.to_owned(), count.parse().unwrap())
-        }
-        _ => ((*word).to_owned(), 1),
-    };
-    let runs: Vec<(String, u32)> = runs.iter().map(run).collect();
-    let runs: Vec<(&str, u32)> =
-        runs.iter().map(|(s, n)| (if s == "''" { "" } else { s.as_str() }, *n)).collect();
-    let (publish, fragment) = common::publish(name, &runs);
+    let runs: Vec<(&str, u32, MessageOptions)> = runs.iter().map(|word| run(word)).collect();
+    let (publish, fragment) = common::publish_with(name, &runs);
     (Publish { create_topic: auto, ..publish }, fragment)
+}
+
+/// `SUBJECT[*COUNT][|OPTION]…`
+fn run(word: &str) -> (&str, u32, MessageOptions) {
+    let mut parts = word.split('|');
+    let head = parts.next().unwrap_or_default();
+    let (subject, count) = match head.split_once('*') {
+        Some((subject, count)) if count.parse::<u32>().is_ok() => (subject, small(count)),
+        _ => (head, 1),
+    };
+    let mut options = MessageOptions::default();
+    for part in parts {
+        match part.split_once('=') {
+            Some(("key", key)) => options.key = KeyHash::of(key.as_bytes()),
+            Some(("priority", n)) => options.priority = u8::try_from(number(n)).unwrap(),
+            Some(("ttl", ms)) => options.ttl_ms = number(ms),
+            Some(("at", ms)) => options.deliver_at = Millis::new(number(ms)),
+            Some(("delay", ms)) => options.delay_ms = number(ms),
+            _ => panic!("not an option: {part:?}"),
+        }
+    }
+    (if subject == "''" { "" } else { subject }, count, options)
 }
 
 fn conversation(name: &str, args: &[&str]) -> Option<Op> {
@@ -199,6 +214,7 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
             Op::CreateSubscription { subscription: sub(s), config: subscription(options), create_topic }
         }
         ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
+        ("cancel", [t, offset]) => Op::Cancel { topic: topic(t), offset: number(offset) },
         ("purge", [s]) => Op::Purge { subscription: sub(s) },
         ("bind", [t, s, filters, rest @ ..]) => Op::Bind {
             topic: topic(t),
@@ -303,6 +319,7 @@ fn retention(options: &[&str]) -> TopicConfig {
     TopicConfig {
         retention_age: option(options, "age").map(Duration::from_millis),
         retention_bytes: option(options, "bytes"),
+        ttl: option(options, "ttl").map(Duration::from_millis),
     }
 }
 
@@ -313,6 +330,8 @@ fn subscription(options: &[&str]) -> SubscriptionConfig {
         max_attempts: option(options, "attempts").map(|n| u32::try_from(n).unwrap()),
         backoff: word(options, "backoff").map_or(Backoff::None, backoff),
         dead_letter_topic: word(options, "dead").map(topic),
+        dead_letter_expired: options.contains(&"expired"),
+        priorities: options.contains(&"priorities"),
         kind: options.iter().find_map(|o| kind(o)).unwrap_or_default(),
     }
 }
@@ -333,10 +352,10 @@ fn start(options: &[&str]) -> Start {
     option(options, "start").map(Start::Offset).or(time).unwrap_or_default()
 }
 
-/// `OFFSET*COUNT`, or `OFFSET`.
+/// `OFFSET*COUNT`, or `OFFSET`, with options.
 fn found(word: &str) -> Match {
-    let (offset, count) = word.split_once('*').unwrap_or((word, "1"));
-    Match { offset: number(offset), count: number(count) }
+    let (offset, count, options) = run(word);
+    Match { offset: number(offset), count: u64::from(count), options }
 }
 
 fn kind(word: &str) -> Option<SubscriptionKind> {
@@ -344,6 +363,7 @@ fn kind(word: &str) -> Option<SubscriptionKind> {
         "shared" => Some(SubscriptionKind::Shared),
         "exclusive" => Some(SubscriptionKind::Exclusive),
         "failover" => Some(SubscriptionKind::Failover),
+        "key-shared" => Some(SubscriptionKind::KeyShared),
         _ => None,
     }
 }

@@ -37,6 +37,7 @@ fn reply(reply: &Reply) -> String {
             join(results, ", ")
         }
         Ok(Answer::Purged { messages }) => format!("purged {messages}"),
+        Ok(Answer::Cancelled { subscriptions }) => format!("cancelled in {subscriptions}"),
         Ok(Answer::NamespaceCreated { id, groups, revision }) => {
             format!("namespace {id}: groups {} revision {revision}", join(groups, " "))
         }

@@ -2,7 +2,7 @@ use super::*;
 use crate::batcher::Answered;
 use bytes::Bytes;
 use futures::FutureExt;
-use quorate_machine::{Answer, Op, Origin, Publish, PublishRun};
+use quorate_machine::{Answer, MessageOptions, Op, Origin, Publish, PublishRun};
 use quorate_types::{Millis, Subject, TopicName};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl World {
     fn publish(&self, id: u64, count: u32, fragment: &'static [u8]) {
         let publish = Publish {
             topic: TopicName::parse("t").unwrap(),
-            runs: vec![PublishRun { subject: Subject::default(), count }],
+            runs: vec![PublishRun { subject: Subject::default(), count, options: MessageOptions::default() }],
             fragment_bytes: u32::try_from(fragment.len()).unwrap(),
             message_bytes_max: 1,
             create_topic: false,

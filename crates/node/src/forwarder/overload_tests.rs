@@ -9,7 +9,7 @@ use crate::metrics_data::DataMetrics;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_consensus::Leadership;
-use quorate_machine::{Answer, Machine, Op, Publish, PublishRun, entry};
+use quorate_machine::{Answer, Machine, MessageOptions, Op, Publish, PublishRun, entry};
 use quorate_types::{BootId, GroupId, LogId, Millis, NodeId, Reason, Refusal, Subject, TopicName};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -104,7 +104,7 @@ fn metrics() -> DataMetrics {
 fn message() -> Operation {
     let publish = Publish {
         topic: TopicName::parse("t").unwrap(),
-        runs: vec![PublishRun { subject: Subject::default(), count: 1 }],
+        runs: vec![PublishRun { subject: Subject::default(), count: 1, options: MessageOptions::default() }],
         fragment_bytes: u32::try_from(MESSAGE_BYTES).unwrap(),
         message_bytes_max: 1,
         create_topic: true,

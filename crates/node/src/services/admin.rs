@@ -354,6 +354,20 @@ impl Admin for AdminService {
         }
     }
 
+    async fn cancel_scheduled(
+        &self,
+        request: Request<v1::CancelScheduledRequest>,
+    ) -> Result<Response<v1::CancelScheduledResponse>, Status> {
+        let r = request.into_inner();
+        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
+        match self.change(&r.namespace, r.number, Op::Cancel { topic, offset: r.offset }).await? {
+            Answer::Cancelled { subscriptions } => {
+                Ok(Response::new(v1::CancelScheduledResponse { subscriptions }))
+            }
+            other => Err(self.status(&unexpected(&other))),
+        }
+    }
+
     async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {
         let r = request.into_inner();
         let b = r.binding.unwrap_or_default();

@@ -34,6 +34,7 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {
     TopicConfig {
         retention_age: config.retention_ms.map(Duration::from_millis),
         retention_bytes: config.retention_bytes,
+        ttl: config.ttl_ms.map(Duration::from_millis),
     }
 }
 
@@ -54,6 +55,8 @@ pub(super) fn config_of_subscription(
         max_attempts: config.max_attempts,
         backoff: config.backoff.and_then(|backoff| backoff.kind).map_or(Backoff::None, backoff_of),
         dead_letter_topic: dead_letters.map(|name| wire::topic(name)).transpose()?,
+        dead_letter_expired: config.dead_letter_expired,
+        priorities: config.priorities,
     })
 }
 
@@ -62,6 +65,7 @@ fn kind_of(kind: i32) -> Result<SubscriptionKind, Refusal> {
         Ok(v1::SubscriptionKind::Unspecified | v1::SubscriptionKind::Shared) => Ok(SubscriptionKind::Shared),
         Ok(v1::SubscriptionKind::Exclusive) => Ok(SubscriptionKind::Exclusive),
         Ok(v1::SubscriptionKind::Failover) => Ok(SubscriptionKind::Failover),
+        Ok(v1::SubscriptionKind::KeyShared) => Ok(SubscriptionKind::KeyShared),
         Err(_) => {
             let text = format!("{kind} is no kind of a subscription: choose one that this version knows");
             Err(Refusal::new(Reason::InvalidArgument, text))
@@ -96,6 +100,8 @@ fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
         backoff: backoff.map(|kind| v1::Backoff { kind: Some(kind) }),
         kind: kind_message(config.kind).into(),
         dead_letter_topic: config.dead_letter_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        dead_letter_expired: config.dead_letter_expired,
+        priorities: config.priorities,
     }
 }
 
@@ -116,6 +122,7 @@ fn kind_message(kind: SubscriptionKind) -> v1::SubscriptionKind {
         SubscriptionKind::Shared => v1::SubscriptionKind::Shared,
         SubscriptionKind::Exclusive => v1::SubscriptionKind::Exclusive,
         SubscriptionKind::Failover => v1::SubscriptionKind::Failover,
+        SubscriptionKind::KeyShared => v1::SubscriptionKind::KeyShared,
     }
 }
 
@@ -142,6 +149,7 @@ pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
     v1::Topic {
         name: topic.name.to_string(),
         config: Some(v1::TopicConfig {
+            ttl_ms: topic.config.ttl.map(millis),
             retention_ms: topic.config.retention_age.map(millis),
             retention_bytes: topic.config.retention_bytes,
         }),
@@ -214,6 +222,8 @@ mod tests {
                 max_attempts: Some(3),
                 backoff,
                 dead_letter_topic: Some(wire::topic("dead").unwrap()),
+                dead_letter_expired: true,
+                priorities: true,
                 kind: SubscriptionKind::Failover,
             };
             assert_eq!(config_of_subscription(Some(subscription_config(&config))), Ok(config));

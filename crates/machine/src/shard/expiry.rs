@@ -1,0 +1,58 @@
+//! Messages whose time to live ends while they wait. What a consumer holds is left to it.
+
+use super::due::first_due;
+use super::subscription::Subscription;
+use super::{Context, Shard};
+use crate::dead_letter::DeathReason;
+use crate::options::Label;
+use quorate_types::{Millis, SubscriptionId, probe};
+
+impl Subscription {
+    pub(super) fn note_expiry(&mut self, label: Label, position: u64) {
+        if label.expires > Millis::default() {
+            self.expiries.insert((label.expires, position));
+        }
+    }
+
+    pub(super) fn forget_expiry(&mut self, label: Label, position: u64) {
+        if label.expires > Millis::default() {
+            self.expiries.remove(&(label.expires, position));
+        }
+    }
+
+    /// Whether something waits whose time is over: until it is gone nothing is granted.
+    pub(super) fn has_expired(&self, now: Millis) -> bool {
+        first_due(&self.expiries, now).is_some()
+    }
+}
+
+impl Shard {
+    /// Takes out what has expired, within the entry's budget; the rest is left to ticks.
+    pub(super) fn expire(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
+        while let Some(subscription) = self.subscriptions.get_mut(&id) {
+            let Some(position) = first_due(&subscription.expiries, ctx.now) else { return };
+            let ready = subscription.ready.get(&position).copied();
+            let doomed = ready.is_some_and(|run| self.doomed.contains(&run.topic));
+            if probe::planted("what expired is delivered") {
+                subscription.expiries.pop_first();
+                continue;
+            }
+            if !ctx.spend() {
+                return;
+            }
+            let waited = match ready {
+                Some(run) => subscription.cut_ready(position, run.count, ctx),
+                None => subscription.remove_delayed(position, ctx).map(|delayed| delayed.run),
+            };
+            let Some(run) = waited else { return };
+            ctx.touch_subscription(id);
+            probe::sometimes("message expired");
+            if doomed {
+                subscription.ledger.purged += run.count;
+                self.release(run.topic, run.offset, run.count, ctx);
+            } else {
+                self.give_up(id, &run, DeathReason::Expired, ctx);
+            }
+        }
+    }
+}
