@@ -1,18 +1,19 @@
 //! The machine in a story, with its driver and the checks of every entry.
 
 use crate::act::{Act, Story};
-use crate::common::{self, Driver, SHARD, Step, sub, topic};
+use crate::common::{self, Driver, SHARD, Step, mark, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin,
+    Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, Machine, Op, Origin, SeekTo,
     Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
-use quorate_types::{BootId, ConsumerId, Filter, Limits, NodeId, SessionId, SubscriptionId};
+use quorate_types::{BootId, ConsumerId, Filter, Limits, Millis, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
+pub(crate) const MARKS: [&str; 3] = ["m0", "m1", "m2"];
 pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
 pub(crate) const KINDS: [SubscriptionKind; 3] =
     [SubscriptionKind::Shared, SubscriptionKind::Exclusive, SubscriptionKind::Failover];
@@ -20,7 +21,7 @@ pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
 
 /// Few enough answers that some repeats come too late.
 pub(crate) fn limits(transitions_max: u32) -> Limits {
-    Limits { transitions_max, answers_max: 20, ..Limits::default() }
+    Limits { transitions_max, answers_max: 20, marks_max: 2, ..Limits::default() }
 }
 
 /// Publishes with the names of what they choose.
@@ -126,6 +127,7 @@ impl World {
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
+        let m = |pick: &usize| mark(MARKS[pick % MARKS.len()]);
         let f = |pick: &usize| Filter::parse(FILTERS[pick % FILTERS.len()]).unwrap();
         let op = match act {
             Act::Hello(node) => {
@@ -198,11 +200,23 @@ impl World {
             }
             Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },
+            Act::Seek(pick, to) => Op::Seek { subscription: s(pick), to: self.place(*to) },
+            Act::Mark(pick, name) => Op::Mark { subscription: s(pick), mark: m(name) },
+            Act::DeleteMark(pick, name) => Op::DeleteMark { subscription: s(pick), mark: m(name) },
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))
+    }
+
+    fn place(&self, (kind, number): (u8, u64)) -> SeekTo {
+        match kind {
+            0 => SeekTo::Start(Start::Latest),
+            1 => SeekTo::Start(Start::Offset(number)),
+            2 => SeekTo::Start(Start::Time(Millis::new(self.driver.time.saturating_sub(number * 300)))),
+            _ => SeekTo::Mark(mark(MARKS[usize::try_from(number).unwrap() % MARKS.len()])),
+        }
     }
 
     /// A part of what a consumer holds, if it has an identity.
