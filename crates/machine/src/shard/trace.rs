@@ -13,7 +13,7 @@ const RUNS_MAX: u32 = 100_000;
 pub struct TraceRoute {
     /// Which one.
     pub subscription: SubscriptionName,
-    /// Its filters that select the message, as they are bound now.
+    /// Its filters that select the message, as they are bound now; none of a message that is not kept.
     pub filters: Vec<Filter>,
     /// It catches up with the topic and has not come to the message.
     pub is_ahead: bool,
@@ -49,7 +49,8 @@ impl Shard {
                 return None;
             }
             let filters = bindings.into_iter().flat_map(BTreeMap::iter);
-            let filters = filters.filter(|(filter, b)| b.from <= offset && filter.matches(subject));
+            let selects = |filter: &Filter| block.is_some() && filter.matches(subject);
+            let filters = filters.filter(|(filter, b)| b.from <= offset && selects(filter));
             Some(TraceRoute {
                 subscription: name.clone(),
                 filters: filters.map(|(filter, _)| filter.clone()).collect(),

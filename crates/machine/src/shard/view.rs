@@ -193,6 +193,12 @@ impl Shard {
         self.topics.get(&topic).map_or(0, |topic| topic.offset_at(time))
     }
 
+    /// Where the newest `count` messages begin that a topic keeps, or as many of them as lie in its newest 10,000 blocks.
+    #[must_use]
+    pub fn offset_of_newest(&self, topic: TopicId, count: u64) -> u64 {
+        self.topics.get(&topic).map_or(0, |topic| topic.offset_of_newest(count))
+    }
+
     /// The consumers that are attached to a node, in order. Those of an ended session are not.
     #[must_use]
     pub fn consumers_of(&self, node: NodeId) -> Vec<ConsumerView> {
