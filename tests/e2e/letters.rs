@@ -51,7 +51,7 @@ async fn what_is_given_up_is_read_from_the_dead_letter_topic_through_another_nod
     .await?;
 
     // A replica that does not lead reads the payloads out of its own log.
-    let options = ReadOptions { from: ReadFrom::Offset(0), limit: None, linearizable: true };
+    let options = ReadOptions { from: ReadFrom::Offset(0), limit: None, linearizable: true, key: None };
     let mut reader = cluster.client(2)?.read("failed", options);
     for (payload, offset, reason, attempts) in
         [("broken", "1", "rejected", "1"), ("difficult", "2", "max_attempts", "2")]

@@ -27,6 +27,7 @@ pub const BUGS: &[&str] = &[
     "a commit with a stale lease publishes all the same",
     "leases of a detached consumer are dropped",
     "a dead letter is lost",
+    "a seek leaves leases",
     "nobody is taken over",
     "two consumers are active",
     "two consumers share a key",

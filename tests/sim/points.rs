@@ -44,6 +44,7 @@ pub const POINTS: &[&str] = &[
     "settled and published in one commit",
     "snapshot built",
     "snapshot installed",
+    "sought with messages unsettled",
     "stale lease refused",
     "stood in the place of a leader that ended",
     "torn tail cut",

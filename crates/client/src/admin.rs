@@ -2,7 +2,7 @@
 
 use crate::client::{Called, Client};
 use crate::error::CallError;
-use crate::options::Start;
+use crate::options::{SeekTo, Start};
 use quorate_types::Reason;
 use quorate_wire::v1::admin_client::AdminClient;
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
@@ -287,6 +287,61 @@ impl Client {
             async move { admin.cancel_scheduled(v1::CancelScheduledRequest { number, ..request }).await }
         });
         changed.await.map(|response| response.subscriptions)
+    }
+
+    /// Moves a subscription: what is unsettled in it is taken out, also what consumers hold, and what its topics keep from the new
+    /// place on comes, in order, whether it was acked or not. Returns how many messages were taken out.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `MARK_NOT_FOUND`, `OFFSET_OUT_OF_RANGE`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn seek_subscription(&self, subscription: &str, to: SeekTo) -> Result<u64, CallError> {
+        let request = v1::SeekSubscriptionRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            to: to.message(),
+            number: None,
+        };
+        let changed = self.change(1, |mut admin, number| {
+            let request = request.clone();
+            async move { admin.seek_subscription(v1::SeekSubscriptionRequest { number, ..request }).await }
+        });
+        changed.await.map(|response| response.messages)
+    }
+
+    /// Remembers where a subscription is, to go back with [`SeekTo::Mark`]. Replaces a mark of that name; keeps no messages.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `LIMIT_REACHED`, `INVALID_ARGUMENT`, or no answer.
+    pub async fn mark_subscription(&self, subscription: &str, mark: &str) -> Result<(), CallError> {
+        let request = v1::MarkSubscriptionRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            mark: mark.to_owned(),
+            number: None,
+        };
+        let changed = self.change(1, |mut admin, number| {
+            let request = request.clone();
+            async move { admin.mark_subscription(v1::MarkSubscriptionRequest { number, ..request }).await }
+        });
+        changed.await.map(drop)
+    }
+
+    /// Forgets a mark.
+    ///
+    /// # Errors
+    /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `MARK_NOT_FOUND`, or no answer.
+    pub async fn delete_mark(&self, subscription: &str, mark: &str) -> Result<(), CallError> {
+        let request = v1::DeleteMarkRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            mark: mark.to_owned(),
+            number: None,
+        };
+        let changed = self.change(1, |mut admin, number| {
+            let request = request.clone();
+            async move { admin.delete_mark(v1::DeleteMarkRequest { number, ..request }).await }
+        });
+        changed.await.map(drop)
     }
 
     /// Routes what is published from now on, where the filter matches. Bound already: done.

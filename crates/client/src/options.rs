@@ -79,6 +79,35 @@ impl Start {
     }
 }
 
+/// Where a subscription is moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SeekTo {
+    /// To the end: it begins with what is published from now on.
+    #[default]
+    Latest,
+    /// To everything that its topics keep.
+    Earliest,
+    /// To this offset, or the first one kept after it. It must be bound to exactly one topic.
+    Offset(u64),
+    /// In each topic to the first message kept that was stored at this time or later.
+    Time(Millis),
+    /// To where it was when it got this mark.
+    Mark(String),
+}
+
+impl SeekTo {
+    pub(crate) fn message(self) -> Option<v1::seek_subscription_request::To> {
+        use v1::seek_subscription_request::To;
+        Some(match self {
+            Self::Latest => return None,
+            Self::Earliest => To::TimeMs(0),
+            Self::Offset(offset) => To::Offset(offset),
+            Self::Time(time) => To::TimeMs(time.get()),
+            Self::Mark(name) => To::Mark(name),
+        })
+    }
+}
+
 /// How a [`crate::Publisher`] behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublisherOptions {

@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::error::CallError;
 use crate::message::Message;
 use crate::nodes::Route;
+use bytes::Bytes;
 use quorate_types::{Kind, Millis, Reason, Refusal};
 use quorate_wire::v1::read_request::From;
 use quorate_wire::v1::reader_client::ReaderClient;
@@ -28,7 +29,7 @@ pub enum ReadFrom {
 }
 
 /// What to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Where to begin.
     pub from: ReadFrom,
@@ -36,6 +37,8 @@ pub struct ReadOptions {
     pub limit: Option<u64>,
     /// Wait until the replica has everything that was confirmed before.
     pub linearizable: bool,
+    /// Only messages with exactly this key; the limit counts these. `ReadFrom::Newest` counts those of all keys.
+    pub key: Option<Bytes>,
 }
 
 /// A message as its topic keeps it.
@@ -64,6 +67,19 @@ pub struct Reader {
     ended: bool,
 }
 
+/// The messages of a run, each decoded by itself.
+pub(crate) fn stored(run: v1::Run) -> impl Iterator<Item = Result<StoredMessage, Refusal>> {
+    let v1::Run { topic, first_offset, timestamp_ms, messages } = run;
+    let timestamp = Millis::new(timestamp_ms);
+    (first_offset..).zip(messages).map(move |(offset, encoded)| match Message::decode(encoded) {
+        Ok(message) => Ok(StoredMessage { offset, timestamp, message }),
+        Err(error) => {
+            let text = format!("offset {offset} of {topic}: {error}");
+            Err(Refusal::new(Reason::InvalidArgument, text))
+        }
+    })
+}
+
 impl Client {
     /// Reads messages of a topic. Nothing is asked before the first call of [`Reader::next`].
     #[must_use]
@@ -80,6 +96,7 @@ impl Client {
             from,
             limit: options.limit.unwrap_or(0),
             linearizable: options.linearizable,
+            key: options.key,
         };
         Reader {
             client: self.clone(),
@@ -141,20 +158,7 @@ impl Reader {
     fn take(&mut self, response: v1::ReadResponse) {
         self.trouble = None;
         self.backoff.reset();
-        for run in response.runs {
-            for (at, encoded) in (0_u64..).zip(run.messages) {
-                let offset = run.first_offset + at;
-                let timestamp = Millis::new(run.timestamp_ms);
-                let message = Message::decode(encoded);
-                self.buffered.push_back(match message {
-                    Ok(message) => Ok(StoredMessage { offset, timestamp, message }),
-                    Err(error) => {
-                        let text = format!("offset {offset} of {}: {error}", self.request.topic);
-                        Err(Refusal::new(Reason::InvalidArgument, text))
-                    }
-                });
-            }
-        }
+        self.buffered.extend(response.runs.into_iter().flat_map(stored));
         // Should the stream break, another one goes on from here.
         self.request.from = Some(From::Offset(response.next_offset));
         if let Some(wanted) = &mut self.wanted {

@@ -55,9 +55,9 @@ pub enum Answer {
         /// How many messages of each were settled; the rest of its range was stale.
         results: Vec<SettleResult>,
     },
-    /// To `Purge`.
+    /// To `Purge` and `Seek`.
     Purged {
-        /// How many messages: all that were ready or waited for their time. When they lie in more blocks than an entry may
+        /// How many messages: all that were ready or waited for their time, with a seek also those that were leased. When they lie in more blocks than an entry may
         /// touch, the last of them go by ticks; none of them is delivered any more.
         messages: u64,
     },

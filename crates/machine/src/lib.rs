@@ -37,12 +37,13 @@ pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
     Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, Publish, PublishRun,
-    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 pub use options::{KeyHash, MessageOptions};
 pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
 pub use rows::LoadError;
 pub use shard::{
-    BindingView, BlockSlice, CatchUpView, ConsumerView, Scan, Shard, SubscriptionView, TopicView, Violation,
+    BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, Peek, PeekStates, Peeked, PeekedState,
+    Scan, Shard, SubscriptionView, TopicView, TraceRoute, Violation,
 };
 pub use system::{NamespaceView, Placement, System};

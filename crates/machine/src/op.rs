@@ -4,8 +4,8 @@ use crate::backoff::Backoff;
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
-    BootId, ConsumerId, Filter, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId, Subject,
-    SubscriptionId, SubscriptionName, TopicId, TopicName,
+    BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
+    Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -133,6 +133,29 @@ pub enum Op {
         topic: TopicName,
         /// Its offset there.
         offset: u64,
+    },
+    /// Moves a subscription: what is unsettled in it is taken out and counted as purged, leases too, and each topic that is bound
+    /// to it is routed from its new start on, whatever was settled of it. Nothing is granted until the first is done; what
+    /// consumers settle afterwards of what they held is stale. Answer: [`crate::Answer::Purged`].
+    Seek {
+        /// Which one.
+        subscription: SubscriptionName,
+        /// Where to.
+        to: SeekTo,
+    },
+    /// Remembers for each topic that is bound to a subscription where its oldest unsettled message is. It keeps no messages.
+    Mark {
+        /// Which one.
+        subscription: SubscriptionName,
+        /// Under this name; a mark that has it is replaced.
+        mark: MarkName,
+    },
+    /// Forgets a mark.
+    DeleteMark {
+        /// Of which subscription.
+        subscription: SubscriptionName,
+        /// Which one.
+        mark: MarkName,
     },
 
     /// The shard's namespace is about to be deleted: an empty shard takes no topics and subscriptions any more. One
@@ -352,6 +375,16 @@ pub enum Start {
     Offset(u64),
     /// With the first message kept that was stored at this time or later.
     Time(Millis),
+}
+
+/// Where a subscription is moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeekTo {
+    /// Of each topic to this start. An offset is one of a topic: exactly one must be bound.
+    Start(Start),
+    /// To where the subscription was when it got the mark. Topics that were bound since then begin with what is published from
+    /// now on.
+    Mark(MarkName),
 }
 
 /// Consecutive messages of a topic that a filter selects.

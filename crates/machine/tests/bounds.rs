@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Driver, SHARD, bind, bind_from, create_topic, positions, routed, sub, topic};
-use quorate_machine::{Answer, Effect, Op, Start, SubscriptionConfig, TopicConfig, Verdict};
+use quorate_machine::{Answer, Effect, Op, SeekTo, Start, SubscriptionConfig, TopicConfig, Verdict};
 use quorate_types::{ConsumerId, Limits, SessionId};
 use std::time::Duration;
 
@@ -257,4 +257,97 @@ fn a_subscription_with_much_behind_it_catches_up_in_steps_and_gets_all_in_order(
         steps += 1;
     }
     assert_eq!((steps, driver.subscription("z").ledger.routed), (2, MANY + 1));
+}
+
+#[test]
+fn a_large_seek_goes_on_by_ticks_hands_out_nothing_meanwhile_and_then_everything_in_order() {
+    let (mut driver, session) = Driver::shard();
+    let config = TopicConfig { retention_bytes: Some(u64::MAX), ..TopicConfig::default() };
+    driver.done(session, create_topic("t", config));
+    driver.done(session, create_topic("letters", TopicConfig::default()));
+    let config = SubscriptionConfig {
+        max_attempts: Some(1),
+        dead_letter_topic: Some(topic("letters")),
+        ..SubscriptionConfig::default()
+    };
+    driver.done(session, common::create_subscription("s", config));
+    driver.done(session, bind("t", "s", "#"));
+    let consumers = [1, 2].map(|number| driver.attach(session, number, "s", 10_000).0);
+    (0..MANY).for_each(|_| drop(driver.publish(session, "t", &[("a", 1)])));
+    let [first, second] = consumers;
+    driver.settle(first, 0, 99, 1, Verdict::Ack);
+    let acked = driver.subscription("s").ledger.acked;
+
+    let (reply, _) =
+        driver.run(session, Op::Seek { subscription: sub("s"), to: SeekTo::Start(Start::Offset(10)) });
+    assert_eq!(reply, Ok(Answer::Purged { messages: MANY - acked }));
+    driver.check();
+    assert_ne!(driver.subscription("s").ledger.leased, 0, "one entry does not take everything out");
+    // Meanwhile what they hold is theirs no more, whatever becomes of it: settled, detached, or of a node that died.
+    let held = driver.state().leases_of(second)[0];
+    assert_eq!(driver.state().held(second, &held), []);
+    for verdict in [Verdict::Ack, Verdict::Reject, Verdict::Extend, Verdict::Nack] {
+        let (result, _) = driver.settle(second, 0, MANY, 1, verdict);
+        assert_eq!(result.settled, 0);
+    }
+    driver.done(session, Op::Detach { consumer: first, written: u64::MAX });
+    driver.check();
+    assert_eq!(driver.reloaded().image(), driver.machine.image());
+    let (_, effects) = finish(&mut driver);
+    let ledger = driver.subscription("s").ledger;
+    assert_eq!((ledger.dead_lettered, ledger.acked, ledger.purged), (0, acked, MANY - acked));
+    assert_eq!((ledger.routed, ledger.leased), (2 * MANY - 10, 10_000));
+    let got = common::delivered(&effects, second);
+    let offsets: Vec<u64> = got.iter().flat_map(|run| run.offset..run.offset + run.count).collect();
+    assert_eq!(offsets, (10..10_010).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_seek_during_a_seek_and_a_purge_during_one_leave_nothing_behind() {
+    let (mut driver, session) = plain();
+    many_leases(&mut driver, session);
+    let seek = |to| Op::Seek { subscription: sub("s"), to: SeekTo::Start(to) };
+    drop(driver.run(session, seek(Start::Offset(0))));
+    drop(driver.run(session, seek(Start::Offset(1))));
+    driver.check();
+    drop(driver.run(session, Op::Purge { subscription: sub("s") }));
+    driver.check();
+    while driver.state().has_scan() || driver.machine.next_due().is_some_and(|at| at.get() <= driver.time) {
+        finish(&mut driver);
+        if let Some(scan) = driver.state().scan(None) {
+            drop(driver.lead(routed(&scan, 5_000, |offset| if offset % 2 == 0 { "a" } else { "b" })));
+            driver.check();
+        }
+    }
+    let ledger = driver.subscription("s").ledger;
+    assert_eq!(ledger.purged + ledger.leased + ledger.ready, ledger.routed);
+    assert_eq!(ledger.leased, MANY - 1, "from the second place on, and what was routed after the purge");
+}
+
+#[test]
+fn a_mark_that_cannot_look_at_everything_takes_the_oldest_that_is_kept() {
+    let (mut driver, session) = plain();
+    let config = TopicConfig { retention_bytes: Some(u64::MAX), ..TopicConfig::default() };
+    driver.done(session, create_topic("u", config));
+    driver.publish(session, "u", &[("a", 7)]);
+    driver.done(session, bind("u", "s", "#"));
+    let mark = |name: &str| Op::Mark { subscription: sub("s"), mark: common::mark(name) };
+    let marked = |driver: &Driver| {
+        let marks = driver.subscription("s").marks;
+        marks
+            .iter()
+            .map(|mark| mark.offsets.iter().map(|(_, offset)| *offset).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    driver.done(session, mark("a"));
+    scattered(&mut driver, session, "t");
+    driver.done(session, mark("b"));
+    assert_eq!(marked(&driver), [[0, 7], [0, 0]], "everything was settled, and then that was not seen");
+    for number in 0..98 {
+        driver.done(session, mark(&format!("m{number}")));
+    }
+    let (reply, _) = driver.run(session, mark("one-more"));
+    assert_eq!(reply.map_err(|refusal| refusal.reason), Err(quorate_types::Reason::LimitReached));
+    driver.done(session, mark("b"));
+    driver.check();
 }

@@ -16,6 +16,8 @@ pub struct Limits {
     pub subscriptions_max: u32,
     /// Bindings of one subscription. Default 1,000.
     pub bindings_max: u32,
+    /// Marks of one subscription. Default 100.
+    pub marks_max: u32,
     /// Consumers attached to one subscription. Default 1,000.
     pub consumers_max: u32,
     /// Messages that one consumer may hold unsettled. Default 10,000.
@@ -36,6 +38,7 @@ impl Default for Limits {
             topics_max: 10_000,
             subscriptions_max: 10_000,
             bindings_max: 1_000,
+            marks_max: 100,
             consumers_max: 1_000,
             credit_max: 10_000,
             sessions_max: 100_000,

@@ -107,6 +107,11 @@ name!(
     SubscriptionName,
     "subscription"
 );
+name!(
+    /// A place in a subscription that a user remembers, to go back to it.
+    MarkName,
+    "mark"
+);
 
 impl NamespaceName {
     /// The namespace that is always there and needs no naming.

@@ -59,6 +59,8 @@ reasons! {
     SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", Refused;
     /// No such binding.
     BindingNotFound = "BINDING_NOT_FOUND", Refused;
+    /// The subscription has no mark of that name.
+    MarkNotFound = "MARK_NOT_FOUND", Refused;
     /// No such consumer: never attached, detached, or its node expired.
     ConsumerNotFound = "CONSUMER_NOT_FOUND", Refused;
     /// The namespace is there already, with other settings.

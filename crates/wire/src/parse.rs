@@ -1,7 +1,7 @@
 //! From the texts of a request to checked names; what does not pass is a refusal that names it.
 
 use crate::view::MessageView;
-use quorate_types::{Filter, NamespaceName, Reason, Refusal, Subject, SubscriptionName, TopicName};
+use quorate_types::{Filter, MarkName, NamespaceName, Reason, Refusal, Subject, SubscriptionName, TopicName};
 use std::fmt::Display;
 
 fn invalid(error: impl Display) -> Refusal {
@@ -39,6 +39,14 @@ pub fn topic_of_bytes(name: &[u8]) -> Result<TopicName, Refusal> {
 /// `INVALID_ARGUMENT` with the rule that it breaks.
 pub fn subscription(name: &str) -> Result<SubscriptionName, Refusal> {
     SubscriptionName::parse(name).map_err(invalid)
+}
+
+/// A mark of a subscription.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn mark(name: &str) -> Result<MarkName, Refusal> {
+    MarkName::parse(name).map_err(invalid)
 }
 
 /// A filter; empty means `#`.

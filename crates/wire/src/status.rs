@@ -23,6 +23,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::SubscriptionNotFound
         | Reason::BindingNotFound
         | Reason::ConsumerNotFound
+        | Reason::MarkNotFound
         | Reason::SessionNotFound => Code::NotFound,
         Reason::NamespaceExists
         | Reason::TopicExists

@@ -3,13 +3,13 @@
 
 use crate::turn;
 use quorate_client::{
-    CallError, Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom,
-    ReadOptions, Reason, Receipt, Start, v1,
+    CallError, Client, ConsumeError, ConsumerOptions, Message, PeekOptions, PeekedState, PublishError,
+    PublisherOptions, ReadFrom, ReadOptions, Reason, Receipt, SeekTo, Start, v1,
 };
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -238,6 +238,170 @@ fn a_late_subscription_gets_everything_once_and_in_order_when_the_leader_dies() 
             let all = story.work(move |client| numbers(client, "all", rest)).unwrap();
             assert_eq!(all, (100..ALL).collect::<Vec<_>>());
             story.finish(&publishing).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_subscription_that_is_moved_gets_everything_once_and_in_order_when_the_leader_dies_meanwhile() {
+    const ALL: u64 = 40_000;
+    const BEGIN: u64 = 1_000;
+    const HELD: usize = 500;
+    let _turn = turn();
+    Story::tell(
+        3,
+        |_| {},
+        |story| {
+            story
+                .work(async |client: Client| {
+                    let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
+                    client.create_topic("t", config).await?;
+                    // Subjects decide: the leader looks into the messages, and goes on where the former one was.
+                    client.create_subscription("s", v1::SubscriptionConfig::default(), &[("t", "even")]).await
+                })
+                .unwrap();
+            story.work(|client| publish_both(client, 0..ALL)).unwrap();
+            let (sought, moved) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+            let (told, purged) = (Rc::clone(&sought), Rc::clone(&moved));
+            let consuming = story.begin(None, async move |client: Client| {
+                let mut consumer = client.consume("s", ConsumerOptions::default()).await.unwrap();
+                let mut held = Vec::new();
+                while held.len() < HELD {
+                    held.push(consumer.next().await.unwrap().unwrap());
+                }
+                // Half of them are done with; the others are in hand when the subscription is moved.
+                for delivery in held.drain(..HELD / 2) {
+                    delivery.ack().await.unwrap();
+                }
+                client.mark_subscription("s", "half").await.unwrap();
+                purged.set(client.seek_subscription("s", SeekTo::Offset(BEGIN)).await.unwrap());
+                let described = client.describe_subscription("s").await.unwrap();
+                assert!(!described.catching_up.is_empty(), "the seek goes on");
+                told.set(true);
+                for delivery in held {
+                    assert!(delivery.ack().await.is_err(), "its lease ended with the seek");
+                }
+                let (before, count) = (ALL / 2, usize::try_from((ALL - BEGIN) / 2).unwrap());
+                let (mut got, mut seen) = (Vec::new(), BTreeSet::new());
+                while got.len() < count {
+                    let delivery = consumer.next().await.unwrap().unwrap();
+                    if delivery.position >= before && seen.insert(delivery.offset) {
+                        got.push(delivery.offset);
+                    }
+                    drop(delivery.ack());
+                }
+                consumer.close().await;
+                (got, client.describe_subscription("s").await.unwrap())
+            });
+            story.wait(|_| sought.get());
+            let leader = story.leader(GroupId::new(1)).unwrap();
+            story.kill(leader);
+            let (got, described) = story.finish(&consuming);
+            assert_eq!(got, (BEGIN..ALL).filter(|offset| offset.is_multiple_of(2)).collect::<Vec<_>>());
+            assert_eq!(moved.get(), ALL / 2 - HELD as u64 / 2, "all that was not acked");
+            let marks: Vec<_> =
+                described.marks.iter().map(|mark| (mark.name.as_str(), mark.topics[0].offset)).collect();
+            assert_eq!(marks, [("half", HELD as u64)], "every second message is the subscription's");
+            let ledger = described.subscription.unwrap().ledger.unwrap();
+            assert_eq!(ledger.routed, ALL / 2 + (ALL - BEGIN) / 2);
+            assert_eq!(ledger.purged, moved.get());
+        },
+    );
+}
+
+#[test]
+fn what_is_in_a_subscription_and_where_a_message_is_can_be_seen_through_every_node() {
+    const LARGE: usize = 300_000;
+    let _turn = turn();
+    Story::tell(
+        4,
+        |_| {},
+        |story| {
+            let holding = story.work(async |client: Client| {
+                client.create_topic("t", v1::TopicConfig::default()).await.unwrap();
+                for (name, filter) in [("s", "#"), ("odd", "odd")] {
+                    let config = v1::SubscriptionConfig::default();
+                    client.create_subscription(name, config, &[("t", filter)]).await.unwrap();
+                }
+                let publisher = client.publisher(PublisherOptions::default());
+                for number in 0..8_u64 {
+                    let message = Message::new(vec![1; LARGE]).subject(subject(number)).key(subject(number));
+                    publisher.publish("t", message).await.unwrap();
+                }
+                let options = ConsumerOptions { credit: 3, ..ConsumerOptions::default() };
+                let mut consumer = client.consume("s", options).await.unwrap();
+                for _ in 0..3 {
+                    let delivery = consumer.next().await.unwrap().unwrap();
+                    match delivery.offset {
+                        0 => delivery.ack().await.unwrap(),
+                        1 => delivery.nack_after(Duration::from_secs(600)).await.unwrap(),
+                        _ => {}
+                    }
+                }
+                let holder = consumer.attachment().borrow().consumer.clone();
+                (Rc::new(consumer), holder)
+            });
+            let (consumer, holder) = holding;
+            for node in 1..=3 {
+                let holder = holder.clone();
+                let looking = story.begin(Some(node), async move |client: Client| {
+                    let mut seen = Vec::new();
+                    let mut next = Some(0);
+                    let mut pages = 0;
+                    while let Some(position) = next {
+                        let options = PeekOptions { position, linearizable: true, ..Default::default() };
+                        let page = client.peek("s", options).await.unwrap();
+                        seen.extend(page.messages);
+                        next = page.next_position;
+                        pages += 1;
+                    }
+                    assert!(pages > 1, "a response has 1 MiB");
+                    let states: Vec<&str> = seen
+                        .iter()
+                        .map(|peeked| match &peeked.state {
+                            PeekedState::Ready => "ready",
+                            PeekedState::Delayed { .. } => "delayed",
+                            PeekedState::Leased { consumer, .. } if *consumer == holder => "leased",
+                            other => panic!("{other:?}"),
+                        })
+                        .collect();
+                    assert_eq!(states, ["delayed", "leased", "leased", "leased", "ready", "ready", "ready"]);
+                    let positions: Vec<(u64, u64)> =
+                        seen.iter().map(|p| (p.position, p.stored.offset)).collect();
+                    assert_eq!(positions, (1..8).map(|n| (n, n)).collect::<Vec<_>>());
+                    assert!(seen.iter().all(|peeked| peeked.stored.message.payload.len() == LARGE));
+                    let states = vec![v1::PeekState::Delayed];
+                    let delayed = PeekOptions { states, linearizable: true, ..Default::default() };
+                    assert_eq!(client.peek("s", delayed).await.unwrap().messages.len(), 1);
+
+                    let traced = client.trace("t", 1, true).await.unwrap();
+                    assert_eq!(traced.message.unwrap().message.subject, "odd");
+                    let outcomes: Vec<_> = traced
+                        .routes
+                        .iter()
+                        .map(|r| (r.subscription.as_str(), r.outcome, r.places.len()))
+                        .collect();
+                    let unsettled = v1::TraceOutcome::Unsettled;
+                    assert_eq!(outcomes, [("odd", unsettled, 1), ("s", unsettled, 1)]);
+                    let gone = client.trace("t", 0, true).await.unwrap();
+                    assert_eq!(gone.message, None);
+                    assert!(gone.routes.iter().all(|route| route.outcome == v1::TraceOutcome::Gone));
+                    let beyond = client.trace("t", 8, true).await.unwrap_err();
+                    assert!(matches!(beyond, CallError::Refused(r) if r.reason == Reason::OffsetOutOfRange));
+
+                    let key = Some("odd".into());
+                    let options =
+                        ReadOptions { key, limit: Some(3), linearizable: true, ..Default::default() };
+                    let mut reader = client.read("t", options);
+                    let mut offsets = Vec::new();
+                    while let Some(stored) = reader.next().await {
+                        offsets.push(stored.unwrap().offset);
+                    }
+                    assert_eq!(offsets, [1, 3, 5]);
+                });
+                story.finish(&looking);
+            }
+            drop(consumer);
         },
     );
 }

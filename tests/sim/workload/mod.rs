@@ -5,6 +5,7 @@ mod admin;
 mod consumer;
 mod publisher;
 mod reader;
+mod seeker;
 mod worker;
 
 use crate::determinism;
@@ -153,6 +154,9 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     tokio::task::spawn_local(admin::live(Rc::clone(&shared), at));
     for _ in (0..shared.load.publishers).filter(mine) {
         tokio::task::spawn_local(publisher::live(Rc::clone(&shared), at));
+    }
+    if at == 1 {
+        tokio::task::spawn_local(seeker::live(Rc::clone(&shared)));
     }
     for number in (0..shared.load.readers).filter(|n| mine(&(n + 1))) {
         tokio::task::spawn_local(reader::live(Rc::clone(&shared), number));

@@ -24,7 +24,8 @@ pub(super) async fn live(shared: Rc<Shared>, number: u64) {
         }
         let highest = shared.oracle.borrow().history.newest_confirmed(*topic).unwrap_or(0);
         let from = ReadFrom::Offset(rng.below(highest + 1));
-        let options = ReadOptions { from, limit: Some(rng.between(1, MESSAGES)), linearizable: false };
+        let options =
+            ReadOptions { from, limit: Some(rng.between(1, MESSAGES)), linearizable: false, key: None };
         read(&shared, &client, *topic, name, options).await;
     }
 }
@@ -51,7 +52,7 @@ async fn read(
 async fn newest(shared: &Shared, client: &Client, topic: u64, name: &str) {
     let began = now();
     let due = shared.oracle.borrow().history.newest_confirmed(topic);
-    let options = ReadOptions { from: ReadFrom::Newest(5), limit: None, linearizable: true };
+    let options = ReadOptions { from: ReadFrom::Newest(5), limit: None, linearizable: true, key: None };
     let (seen, whole) = read(shared, client, topic, name, options).await;
     if whole && seen < due {
         let what = format!(

@@ -19,6 +19,7 @@ Examples:
   quorate read orders                                 everything that is kept
   quorate read orders --last 10
   quorate read orders --offset 1000 --limit 5
+  quorate read orders --key customer-7                only messages with this key
   quorate read orders --time 2026-01-31T12:00:00Z --output json";
 
 #[derive(Args, Debug)]
@@ -35,6 +36,9 @@ pub(crate) struct ReadArgs {
     /// The newest N messages.
     #[arg(long, value_name = "N", group = "from")]
     last: Option<u64>,
+    /// Only messages with this key. With --last: those of the newest N that have it.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// At most N messages.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -66,7 +70,8 @@ pub(crate) async fn run(args: ReadArgs, output: Output) -> Result<(), Failure> {
         (_, _, Some(last)) => ReadFrom::Newest(last),
         _ => ReadFrom::Oldest,
     };
-    let options = ReadOptions { from, limit: args.limit, linearizable: args.linearizable };
+    let key = args.key.map(Into::into);
+    let options = ReadOptions { from, limit: args.limit, linearizable: args.linearizable, key };
     let client = connect(&args.client).await?;
     let mut reader = client.read(&args.topic, options);
     while let Some(stored) = reader.next().await {

@@ -1,13 +1,14 @@
 //! `quorate subscription …`
 
 use super::backoff;
+use super::look::{self, PeekArgs};
 use super::read::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
-use quorate_client::{Client, Start, v1};
+use quorate_client::{Client, SeekTo, Start, v1};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -27,7 +28,11 @@ Examples:
   quorate subscription create audit orders --start earliest     also everything that orders keeps
   quorate subscription bind archive returns '#'
   quorate subscription describe packing
-  quorate subscription purge packing";
+  quorate subscription purge packing
+  quorate subscription mark packing before-release
+  quorate subscription seek packing mark:before-release
+  quorate subscription seek audit time:2026-01-31T12:00:00Z
+  quorate subscription peek packing --state leased";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -99,6 +104,38 @@ enum SubscriptionCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Move a subscription. What is unsettled in it is dropped, also what consumers hold; what its topics keep from there on comes,
+    /// acked or not.
+    Seek {
+        /// Its name.
+        subscription: String,
+        /// Where to: latest, earliest (all that its topics keep), offset:N (of its only topic), time:T (RFC 3339, or milliseconds
+        /// since 1970) or mark:NAME.
+        #[arg(value_name = "WHERE", value_parser = seek_to)]
+        to: SeekTo,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Remember where a subscription is, to go back with seek; a mark of that name is replaced. It keeps no messages.
+    Mark {
+        /// The subscription.
+        subscription: String,
+        /// Under this name.
+        mark: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Forget a mark.
+    Unmark {
+        /// The subscription.
+        subscription: String,
+        /// Its mark.
+        mark: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show what is unsettled in a subscription, without taking it.
+    Peek(PeekArgs),
 }
 
 /// What a subscription is created with.
@@ -190,6 +227,20 @@ fn start(text: &str) -> Result<Start, String> {
     }
 }
 
+/// As a start, or `mark:NAME`.
+fn seek_to(text: &str) -> Result<SeekTo, String> {
+    if let Some(("mark", name)) = text.split_once(':') {
+        return Ok(SeekTo::Mark(name.to_owned()));
+    }
+    let to = start(text).map_err(|error| format!("{error}, mark:NAME"))?;
+    Ok(match to {
+        Start::Latest => SeekTo::Latest,
+        Start::Earliest => SeekTo::Earliest,
+        Start::Offset(offset) => SeekTo::Offset(offset),
+        Start::Time(time) => SeekTo::Time(time),
+    })
+}
+
 pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
     match args.command {
         SubscriptionCommand::Create { subscription, topic, filter, settings, start, client } => {
@@ -221,6 +272,22 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
             let text = format!("{messages} messages dropped from {name}");
             output.result(text, &json!({ "subscription": name, "purged": messages }))
         }
+        SubscriptionCommand::Seek { subscription: name, to, client } => {
+            let messages = connect(&client).await?.seek_subscription(&name, to).await?;
+            let text = format!("{name} is moved; {messages} messages taken out of it");
+            output.result(text, &json!({ "subscription": name, "purged": messages }))
+        }
+        SubscriptionCommand::Mark { subscription: name, mark, client } => {
+            connect(&client).await?.mark_subscription(&name, &mark).await?;
+            let text = format!("{name} is marked: quorate subscription seek {name} mark:{mark}");
+            output.result(text, &json!({ "subscription": name, "mark": mark }))
+        }
+        SubscriptionCommand::Unmark { subscription: name, mark, client } => {
+            connect(&client).await?.delete_mark(&name, &mark).await?;
+            let text = format!("{name} has no mark {mark} any more");
+            output.result(text, &json!({ "subscription": name, "mark": mark }))
+        }
+        SubscriptionCommand::Peek(args) => look::peek(args, output).await,
     }
 }
 
@@ -279,6 +346,10 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for at in &described.catching_up {
         text += &format!("\ncatching up    {} from {} to {}", at.topic, at.offset, at.next_offset);
     }
+    for mark in &described.marks {
+        let places = mark.topics.iter().map(|t| format!("{} {}", t.topic, t.offset)).collect::<Vec<_>>();
+        text += &format!("\nmark           {}: {}", mark.name, places.join(", "));
+    }
     for consumer in &described.consumers {
         let active = if consumer.active { ", active" } else { "" };
         text += &format!(
@@ -288,6 +359,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     }
     let mut document = document(&subscription);
     document["catching_up"] = described.catching_up.iter().map(catch_up_document).collect();
+    document["marks"] = described.marks.iter().map(mark_document).collect();
     document["attached"] = described.consumers.iter().map(consumer_document).collect();
     document["bindings"] = bindings_document(&described.bindings);
     output.result(text, &document)
@@ -304,6 +376,11 @@ fn kind_name(subscription: &v1::Subscription) -> &'static str {
 
 fn catch_up_document(at: &v1::CatchUp) -> Value {
     json!({ "topic": at.topic, "offset": at.offset, "next_offset": at.next_offset })
+}
+
+fn mark_document(mark: &v1::Mark) -> Value {
+    let topic = |t: &v1::MarkedTopic| json!({ "topic": t.topic, "offset": t.offset });
+    json!({ "mark": mark.name, "at_ms": mark.at_ms, "topics": mark.topics.iter().map(topic).collect::<Vec<_>>() })
 }
 
 fn consumer_document(consumer: &v1::AttachedConsumer) -> Value {
@@ -383,6 +460,16 @@ pub(super) fn bindings_document(bindings: &[v1::Binding]) -> Value {
 mod tests {
     use super::*;
     use quorate_types::Millis;
+
+    #[test]
+    fn a_place_to_move_to_is_a_start_or_a_mark() {
+        assert_eq!(seek_to("latest"), Ok(SeekTo::Latest));
+        assert_eq!(seek_to("earliest"), Ok(SeekTo::Earliest));
+        assert_eq!(seek_to("offset:17"), Ok(SeekTo::Offset(17)));
+        assert_eq!(seek_to("time:1500"), Ok(SeekTo::Time(Millis::new(1_500))));
+        assert_eq!(seek_to("mark:before-release"), Ok(SeekTo::Mark("before-release".to_owned())));
+        assert!(seek_to("mark").is_err());
+    }
 
     #[test]
     fn a_start_is_typed_as_a_word_an_offset_or_a_time() {

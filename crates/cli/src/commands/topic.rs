@@ -1,5 +1,6 @@
 //! `quorate topic …`
 
+use super::look::{self, TraceArgs};
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -14,7 +15,8 @@ Examples:
   quorate topic create orders
   quorate topic create audit --retention-age 7d --retention-bytes 10000000000
   quorate topic list --output json
-  quorate topic configure audit --retention-age 30d";
+  quorate topic configure audit --retention-age 30d
+  quorate topic trace orders 1000";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -55,6 +57,8 @@ enum TopicCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Show where a message of a topic is: which subscriptions have it, and who holds it.
+    Trace(TraceArgs),
     /// Delete a topic with its bindings; what subscriptions had not settled of it is counted as purged.
     Delete {
         /// Its name.
@@ -109,6 +113,7 @@ pub(crate) async fn run(args: TopicArgs, output: Output) -> Result<(), Failure> 
             connect(&client).await?.configure_topic(&topic, settings.into()).await?;
             output.result(format!("topic {topic} is configured"), &json!({ "topic": topic }))
         }
+        TopicCommand::Trace(args) => look::trace(args, output).await,
         TopicCommand::Delete { topic, client } => {
             connect(&client).await?.delete_topic(&topic).await?;
             output.result(format!("topic {topic} is deleted"), &json!({ "topic": topic }))

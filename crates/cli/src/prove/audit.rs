@@ -23,7 +23,7 @@ pub(super) async fn read_back(
 ) -> Result<(), Failure> {
     let mut count = 0;
     for client in clients {
-        let all = ReadOptions { from: ReadFrom::Oldest, limit: None, linearizable: true };
+        let all = ReadOptions { from: ReadFrom::Oldest, limit: None, linearizable: true, key: None };
         let mut reader = client.read(topic, all);
         while let Some(stored) = reader.next().await {
             let stored = stored?;

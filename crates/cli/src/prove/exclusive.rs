@@ -45,7 +45,7 @@ impl Exclusive {
 
     async fn is_free(&self, node: &Client) -> Result<bool, CallError> {
         // The answer of a replica that lags would be about the past.
-        let newest = ReadOptions { from: ReadFrom::Newest(1), limit: Some(1), linearizable: true };
+        let newest = ReadOptions { from: ReadFrom::Newest(1), limit: Some(1), linearizable: true, key: None };
         node.read(&self.topic, newest).next().await.transpose()?;
         let described = node.describe_subscription(&self.subscription).await?;
         let subscription = described.subscription.unwrap_or_default();

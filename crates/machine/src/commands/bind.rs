@@ -59,8 +59,8 @@ impl Shard {
     }
 }
 
-/// The offset at which a binding begins.
-fn begin(topic: &Topic, start: Start) -> Result<u64, Refusal> {
+/// The offset at which a binding, or a subscription that is moved, begins.
+pub(super) fn begin(topic: &Topic, start: Start) -> Result<u64, Refusal> {
     match start {
         Start::Latest => Ok(topic.next_offset),
         Start::Offset(offset) if offset > topic.next_offset => {

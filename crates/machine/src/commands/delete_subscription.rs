@@ -1,6 +1,7 @@
 //! Deletes a subscription; its consumers are closed.
 
 use crate::applied::{Answer, Effect, Reply};
+use crate::rows::RowKey;
 use crate::shard::{Context, Shard};
 use quorate_types::{Reason, Refusal, SubscriptionName};
 
@@ -15,6 +16,9 @@ impl Shard {
         subscription.free.clear();
         subscription.line.clear();
         subscription.identities.clear();
+        for mark in std::mem::take(&mut subscription.marks).into_values() {
+            ctx.touch(RowKey::Mark(id, mark.number));
+        }
         let consumers = std::mem::take(&mut subscription.consumers);
         for topic in subscription.topics.clone() {
             self.unbind_all(topic, id, ctx);

@@ -10,6 +10,7 @@ mod configure_topic;
 mod create_namespace;
 mod create_subscription;
 mod create_topic;
+mod delete_mark;
 mod delete_namespace;
 mod delete_subscription;
 mod delete_topic;
@@ -17,6 +18,7 @@ mod detach;
 mod expire_node;
 mod form_cluster;
 mod hello;
+mod mark;
 mod open_session;
 mod open_shard;
 mod publish;
@@ -24,12 +26,13 @@ mod publish_each;
 mod purge;
 mod register_node;
 mod route;
+mod seek;
 mod set_credit;
 mod settle;
 mod tick;
 mod unbind;
 
-use quorate_types::{ConsumerId, Reason, Refusal};
+use quorate_types::{ConsumerId, MarkName, Reason, Refusal, SubscriptionName};
 use std::fmt::Display;
 
 /// A count is at its limit.
@@ -39,6 +42,11 @@ fn limit(what: impl Display, max: impl Display) -> Refusal {
 
 fn invalid(text: impl Into<String>) -> Refusal {
     Refusal::new(Reason::InvalidArgument, text)
+}
+
+fn no_mark(subscription: &SubscriptionName, mark: &MarkName) -> Refusal {
+    let text = format!("subscription {subscription} has no mark {mark}: describing it lists its marks");
+    Refusal::new(Reason::MarkNotFound, text)
 }
 
 fn unknown_consumer(id: ConsumerId) -> Refusal {

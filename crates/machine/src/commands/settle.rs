@@ -59,8 +59,8 @@ impl Shard {
     ) -> Result<(), u64> {
         let mut next = s.first;
         for position in self.leases_in(id, s.first, s.last) {
-            let held = self.subscriptions.get(&subscription).and_then(|s| s.leases.get(&position));
-            let Some(lease) = held else { break };
+            let state = self.subscriptions.get(&subscription).filter(|s| !s.purge_leases);
+            let Some(lease) = state.and_then(|s| s.leases.get(&position)) else { break };
             let end = position + lease.count;
             if end <= next {
                 continue;
@@ -83,7 +83,8 @@ impl Shard {
         before.into_iter().chain(consumer.leases.range((Excluded(first), Included(last)))).copied().collect()
     }
 
-    /// Ends, or extends, what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic.
+    /// Ends, or extends, what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic, or
+    /// from before the subscription was moved.
     fn settle_lease(
         &mut self,
         id: ConsumerId,
@@ -92,7 +93,8 @@ impl Shard {
         s: &Settlement,
         ctx: &mut Context<'_>,
     ) -> u64 {
-        let held = self.subscriptions.get(&subscription).and_then(|s| s.leases.get(&position));
+        let state = self.subscriptions.get(&subscription).filter(|s| !s.purge_leases);
+        let held = state.and_then(|s| s.leases.get(&position));
         let any_attempt = probe::planted("ignore the attempt of a settle");
         let stale = |held: &Lease| held.attempt != s.attempt && !any_attempt;
         if held.is_none_or(|held| stale(held) || self.is_doomed(held.topic)) {

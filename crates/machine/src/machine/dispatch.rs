@@ -76,6 +76,18 @@ impl Machine {
                 numbered(origin)?;
                 self.shard_only()?.cancel(topic, *offset, ctx)
             }
+            Op::Seek { subscription, to } => {
+                numbered(origin)?;
+                self.shard_only()?.seek(subscription, to, ctx)
+            }
+            Op::Mark { subscription, mark } => {
+                numbered(origin)?;
+                self.shard_only()?.mark(subscription, mark, ctx)
+            }
+            Op::DeleteMark { subscription, mark } => {
+                numbered(origin)?;
+                self.shard_only()?.delete_mark(subscription, mark, ctx)
+            }
             Op::CreateTopic { .. }
             | Op::ConfigureTopic { .. }
             | Op::DeleteTopic { .. }

@@ -15,6 +15,8 @@ struct SubscriptionRow {
     next_position: u64,
     doomed: bool,
     purge_below: u64,
+    purge_leases: bool,
+    went_back: u64,
     served: Option<ConsumerId>,
     attached: u64,
 }
@@ -27,6 +29,8 @@ pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
         next_position: subscription.next_position,
         doomed: subscription.doomed,
         purge_below: subscription.purge_below,
+        purge_leases: subscription.purge_leases,
+        went_back: subscription.went_back,
         served: subscription.served,
         attached: subscription.attached,
     })
@@ -39,6 +43,8 @@ pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, D
         next_position: row.next_position,
         doomed: row.doomed,
         purge_below: row.purge_below,
+        purge_leases: row.purge_leases,
+        went_back: row.went_back,
         served: row.served,
         attached: row.attached,
         ..Subscription::new(id, row.name, row.config)
@@ -59,6 +65,7 @@ mod tests {
         subscription.attached = 1 << 40;
         subscription.ledger = Ledger { routed: 10, acked: 10, ..Ledger::default() };
         (subscription.next_position, subscription.doomed, subscription.purge_below) = (10, true, 5);
+        (subscription.purge_leases, subscription.went_back) = (true, 300);
         subscription.served = Some(ConsumerId { session: SessionId::new(1), number: 2 });
         assert_eq!(decode(subscription.id, &encode(&subscription)), Ok(subscription));
     }

@@ -16,6 +16,7 @@ use crate::options::MessageOptions;
 use crate::rows::RowKey;
 use quorate_types::{Filter, SubscriptionId, TopicId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// How far a subscription has caught up with a topic.
@@ -130,12 +131,37 @@ impl Shard {
         match state.catching_up.get_mut(&subscription) {
             Some(catch_up) => catch_up.version = version,
             None if from >= state.next_offset => return,
-            None => drop(state.catching_up.insert(subscription, CatchUp { cursor: from, version })),
+            None => {
+                state.catching_up.insert(subscription, CatchUp { cursor: from, version });
+                if let Some(subscription) = self.subscriptions.get_mut(&subscription) {
+                    subscription.went_back = subscription.next_position;
+                    ctx.touch(RowKey::Subscription(subscription.id));
+                }
+            }
         }
         ctx.touch(RowKey::CatchUp(topic, subscription));
         // It holds what retention would have let go.
         ctx.topics.insert(topic);
         self.go_on_catching_up((topic, subscription), ctx);
+    }
+
+    /// The subscription was moved to `from`: all its filters select from there on, also those that were bound later.
+    pub(crate) fn catch_up_anew(
+        &mut self,
+        (topic, subscription): (TopicId, SubscriptionId),
+        from: u64,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(state) = self.topics.get_mut(&topic) else { return };
+        let bindings = state.bindings.get_mut(&subscription).into_iter().flat_map(BTreeMap::values_mut);
+        for binding in bindings.filter(|binding| binding.from != from) {
+            ctx.spend();
+            binding.from = from;
+            ctx.touch(RowKey::Binding(topic, subscription, binding.number));
+        }
+        self.last_binding += 1;
+        self.end_catching_up((topic, subscription), ctx);
+        self.begin_catching_up((topic, subscription), from, ctx);
     }
 
     /// A filter was taken back; another one is still bound.

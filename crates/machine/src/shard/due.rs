@@ -4,6 +4,7 @@
 //! blocks is one entry's work.
 
 use super::returns::Ending;
+use super::subscription::Run;
 use super::topic::Sweep;
 use super::{Context, Shard, Subscription};
 use crate::rows::RowKey;
@@ -130,7 +131,8 @@ impl Shard {
         }
     }
 
-    /// Drops what is ready or delayed below the purge's position; of a deleted subscription everything.
+    /// Drops what is ready or delayed below the purge's position, and what is leased if the subscription was moved; of a deleted
+    /// one everything.
     fn empty(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get_mut(&id) {
             let below = if subscription.doomed { u64::MAX } else { subscription.purge_below };
@@ -143,14 +145,15 @@ impl Shard {
                 continue;
             }
             let delayed = subscription.delayed.keys().next().copied().filter(|p| *p < below);
-            let leased = subscription.leases.keys().next().copied().filter(|_| subscription.doomed);
+            let takes_leases = subscription.doomed || subscription.purge_leases;
+            let leased = subscription.leases.keys().next().copied().filter(|_| takes_leases);
             if let Some(position) = delayed.or(leased) {
                 if !self.purge_whole(id, position, ctx) {
                     return;
                 }
                 continue;
             }
-            subscription.purge_below = 0;
+            (subscription.purge_below, subscription.purge_leases) = (0, false);
             ctx.touch_subscription(id);
             if subscription.doomed {
                 self.subscriptions.remove(&id);
@@ -179,7 +182,7 @@ impl Shard {
                     Sweep { subscription: next, position: 0 }
                 }
                 Some(begin) => {
-                    let Some((topic, count)) = state.place(begin) else { return };
+                    let Some(Run { topic, count, .. }) = state.run_at(begin) else { return };
                     let purged = topic != id
                         || self.purge_ready(subscription, begin, count, ctx)
                         || self.purge_whole(subscription, begin, ctx);

@@ -32,7 +32,10 @@ impl Shard {
         while let Some(subscription) = self.subscriptions.get_mut(&id) {
             let Some(position) = first_due(&subscription.expiries, ctx.now) else { return };
             let ready = subscription.ready.get(&position).copied();
-            let doomed = ready.is_some_and(|run| self.doomed.contains(&run.topic));
+            let (below, waits) = (subscription.purge_below, subscription.delayed.get(&position));
+            let topic = ready.or(waits.map(|delayed| delayed.run)).map(|run| run.topic);
+            // What is being taken out is taken out, whatever its time.
+            let doomed = position < below || topic.is_some_and(|topic| self.doomed.contains(&topic));
             if probe::planted("what expired is delivered") {
                 subscription.expiries.pop_first();
                 continue;
@@ -41,6 +44,9 @@ impl Shard {
                 return;
             }
             let waited = match ready {
+                Some(run) if position < below => {
+                    subscription.cut_ready(position, run.count.min(below - position), ctx)
+                }
                 Some(run) => subscription.cut_ready(position, run.count, ctx),
                 None => subscription.remove_delayed(position, ctx).map(|delayed| delayed.run),
             };

@@ -23,6 +23,12 @@ impl Shard {
             RowKey::Subscription(id) => self.subscriptions.get(&id).map(rows::subscription::encode),
             RowKey::Page(id, page) => rows::page::encode(self.subscriptions.get(&id)?, page),
             RowKey::Consumer(id) => self.consumers.get(&id).map(rows::consumer::encode),
+            RowKey::Mark(id, number) => {
+                let mut marks = self.subscriptions.get(&id)?.marks.iter();
+                marks
+                    .find(|(_, mark)| mark.number == number)
+                    .map(|(name, mark)| rows::mark::encode(name, mark))
+            }
             RowKey::Closing => {
                 Some(&self.closing).filter(|c| **c != Closing::default()).map(rows::closing::encode)
             }
@@ -45,6 +51,7 @@ impl Shard {
             let positions = subscription.ready.keys().chain(subscription.leases.keys());
             let positions = positions.chain(subscription.delayed.keys());
             keys.extend(positions.map(|p| subscription.page(*p)));
+            keys.extend(subscription.marks.values().map(|mark| RowKey::Mark(subscription.id, mark.number)));
         }
         keys.extend(self.consumers.values().map(Consumer::row));
         keys.extend((self.closing != Closing::default()).then_some(RowKey::Closing));
@@ -93,6 +100,14 @@ impl Shard {
                     return Err(LoadError::dangling(key));
                 }
                 topic.catching_up.insert(subscription, catch_up);
+            }
+            RowKey::Mark(id, number) => {
+                let (name, mark) = rows::mark::decode(number, bytes).map_err(bad)?;
+                let subscription = self.subscriptions.get_mut(&id).filter(|s| !s.doomed);
+                let marks = &mut subscription.ok_or_else(|| LoadError::dangling(key))?.marks;
+                if marks.insert(name, mark).is_some() {
+                    return Err(LoadError::contradiction(key));
+                }
             }
             RowKey::Closing => self.closing = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),

@@ -13,10 +13,13 @@ mod grant;
 mod grant_by_key;
 mod keys;
 mod load;
+mod mark;
 mod names;
+mod peek;
 mod returns;
 mod subscription;
 mod topic;
+mod trace;
 mod turns;
 mod view;
 
@@ -29,10 +32,13 @@ pub(crate) use context::Context;
 #[cfg(test)]
 pub(crate) use dead_letters::Origin;
 pub(crate) use delayed::Delayed;
+pub(crate) use mark::Mark;
+pub use peek::{Peek, PeekStates, Peeked, PeekedState};
 pub(crate) use returns::{Ending, ready};
 pub(crate) use subscription::{Lease, Ready, Subscription, Taken};
 pub(crate) use topic::{Binding, Block, Sweep, Topic};
-pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, SubscriptionView, TopicView};
+pub use trace::TraceRoute;
+pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, SubscriptionView, TopicView};
 
 use crate::agenda::Agenda;
 use crate::applied::Effect;

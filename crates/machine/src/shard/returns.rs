@@ -35,8 +35,9 @@ impl Shard {
     ) {
         let sent = sent.min(lease.count);
         let (failed, unsent) = (lease.part(0, sent), lease.part(sent, lease.count - sent));
-        // What is left of a deleted topic is taken out of the subscription wherever it is.
-        let doomed = !self.doomed.is_empty() && self.is_doomed(lease.topic);
+        let Some(subscription) = self.subscriptions.get(&id) else { return };
+        // What is left of a deleted topic, or was held when the subscription was moved, is taken out wherever it is.
+        let doomed = subscription.purge_leases || (!self.doomed.is_empty() && self.is_doomed(lease.topic));
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let was_last = subscription.config.max_attempts.is_some_and(|max| lease.attempt >= max);
         let is_last = was_last && !doomed && ending != Ending::Overtaken;

@@ -8,6 +8,7 @@ use super::consumer::Consumer;
 use super::context::Context;
 use super::delayed::Delayed;
 use super::keys::Keys;
+use super::mark::Mark;
 use super::names::TopicNames;
 use super::turns::{Rank, Turns};
 use crate::ledger::Ledger;
@@ -16,7 +17,7 @@ use crate::options::{KeyHash, Label};
 use crate::rows::RowKey;
 use crate::rows::page::POSITIONS_PER_PAGE;
 use quorate_types::probe;
-use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
+use quorate_types::{ConsumerId, MarkName, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +74,11 @@ pub(crate) struct Subscription {
     pub(crate) doomed: bool,
     /// A purge goes on below this position; 0 when there is none.
     pub(crate) purge_below: u64,
+    /// The purge takes leases as well: the subscription was moved.
+    pub(crate) purge_leases: bool,
+    /// The first position that was free when it last began to catch up with a topic. Below it a later position may be that of
+    /// an earlier offset.
+    pub(crate) went_back: u64,
     /// The consumer that was served last.
     pub(crate) served: Option<ConsumerId>,
     /// How many consumers ever attached.
@@ -103,6 +109,7 @@ pub(crate) struct Subscription {
     pub(crate) free: Turns,
     /// All of `consumers`, where one of them is active: the first. Derived.
     pub(crate) line: BTreeSet<Rank>,
+    pub(crate) marks: BTreeMap<MarkName, Mark>,
     /// Topics that are bound to it. Derived.
     pub(crate) topics: BTreeSet<TopicId>,
     /// Bindings of all of them. Derived.
@@ -119,6 +126,8 @@ impl Subscription {
             next_position: 0,
             doomed: false,
             purge_below: 0,
+            purge_leases: false,
+            went_back: 0,
             served: None,
             attached: 0,
             ready: BTreeMap::new(),
@@ -134,6 +143,7 @@ impl Subscription {
             identities: BTreeMap::new(),
             free: Turns::default(),
             line: BTreeSet::new(),
+            marks: BTreeMap::new(),
             topics: BTreeSet::new(),
             bindings: 0,
         }
@@ -336,12 +346,13 @@ impl Subscription {
         })
     }
 
-    /// Topic and number of the messages of what begins at `position`.
-    pub(super) fn place(&self, position: u64) -> Option<(TopicId, u64)> {
-        let ready = || self.ready.get(&position).map(|run| (run.topic, run.count));
-        let leased = || self.leases.get(&position).map(|lease| (lease.topic, lease.count));
-        let delayed = || self.delayed.get(&position).map(|delayed| (delayed.run.topic, delayed.run.count));
-        ready().or_else(leased).or_else(delayed)
+    /// What begins at `position`.
+    pub(super) fn run_at(&self, position: u64) -> Option<Run> {
+        let run = |r: &Ready| Run { topic: r.topic, offset: r.offset, count: r.count, is_leased: false };
+        let ready = || self.ready.get(&position).map(run);
+        let delayed = || self.delayed.get(&position).map(|delayed| run(&delayed.run));
+        let lease = |l: &Lease| Run { topic: l.topic, offset: l.offset, count: l.count, is_leased: true };
+        ready().or_else(|| self.leases.get(&position).map(lease)).or_else(delayed)
     }
 
     /// The oldest position that is not settled.
@@ -356,6 +367,15 @@ impl Subscription {
         let delayed = self.delayed.range(position..).next().map(|(p, _)| *p);
         [ready, leased, delayed].into_iter().flatten().min()
     }
+}
+
+/// Consecutive messages that are unsettled in one way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) topic: TopicId,
+    pub(super) offset: u64,
+    pub(super) count: u64,
+    pub(super) is_leased: bool,
 }
 
 /// What [`Subscription::take_lease`] took.

@@ -10,6 +10,9 @@ use quorate_types::{Filter, Millis, SubscriptionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Blocks that one look for the newest messages visits.
+const BLOCKS_MAX: usize = 10_000;
+
 /// Messages of one topic that lie together in one entry's block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Block {
@@ -278,6 +281,20 @@ impl Topic {
         self.blocks.first_key_value().map_or(self.next_offset, |(first, _)| *first)
     }
 
+    /// Where the newest `count` kept messages begin, or as many of them as lie in the newest [`BLOCKS_MAX`] blocks.
+    pub(crate) fn offset_of_newest(&self, count: u64) -> u64 {
+        let (mut begin, mut left) = (self.next_offset, count);
+        for (first, block) in self.blocks.iter().rev().take(BLOCKS_MAX) {
+            let (kept, end) = (u64::from(block.count), first + u64::from(block.count));
+            if left == 0 {
+                break;
+            }
+            begin = end - kept.min(left);
+            left = left.saturating_sub(kept);
+        }
+        begin
+    }
+
     /// The first kept offset that was stamped at `time` or later. Stamps never fall, so halving finds it.
     pub(crate) fn offset_at(&self, time: Millis) -> u64 {
         let (mut low, mut high) = (self.first_offset(), self.next_offset);
@@ -323,6 +340,14 @@ mod tests {
         let at = |time| topic.offset_at(Millis::new(time));
         assert_eq!([at(0), at(10), at(11), at(20), at(21), at(30), at(31)], [2, 2, 5, 5, 20, 20, 21]);
         assert_eq!(self::topic(&[]).offset_at(Millis::new(5)), 0);
+    }
+
+    #[test]
+    fn the_newest_messages_are_those_that_are_kept() {
+        let topic = topic(&[(2, 3, 10), (5, 1, 20), (9, 4, 20), (20, 1, 30)]);
+        let newest = |count| topic.offset_of_newest(count);
+        assert_eq!([0, 1, 2, 5, 6, 7, 9, 100].map(newest), [21, 20, 12, 9, 5, 4, 2, 2]);
+        assert_eq!(self::topic(&[]).offset_of_newest(5), 0);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What others may see of a shard.
 
-use super::{Block, Consumer, Shard, Subscription, Topic};
+use super::{Block, Consumer, Mark, Shard, Subscription, Topic};
 use crate::applied::LeaseRun;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
 use crate::op::{SubscriptionConfig, TopicConfig};
 use quorate_types::{
-    ConsumerId, Filter, Millis, NodeId, SubscriptionId, SubscriptionName, TopicId, TopicName,
+    ConsumerId, Filter, MarkName, Millis, NodeId, SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use std::collections::BTreeMap;
 
@@ -77,6 +77,19 @@ pub struct SubscriptionView {
     pub bindings: Vec<BindingView>,
     /// Topics of which it has not got all yet that it is to get.
     pub catching_up: Vec<CatchUpView>,
+    /// Places that somebody remembered, by name.
+    pub marks: Vec<MarkView>,
+}
+
+/// A place of a subscription that somebody remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkView {
+    /// Its name.
+    pub name: MarkName,
+    /// When it was made: log time.
+    pub at: Millis,
+    /// Topics that were bound then, and are there still, with the oldest offset that was not settled.
+    pub offsets: Vec<(TopicName, u64)>,
 }
 
 /// A consumer at one moment.
@@ -180,6 +193,12 @@ impl Shard {
         self.topics.get(&topic).map_or(0, |topic| topic.offset_at(time))
     }
 
+    /// Where the newest `count` messages begin that a topic keeps, or as many of them as lie in its newest 10,000 blocks.
+    #[must_use]
+    pub fn offset_of_newest(&self, topic: TopicId, count: u64) -> u64 {
+        self.topics.get(&topic).map_or(0, |topic| topic.offset_of_newest(count))
+    }
+
     /// The consumers that are attached to a node, in order. Those of an ended session are not.
     #[must_use]
     pub fn consumers_of(&self, node: NodeId) -> Vec<ConsumerView> {
@@ -222,11 +241,13 @@ impl Shard {
         consumer.leases.iter().filter_map(lease).collect()
     }
 
-    /// What of a run that was granted to a consumer it still holds in that attempt, in order of position.
+    /// What of a run that was granted to a consumer it still holds in that attempt, in order of position; nothing of what it held
+    /// when its subscription was moved.
     #[must_use]
     pub fn held(&self, consumer: ConsumerId, run: &LeaseRun) -> Vec<LeaseRun> {
         let Some(state) = self.consumers.get(&consumer) else { return Vec::new() };
-        let Some(subscription) = self.subscriptions.get(&state.subscription) else { return Vec::new() };
+        let subscription = self.subscriptions.get(&state.subscription).filter(|s| !s.purge_leases);
+        let Some(subscription) = subscription else { return Vec::new() };
         let end = run.position.saturating_add(run.count);
         let before = state.leases.range(..run.position).next_back();
         let leases = before.into_iter().chain(state.leases.range(run.position..end));
@@ -293,7 +314,16 @@ impl Shard {
             oldest_unsettled: subscription.oldest_unsettled(),
             bindings: bindings.collect(),
             catching_up: catching_up.collect(),
+            marks: subscription.marks.iter().map(|(name, mark)| self.view_mark(name, mark)).collect(),
         }
+    }
+
+    fn view_mark(&self, name: &MarkName, mark: &Mark) -> MarkView {
+        let there = |(id, offset): &(TopicId, u64)| {
+            let topic = self.topics.get(id).filter(|topic| !topic.is_doomed())?;
+            Some((topic.name.clone(), *offset))
+        };
+        MarkView { name: name.clone(), at: mark.at, offsets: mark.offsets.iter().filter_map(there).collect() }
     }
 }
 

@@ -10,7 +10,7 @@ use quorate_machine::{
     Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
-    BootId, ConsumerId, Filter, GroupId, Limits, LogId, Millis, NodeId, Reason, SessionId, Subject,
+    BootId, ConsumerId, Filter, GroupId, Limits, LogId, MarkName, Millis, NodeId, Reason, SessionId, Subject,
     SubscriptionName, TopicName,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -287,6 +287,10 @@ pub fn topic(name: &str) -> TopicName {
 
 pub fn sub(name: &str) -> SubscriptionName {
     SubscriptionName::parse(name).unwrap()
+}
+
+pub fn mark(name: &str) -> MarkName {
+    MarkName::parse(name).unwrap()
 }
 
 pub fn create_topic(name: &str, config: TopicConfig) -> Op {

@@ -31,12 +31,27 @@ pub(crate) enum Act {
     /// A part of what is held.
     SettleHeld(Held),
     Purge(usize),
+    /// Which one, and where to: an offset, a time, or the end.
+    Seek(usize, To),
+    /// Subscription and name.
+    Mark(usize, usize),
+    DeleteMark(usize, usize),
     Close(u64),
     Open(u64),
     /// Deletes everything, so that the shard can be closed.
     Clear,
     Expire,
     Tick(u64),
+}
+
+/// Where a subscription is moved.
+#[derive(Clone, Debug)]
+pub(crate) enum To {
+    Latest,
+    Offset(u64),
+    /// So much before now.
+    Ago(u64),
+    Mark(usize),
 }
 
 /// A part of what a consumer holds.
@@ -98,6 +113,12 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         Settlement { first, last: first.saturating_add(more), attempt, verdict }
     });
     let credit = || prop_oneof![8 => 1u32..7, 1 => Just(10_000), 1 => Just(0), 1 => Just(u32::MAX)];
+    let to = prop_oneof![
+        1 => Just(To::Latest),
+        4 => (0u64..30).prop_map(To::Offset),
+        2 => (0u64..6_000).prop_map(To::Ago),
+        4 => n().prop_map(To::Mark),
+    ];
     prop_oneof![
         10 => (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
         14 => (n(), prop::collection::vec((n(), 1u32..4, options()), 1..5))
@@ -120,6 +141,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         12 => (who(), prop::collection::vec(settlement, 1..4)).prop_map(|(c, list)| Act::Settle(c, list)),
         16 => held.prop_map(Act::SettleHeld),
         1 => n().prop_map(Act::Purge),
+        4 => (n(), to).prop_map(|(s, to)| Act::Seek(s, to)),
+        3 => (n(), n()).prop_map(|(s, m)| Act::Mark(s, m)),
+        1 => (n(), n()).prop_map(|(s, m)| Act::DeleteMark(s, m)),
         2 => (0u64..6).prop_map(Act::Close),
         1 => (0u64..6).prop_map(Act::Open),
         1 => Just(Act::Clear),

@@ -9,6 +9,7 @@ mod act;
 mod common;
 mod pair;
 mod returns;
+mod seek;
 mod shard;
 
 use act::act;

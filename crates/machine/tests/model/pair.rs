@@ -1,14 +1,15 @@
 //! The machine and the model: both do the same, and what can be seen of them is compared.
 
-use crate::act::{Act, Held};
-use crate::common::{self, Driver, Step, sub, topic};
+use crate::act::{Act, Held, To};
+use crate::common::{self, Driver, Step, mark, sub, topic};
 use crate::returns::Letter;
-use crate::shard::{Message, Model, Place};
+use crate::shard::{Message, Model, Place, Queue};
 use quorate_machine::{
-    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, MessageOptions, Op, Origin,
-    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
+    Answer, Backoff, CommitSettle, ConsumerIdentity, Effect, LeaseRun, MarkView, MessageOptions, Op, Origin,
+    PeekStates, Peeked, PeekedState, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind,
+    TopicConfig,
 };
-use quorate_types::{BootId, ConsumerId, Filter, NodeId, Reason, SessionId, TopicId};
+use quorate_types::{BootId, ConsumerId, Filter, Millis, NodeId, Reason, SessionId, TopicId};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) const TOPICS: [&str; 2] = ["t", "u"];
 pub(crate) const SUBSCRIPTIONS: [&str; 2] = ["s", "z"];
 pub(crate) const FILTERS: [&str; 3] = ["#", "a.*", "b"];
 pub(crate) const SUBJECTS: [&str; 3] = ["a.x", "b", "c"];
+pub(crate) const MARKS: [&str; 2] = ["m", "n"];
 pub(crate) const KINDS: [SubscriptionKind; 4] = [
     SubscriptionKind::Shared,
     SubscriptionKind::Exclusive,
@@ -161,6 +163,21 @@ impl Pair {
             Act::Detach(c, written) => Op::Detach { consumer: consumer(*c), written: *written },
             Act::Settle(c, list) => Op::Settle { consumer: consumer(*c), settlements: list.clone() },
             Act::Purge(s) => Op::Purge { subscription: sub(SUBSCRIPTIONS[s % 2]) },
+            Act::Seek(s, to) => Op::Seek {
+                subscription: sub(SUBSCRIPTIONS[s % 2]),
+                to: match to {
+                    To::Latest => SeekTo::Start(Start::Latest),
+                    To::Offset(offset) => SeekTo::Start(Start::Offset(*offset)),
+                    To::Ago(ms) => {
+                        SeekTo::Start(Start::Time(Millis::new(self.driver.time.saturating_sub(*ms))))
+                    }
+                    To::Mark(m) => SeekTo::Mark(mark(MARKS[m % 2])),
+                },
+            },
+            Act::Mark(s, m) => Op::Mark { subscription: sub(SUBSCRIPTIONS[s % 2]), mark: mark(MARKS[m % 2]) },
+            Act::DeleteMark(s, m) => {
+                Op::DeleteMark { subscription: sub(SUBSCRIPTIONS[s % 2]), mark: mark(MARKS[m % 2]) }
+            }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
             Act::Expire | Act::Clear | Act::Tick(_) | Act::Scan(_) => Op::Tick,
@@ -193,6 +210,9 @@ impl Pair {
 
     /// One entry with one numbered operation: the model must answer alike.
     pub(crate) fn send(&mut self, step: &Step) {
+        if matches!(step.envelope.op, Op::Seek { .. }) {
+            self.note_gone();
+        }
         let (reply, effects) = self.driver.run_step(step);
         let log_id = self.driver.machine.applied().unwrap();
         let Origin::Session { session, sequence } = step.envelope.origin else { panic!("not numbered") };
@@ -227,6 +247,72 @@ impl Pair {
             step.envelope.op
         );
         self.compare(&effects);
+    }
+
+    /// What the topics keep no more: which blocks that are is the machine's to say.
+    fn note_gone(&mut self) {
+        let state = self.driver.state();
+        for (topic, stored) in self.model.topics.values() {
+            let gone = (0..stored.len() as u64).filter(|offset| state.locate(*topic, *offset, 1).is_empty());
+            self.model.gone.extend(gone.map(|offset| (*topic, offset)));
+        }
+    }
+
+    /// Everything unsettled is seen in its place, one by one.
+    fn compare_peek(&self, name: &str, queue: &Queue) {
+        let peek = self.driver.state().peek(&sub(name), 0, u64::MAX, PeekStates::ALL).unwrap();
+        assert_eq!(peek.next, None);
+        let single = |run: &Peeked| {
+            let run = run.clone();
+            (0..run.count)
+                .map(move |i| (run.position + i, run.topic, run.offset + i, run.attempts, run.state))
+        };
+        let found: Vec<_> = peek.runs.iter().flat_map(single).collect();
+        let unsettled = |(position, m): (u64, &Message)| {
+            let (attempts, state) = match m.place {
+                Place::Ready { attempts } => (attempts, PeekedState::Ready),
+                Place::Leased { consumer, attempt, until, .. } => {
+                    let (node, until) = (Some(NodeId::new(1)), Millis::new(until));
+                    (attempt, PeekedState::Leased { consumer, node, until })
+                }
+                Place::Delayed { attempts, due } => {
+                    (attempts, PeekedState::Delayed { until: Millis::new(due) })
+                }
+                _ => return None,
+            };
+            Some((position, m.topic, m.offset, attempts, state))
+        };
+        let expected: Vec<_> = (0u64..).zip(&queue.messages).filter_map(unsettled).collect();
+        assert_eq!(found, expected, "what is in {name}");
+        let marks = self.driver.subscription(name).marks;
+        let marked = |mark: &MarkView| {
+            let offsets = mark.offsets.iter().map(|(topic, offset)| (topic.to_string(), *offset));
+            (mark.name.to_string(), offsets.collect::<BTreeMap<_, _>>())
+        };
+        let there = |(mark, offsets): (&&str, &BTreeMap<TopicId, u64>)| {
+            let topics = self.model.topics.iter();
+            let offsets = topics.filter_map(|(name, (id, _))| Some(((*name).to_owned(), *offsets.get(id)?)));
+            ((*mark).to_owned(), offsets.collect::<BTreeMap<_, _>>())
+        };
+        let expected: Vec<_> = queue.marks.iter().map(there).collect();
+        assert_eq!(marks.iter().map(marked).collect::<Vec<_>>(), expected, "marks of {name}");
+    }
+
+    /// A message is traced to where it is.
+    fn compare_trace(&self) {
+        let state = self.driver.state();
+        let (mut traced, mut unsettled) = (0, 0);
+        for (topic, stored) in self.model.topics.values() {
+            let routes = (0u64..).zip(stored).flat_map(|(offset, m)| state.trace(*topic, offset, &m.subject));
+            traced += routes.map(|route| route.unsettled.len()).sum::<usize>();
+        }
+        for queue in self.model.queues.values() {
+            let held = |m: &&Message| {
+                matches!(m.place, Place::Ready { .. } | Place::Leased { .. } | Place::Delayed { .. })
+            };
+            unsettled += queue.messages.iter().filter(held).count();
+        }
+        assert_eq!(traced, unsettled);
     }
 
     /// What is unsettled lies somewhere, and says of itself whether it died before, where, and why.
@@ -306,8 +392,10 @@ impl Pair {
                 ],
             );
             assert_eq!(found, expected, "ledger of {name}");
+            self.compare_peek(name, queue);
         }
         self.compare_letters();
+        self.compare_trace();
         for (id, holder) in &self.model.holders {
             let held = self.model.held(*id, holder);
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");

@@ -52,6 +52,8 @@ pub(crate) struct Queue {
     pub(crate) bindings: BTreeMap<(&'static str, &'static str), u64>,
     /// Topics that it catches up with, and how far it is.
     pub(crate) cursors: BTreeMap<&'static str, u64>,
+    /// Of each topic that was bound, the oldest offset that was not settled.
+    pub(crate) marks: BTreeMap<&'static str, BTreeMap<TopicId, u64>>,
     pub(crate) id: SubscriptionId,
     pub(crate) attached: u64,
 }
@@ -85,6 +87,8 @@ pub(crate) struct Model {
     pub(crate) now: u64,
     /// When a message was stored.
     pub(crate) stored: BTreeMap<(TopicId, u64), u64>,
+    /// Messages that their topic kept no more when a subscription was moved.
+    pub(crate) gone: BTreeSet<(TopicId, u64)>,
     pub(crate) letters: BTreeMap<(TopicId, u64), Letter>,
     /// The highest revision at which the shard was closed or opened, and whether it is closed.
     pub(crate) closing: (u64, bool),
@@ -173,13 +177,19 @@ impl Model {
                 Ok(Answer::Purged { messages: purged })
             }
             Op::Cancel { topic, offset } => self.cancel(known(&TOPICS, topic.as_str()), *offset),
+            Op::Seek { subscription, to } => self.seek(known(&SUBSCRIPTIONS, subscription.as_str()), to),
+            Op::Mark { subscription, mark } => self.mark(subscription.as_str(), mark.as_str()),
+            Op::DeleteMark { subscription, mark } => {
+                let marks = &mut self.queue(subscription.as_str())?.marks;
+                marks.remove(mark.as_str()).map(|_| Answer::Done).ok_or(Reason::MarkNotFound)
+            }
             Op::CloseShard { revision } => self.close(*revision),
             Op::OpenShard { revision } => self.open(*revision),
             other => panic!("not modelled: {other:?}"),
         }
     }
 
-    fn queue(&mut self, name: &str) -> Result<&mut Queue, Reason> {
+    pub(crate) fn queue(&mut self, name: &str) -> Result<&mut Queue, Reason> {
         self.queues.get_mut(name).ok_or(Reason::SubscriptionNotFound)
     }
 
@@ -217,7 +227,7 @@ impl Model {
     }
 
     /// Goes on with a cursor until subjects have to be looked at.
-    fn catch_up(&mut self, name: &'static str, topic: &'static str) {
+    pub(crate) fn catch_up(&mut self, name: &'static str, topic: &'static str) {
         let Some((id, stored)) = self.topics.get(topic) else { return };
         let (ttl, now) = (self.ttl.get(topic).copied(), self.now);
         let Some(queue) = self.queues.get_mut(name) else { return };
@@ -225,6 +235,10 @@ impl Model {
             if at >= stored.len() as u64 {
                 queue.cursors.remove(topic);
                 return;
+            }
+            if self.gone.contains(&(*id, at)) {
+                queue.cursors.insert(topic, at + 1);
+                continue;
             }
             let mut begun =
                 queue.bindings.iter().filter(|((t, _), from)| *t == topic && **from <= at).peekable();
@@ -244,7 +258,11 @@ impl Model {
         let (queue, state) = self.queues.iter_mut().find(|(_, q)| q.id == subscription).unwrap();
         assert_eq!(state.cursors[name], from);
         for offset in from..to {
-            state.pass(topic, name, &stored[usize::try_from(offset).unwrap()], (ttl, now));
+            if self.gone.contains(&(topic, offset)) {
+                state.cursors.insert(name, offset + 1);
+            } else {
+                state.pass(topic, name, &stored[usize::try_from(offset).unwrap()], (ttl, now));
+            }
         }
         let (queue, name) = (*queue, *name);
         self.catch_up(queue, name);

@@ -25,6 +25,11 @@ pub(crate) enum Act {
     Unbind(usize, usize, usize),
     Purge(usize),
     Cancel(usize, u64),
+    /// Which one; the offset, the time, the mark, or the end.
+    Seek(usize, (u8, u64)),
+    /// Which one, and which of three names.
+    Mark(usize, usize),
+    DeleteMark(usize, usize),
     Close(u64),
     Open(u64),
     Publish(usize, Vec<(usize, u32)>),
@@ -76,6 +81,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         1 => some().prop_map(Act::Purge),
         1 => (some(), 0u64..30).prop_map(|(t, offset)| Act::Cancel(t, offset)),
+        3 => (some(), (0u8..4, 0u64..20)).prop_map(|(s, to)| Act::Seek(s, to)),
+        2 => (some(), some()).prop_map(|(s, m)| Act::Mark(s, m)),
+        1 => (some(), some()).prop_map(|(s, m)| Act::DeleteMark(s, m)),
         1 => (0u64..6).prop_map(Act::Close),
         1 => (0u64..6).prop_map(Act::Open),
         14 => (some(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),

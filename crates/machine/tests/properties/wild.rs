@@ -6,7 +6,7 @@ use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
 use quorate_machine::{
     Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Match, MessageOptions, Op, Origin,
-    Publish, PublishRun, Publishes, Settlement, Start,
+    Publish, PublishRun, Publishes, SeekTo, Settlement, Start,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId,
@@ -94,6 +94,10 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
             filters: vec![Filter::parse("a.*").unwrap(); 2],
             start: if time { Start::Time(Millis::new(at)) } else { Start::Offset(at) },
             create_topic: false,
+        }),
+        (number(), prop::bool::ANY).prop_map(|(at, time)| Op::Seek {
+            subscription: sub("s1"),
+            to: SeekTo::Start(if time { Start::Time(Millis::new(at)) } else { Start::Offset(at) }),
         }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),

@@ -1,11 +1,11 @@
 //! The machine in a story, with its driver and the checks of every entry.
 
 use crate::act::{Act, Story};
-use crate::common::{self, Driver, SHARD, Step, sub, topic};
+use crate::common::{self, Driver, SHARD, Step, mark, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
     Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, KeyHash, Machine,
-    MessageOptions, Op, Origin, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
+    MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
     Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Limits, Millis, NodeId, SessionId, SubscriptionId};
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
+pub(crate) const MARKS: [&str; 3] = ["m0", "m1", "m2"];
 pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
 pub(crate) const KINDS: [SubscriptionKind; 4] = [
     SubscriptionKind::Shared,
@@ -25,7 +26,7 @@ pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
 
 /// Few enough answers that some repeats come too late.
 pub(crate) fn limits(transitions_max: u32) -> Limits {
-    Limits { transitions_max, answers_max: 20, ..Limits::default() }
+    Limits { transitions_max, answers_max: 20, marks_max: 2, ..Limits::default() }
 }
 
 /// Publishes with the names of what they choose.
@@ -153,6 +154,7 @@ impl World {
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
+        let m = |pick: &usize| mark(MARKS[pick % MARKS.len()]);
         let f = |pick: &usize| Filter::parse(FILTERS[pick % FILTERS.len()]).unwrap();
         let op = match act {
             Act::Hello(node) => {
@@ -229,11 +231,23 @@ impl World {
             Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
             Act::Cancel(pick, offset) => Op::Cancel { topic: t(pick), offset: *offset },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },
+            Act::Seek(pick, to) => Op::Seek { subscription: s(pick), to: self.place(*to) },
+            Act::Mark(pick, name) => Op::Mark { subscription: s(pick), mark: m(name) },
+            Act::DeleteMark(pick, name) => Op::DeleteMark { subscription: s(pick), mark: m(name) },
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))
+    }
+
+    fn place(&self, (kind, number): (u8, u64)) -> SeekTo {
+        match kind {
+            0 => SeekTo::Start(Start::Latest),
+            1 => SeekTo::Start(Start::Offset(number)),
+            2 => SeekTo::Start(Start::Time(Millis::new(self.driver.time.saturating_sub(number * 300)))),
+            _ => SeekTo::Mark(mark(MARKS[usize::try_from(number).unwrap() % MARKS.len()])),
+        }
     }
 
     /// A part of what a consumer holds, if it has an identity.

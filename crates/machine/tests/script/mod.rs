@@ -8,6 +8,7 @@
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N] [ttl=MS]`, `configure-topic …`, `delete-topic T` | topics |
 //! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `seek S latest`, `seek S offset=N`, `seek S time=MS`, `seek S mark=M`, `mark S M`, `unmark S M` | places of a subscription |
 //! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings |
 //! | `route T S VERSION FROM-TO [OFFSET*COUNT[OPTION…]]…` | what the leader found up to TO, not included, by ids of topic and subscription |
 //! | `publish T SUBJECT[*COUNT][OPTION…]… [auto]` | messages of ten bytes; `''` is the empty subject; an OPTION is `|key=K`, `|priority=N`, `|ttl=MS`, `|at=MS` or `|delay=MS` |
@@ -22,15 +23,18 @@
 //! | `tick` | one tick |
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
 //! | `show` | no entry: the state |
+//! | `peek S [from=N] [limit=N] [ready] [leased] [delayed]` | no entry: what is in a subscription |
+//! | `trace T OFFSET SUBJECT` | no entry: where a message is |
 //! | `letters T` | no entry: what a topic's dead letters say of themselves |
 
 mod show;
 
-use crate::common::{self, Driver, Step, sub, topic};
+use crate::common::{self, Driver, Step, mark, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
     Backoff, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Machine, Match, MessageOptions, NodeRecord,
-    Op, Origin, Publish, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    Op, Origin, Publish, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
+    Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
@@ -63,6 +67,10 @@ impl Script {
                 return Vec::new();
             }
             ["show"] => return show::state(&self.driver),
+            ["peek", name, ref options @ ..] => return show::peek(self.driver.state(), &sub(name), options),
+            ["trace", name, offset, subject] => {
+                return show::trace(self.driver.state(), &topic(name), number(offset), subject);
+            }
             ["letters", name] => return show::letters(self.driver.state(), &topic(name)),
             ["reload"] => {
                 self.driver.machine = self.driver.reloaded();
@@ -216,6 +224,9 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         ("delete-subscription", [s]) => Op::DeleteSubscription { subscription: sub(s) },
         ("cancel", [t, offset]) => Op::Cancel { topic: topic(t), offset: number(offset) },
         ("purge", [s]) => Op::Purge { subscription: sub(s) },
+        ("seek", [s, to]) => Op::Seek { subscription: sub(s), to: seek_to(to) },
+        ("mark", [s, m]) => Op::Mark { subscription: sub(s), mark: mark(m) },
+        ("unmark", [s, m]) => Op::DeleteMark { subscription: sub(s), mark: mark(m) },
         ("bind", [t, s, filters, rest @ ..]) => Op::Bind {
             topic: topic(t),
             subscription: sub(s),
@@ -352,6 +363,16 @@ fn start(options: &[&str]) -> Start {
     option(options, "start").map(Start::Offset).or(time).unwrap_or_default()
 }
 
+fn seek_to(word: &str) -> SeekTo {
+    match word.split_once('=') {
+        None => SeekTo::Start(Start::Latest),
+        Some(("offset", offset)) => SeekTo::Start(Start::Offset(number(offset))),
+        Some(("time", ms)) => SeekTo::Start(Start::Time(Millis::new(number(ms)))),
+        Some(("mark", name)) => SeekTo::Mark(mark(name)),
+        _ => panic!("not a place: {word:?}"),
+    }
+}
+
 /// `OFFSET*COUNT`, or `OFFSET`, with options.
 fn found(word: &str) -> Match {
     let (offset, count, options) = run(word);
@@ -377,7 +398,7 @@ fn identity(options: &[&str]) -> Option<ConsumerIdentity> {
     common::identity(who, option(options, "epoch").unwrap_or(0))
 }
 
-fn option(options: &[&str], name: &str) -> Option<u64> {
+pub(super) fn option(options: &[&str], name: &str) -> Option<u64> {
     word(options, name).map(number)
 }
 

@@ -1,10 +1,12 @@
 //! What a scenario shows: replies, effects and state as short lines.
 
+use super::option;
 use crate::common::Driver;
 use quorate_machine::{
-    Answer, Appended, Applied, BlockSlice, Effect, LeaseRun, Ledger, Machine, Reply, Scan, Shard, System,
+    Answer, Appended, Applied, BlockSlice, Effect, LeaseRun, Ledger, Machine, PeekStates, Peeked,
+    PeekedState, Reply, Scan, Shard, System, TraceRoute,
 };
-use quorate_types::{NodeId, TopicName};
+use quorate_types::{NodeId, SubscriptionName, TopicName};
 use std::fmt::Display;
 
 /// Nodes of the scenarios that may have consumers.
@@ -127,6 +129,10 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
         for at in &subscription.catching_up {
             lines.push(format!("  catches up with {} from {} to {}", at.topic, at.offset, at.next_offset));
         }
+        for mark in &subscription.marks {
+            let offsets = mark.offsets.iter().map(|(topic, offset)| format!("{topic} {offset}"));
+            lines.push(format!("  mark {} at {}: {}", mark.name, mark.at.get(), join(offsets, ", ")));
+        }
         if let Some(active) = subscription.active {
             let line = shard.consumers_at(&subscription.name).into_iter().map(|c| c.consumer);
             lines.push(format!("  active {active} of {}", join(line, " ")));
@@ -164,6 +170,53 @@ pub(super) fn letters(shard: &Shard, name: &TopicName) -> Vec<String> {
         format!("{here} at {at} ({place}): {origin}")
     };
     slices.iter().map(line).collect()
+}
+
+/// What is in a subscription, and where more of it is.
+pub(super) fn peek(shard: &Shard, name: &SubscriptionName, options: &[&str]) -> Vec<String> {
+    let has = |state| options.contains(&state);
+    let states = PeekStates { ready: has("ready"), leased: has("leased"), delayed: has("delayed") };
+    let none = PeekStates { ready: false, leased: false, delayed: false };
+    let states = if states == none { PeekStates::ALL } else { states };
+    let (from, limit) = (option(options, "from").unwrap_or(0), option(options, "limit").unwrap_or(u64::MAX));
+    match shard.peek(name, from, limit, states) {
+        Err(refusal) => vec![format!("refused {refusal}")],
+        Ok(found) => {
+            let more = found.next.map(|next| format!("more from {next}"));
+            found.runs.iter().map(peeked).chain(more).collect()
+        }
+    }
+}
+
+fn peeked(run: &Peeked) -> String {
+    let (positions, offsets) = (span(run.position, run.count), span(run.offset, run.count));
+    let state = match run.state {
+        PeekedState::Ready => "ready".to_owned(),
+        PeekedState::Leased { consumer, node, until } => {
+            let node = node.map_or("none".to_owned(), |node| node.to_string());
+            format!("leased to {consumer} on node {node} until {}", until.get())
+        }
+        PeekedState::Delayed { until } => format!("delayed until {}", until.get()),
+    };
+    format!("{positions} ({} {offsets}) attempts {}: {state}", run.topic_name, run.attempts)
+}
+
+/// What each subscription has to do with a message.
+pub(super) fn trace(shard: &Shard, name: &TopicName, offset: u64, subject: &str) -> Vec<String> {
+    let topic = shard.topic(name).unwrap().id;
+    let line = |route: &TraceRoute| {
+        let places = match route.unsettled.is_empty() {
+            true if route.is_ahead => "not reached".to_owned(),
+            true => "settled, or never routed".to_owned(),
+            false => join(route.unsettled.iter().map(peeked), " and "),
+        };
+        let ahead =
+            if route.is_ahead && !route.unsettled.is_empty() { ", and again when reached" } else { "" };
+        let filters = join(&route.filters, " ");
+        let part = if route.is_whole { "" } else { " (not looked at wholly)" };
+        format!("{} [{filters}]: {places}{ahead}{part}", route.subscription)
+    };
+    shard.trace(topic, offset, subject).iter().map(line).collect()
 }
 
 /// The counters that are not 0.

@@ -12,7 +12,7 @@ mod replica;
 mod roster;
 mod task;
 
-pub(crate) use cutter::Cutter;
+pub(crate) use cutter::{Cutter, Piece};
 pub(crate) use effects::EffectRouter;
 #[cfg(test)]
 pub(crate) use replica::Located;

@@ -1,8 +1,9 @@
 //! `quorate.v1.Admin`: metadata of namespaces, through any node.
 
 use super::admin_view::{
-    catch_up_message, config_of_subscription, config_of_topic, consumer_message, namespace_message, page,
-    start_of, subscription_bindings, subscription_message, topic_bindings, topic_message,
+    catch_up_message, config_of_subscription, config_of_topic, consumer_message, mark_message,
+    namespace_message, page, seek_of, start_of, subscription_bindings, subscription_message, topic_bindings,
+    topic_message,
 };
 use super::session;
 use crate::gateway::Gateway;
@@ -323,7 +324,8 @@ impl Admin for AdminService {
             let consumers = shard.consumers_at(&name).iter().map(|c| consumer_message(&view, c)).collect();
             let subscription = Some(subscription_message(group, &view));
             let catching_up = view.catching_up.iter().map(catch_up_message).collect();
-            Ok(v1::DescribeSubscriptionResponse { subscription, bindings, consumers, catching_up })
+            let marks = view.marks.iter().map(mark_message).collect();
+            Ok(v1::DescribeSubscriptionResponse { subscription, bindings, consumers, catching_up, marks })
         })
         .await
     }
@@ -352,6 +354,50 @@ impl Admin for AdminService {
             Answer::Purged { messages } => Ok(Response::new(v1::PurgeSubscriptionResponse { messages })),
             other => Err(self.status(&unexpected(&other))),
         }
+    }
+
+    async fn seek_subscription(
+        &self,
+        request: Request<v1::SeekSubscriptionRequest>,
+    ) -> Result<Response<v1::SeekSubscriptionResponse>, Status> {
+        let r = request.into_inner();
+        let op = || {
+            Ok(Op::Seek { subscription: wire::subscription(&r.subscription)?, to: seek_of(r.to.as_ref())? })
+        };
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
+        match self.change(&r.namespace, r.number, op).await? {
+            Answer::Purged { messages } => Ok(Response::new(v1::SeekSubscriptionResponse { messages })),
+            other => Err(self.status(&unexpected(&other))),
+        }
+    }
+
+    async fn mark_subscription(
+        &self,
+        request: Request<v1::MarkSubscriptionRequest>,
+    ) -> Result<Response<v1::MarkSubscriptionResponse>, Status> {
+        let r = request.into_inner();
+        let op = || {
+            Ok(Op::Mark { subscription: wire::subscription(&r.subscription)?, mark: wire::mark(&r.mark)? })
+        };
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
+        self.change(&r.namespace, r.number, op).await?;
+        Ok(Response::new(v1::MarkSubscriptionResponse {}))
+    }
+
+    async fn delete_mark(
+        &self,
+        request: Request<v1::DeleteMarkRequest>,
+    ) -> Result<Response<v1::DeleteMarkResponse>, Status> {
+        let r = request.into_inner();
+        let op = || {
+            Ok(Op::DeleteMark {
+                subscription: wire::subscription(&r.subscription)?,
+                mark: wire::mark(&r.mark)?,
+            })
+        };
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
+        self.change(&r.namespace, r.number, op).await?;
+        Ok(Response::new(v1::DeleteMarkResponse {}))
     }
 
     async fn cancel_scheduled(

@@ -1,10 +1,10 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
 use quorate_machine::{
-    Backoff, CatchUpView, ConsumerView, Start, SubscriptionConfig, SubscriptionKind, SubscriptionView,
-    TopicConfig, TopicView,
+    Backoff, CatchUpView, ConsumerView, MarkView, SeekTo, Start, SubscriptionConfig, SubscriptionKind,
+    SubscriptionView, TopicConfig, TopicView,
 };
-use quorate_types::{GroupId, Millis, NamespaceId, Reason, Refusal};
+use quorate_types::{GroupId, Millis, NamespaceId, Reason, Refusal, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, backoff::Kind};
 use std::time::Duration;
@@ -110,6 +110,28 @@ pub(super) fn start_of(start: Option<v1::Start>) -> Start {
         None => Start::Latest,
         Some(v1::start::From::Offset(offset)) => Start::Offset(offset),
         Some(v1::start::From::TimeMs(ms)) => Start::Time(Millis::new(ms)),
+    }
+}
+
+/// # Errors
+/// `INVALID_ARGUMENT` for a mark that is no name.
+pub(super) fn seek_of(to: Option<&v1::seek_subscription_request::To>) -> Result<SeekTo, Refusal> {
+    use v1::seek_subscription_request::To;
+    Ok(match to {
+        None => SeekTo::Start(Start::Latest),
+        Some(To::Offset(offset)) => SeekTo::Start(Start::Offset(*offset)),
+        Some(To::TimeMs(ms)) => SeekTo::Start(Start::Time(Millis::new(*ms))),
+        Some(To::Mark(name)) => SeekTo::Mark(wire::mark(name)?),
+    })
+}
+
+pub(super) fn mark_message(mark: &MarkView) -> v1::Mark {
+    let topic =
+        |(topic, offset): &(TopicName, u64)| v1::MarkedTopic { topic: topic.to_string(), offset: *offset };
+    v1::Mark {
+        name: mark.name.to_string(),
+        at_ms: mark.at.get(),
+        topics: mark.offsets.iter().map(topic).collect(),
     }
 }
 

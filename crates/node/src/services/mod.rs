@@ -8,6 +8,7 @@ mod forward;
 mod peers;
 mod publisher;
 mod reader;
+mod reader_look;
 mod session;
 
 pub(crate) use admin::AdminService;

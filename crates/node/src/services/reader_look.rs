@@ -1,0 +1,185 @@
+//! `quorate.v1.Reader`: what is in a subscription, and where a message is.
+
+use super::reader::{RESPONSE_BYTES_MAX, ReaderService};
+use crate::delivery::Cutter;
+use quorate_machine::{Machine, Peek, PeekStates, Peeked, PeekedState, TopicView, TraceRoute};
+use quorate_types::{Reason, Refusal};
+use quorate_wire as wire;
+use quorate_wire::{MessageView, v1};
+
+/// Messages of one look into a subscription.
+const PEEK_MAX: u32 = 1_000;
+const PEEK_DEFAULT: u32 = 100;
+
+impl ReaderService {
+    pub(super) async fn peek_checked(&self, request: v1::PeekRequest) -> Result<v1::PeekResponse, Refusal> {
+        let name = wire::subscription(&request.subscription)?;
+        let limit = if request.limit == 0 { PEEK_DEFAULT } else { request.limit.min(PEEK_MAX) };
+        let states = states_of(&request.states)?;
+        let running = Box::pin(self.replica(&request.namespace, request.linearizable)).await?;
+        let look = || {
+            let peek = |m: &Machine| m.shard().map(|s| s.peek(&name, request.position, limit.into(), states));
+            running.group.read(peek).unwrap_or(Ok(Peek { runs: Vec::new(), next: None }))
+        };
+        let Peek { runs, next } = match look() {
+            Err(refusal) if refusal.reason == Reason::SubscriptionNotFound => {
+                // This replica may lag behind the one that told of it.
+                self.gateway().current(running.group.id(), self.gateway().deadline()).await?;
+                look()?
+            }
+            looked => looked?,
+        };
+        let mut cutter = Cutter::new(running.delivery.replica());
+        let mut response = v1::PeekResponse { runs: Vec::new(), next_position: next };
+        let mut left = RESPONSE_BYTES_MAX;
+        for peeked in runs {
+            if left == 0 {
+                response.next_position = Some(peeked.position);
+                break;
+            }
+            let cut = cutter.cut(peeked.topic, peeked.offset, peeked.count, left).await?;
+            for piece in cut.pieces {
+                left = left.saturating_sub(piece.bytes);
+                let place = place_message(&peeked, piece.first() - peeked.offset);
+                response.runs.push(v1::PeekedRun { place: Some(place), run: Some(piece.run) });
+            }
+            if cut.end < peeked.offset + peeked.count {
+                response.next_position = Some(peeked.position + (cut.end - peeked.offset));
+                break;
+            }
+        }
+        Ok(response)
+    }
+
+    pub(super) async fn trace_checked(
+        &self,
+        request: v1::TraceRequest,
+    ) -> Result<v1::TraceResponse, Refusal> {
+        let offset = request.offset;
+        let names = (request.namespace.as_str(), request.topic.as_str());
+        let ahead = |view: &TopicView| offset >= view.next_offset;
+        let (running, topic) = Box::pin(self.topic(names, request.linearizable, ahead)).await?;
+        if offset >= topic.next_offset {
+            let text = format!(
+                "offset {offset} is beyond the end of topic {}: its next message gets {}",
+                topic.name, topic.next_offset
+            );
+            return Err(Refusal::new(Reason::OffsetOutOfRange, text));
+        }
+        let mut cutter = Cutter::new(running.delivery.replica());
+        let cut = cutter.cut(topic.id, offset, 1, RESPONSE_BYTES_MAX).await?;
+        let run = cut.pieces.into_iter().next().map(|piece| piece.run);
+        let message = run.as_ref().and_then(|run| run.messages.first());
+        let subject = message.and_then(|m| MessageView::parse(m).ok()).map_or("", |view| view.subject);
+        let (routes, index) = running.group.read(|machine| {
+            let Some(shard) = machine.shard() else { return (Vec::new(), None) };
+            let slice = shard.locate(topic.id, offset, 1).into_iter().next();
+            (shard.trace(topic.id, offset, subject), slice.map(|slice| slice.index))
+        });
+        Ok(v1::TraceResponse {
+            group: running.group.id().get(),
+            index: index.filter(|_| run.is_some()).unwrap_or(0),
+            run,
+            routes: routes.iter().map(route_message).collect(),
+        })
+    }
+}
+
+fn states_of(wanted: &[i32]) -> Result<PeekStates, Refusal> {
+    if wanted.is_empty() {
+        return Ok(PeekStates::ALL);
+    }
+    let mut states = PeekStates { ready: false, leased: false, delayed: false };
+    for state in wanted {
+        match v1::PeekState::try_from(*state) {
+            Ok(v1::PeekState::Ready) => states.ready = true,
+            Ok(v1::PeekState::Leased) => states.leased = true,
+            Ok(v1::PeekState::Delayed) => states.delayed = true,
+            Ok(v1::PeekState::Unspecified) | Err(_) => {
+                let text =
+                    format!("{state} is no state of a message: choose one that this version knows, or none");
+                return Err(Refusal::new(Reason::InvalidArgument, text));
+            }
+        }
+    }
+    Ok(states)
+}
+
+/// The place of the message that is `skip` behind the first one.
+fn place_message(peeked: &Peeked, skip: u64) -> v1::Place {
+    let place = |state: v1::PeekState, until_ms| v1::Place {
+        position: peeked.position + skip,
+        state: state.into(),
+        attempts: peeked.attempts,
+        until_ms,
+        ..v1::Place::default()
+    };
+    match peeked.state {
+        PeekedState::Ready => place(v1::PeekState::Ready, 0),
+        PeekedState::Delayed { until } => place(v1::PeekState::Delayed, until.get()),
+        PeekedState::Leased { consumer, node, until } => v1::Place {
+            consumer: consumer.to_string(),
+            node: node.map_or(0, |node| node.get()),
+            ..place(v1::PeekState::Leased, until.get())
+        },
+    }
+}
+
+fn route_message(route: &TraceRoute) -> v1::TraceRoute {
+    let outcome = if !route.unsettled.is_empty() {
+        v1::TraceOutcome::Unsettled
+    } else if !route.is_whole {
+        v1::TraceOutcome::Unknown
+    } else if route.is_ahead {
+        v1::TraceOutcome::NotReached
+    } else {
+        v1::TraceOutcome::Gone
+    };
+    v1::TraceRoute {
+        subscription: route.subscription.to_string(),
+        filters: route.filters.iter().map(ToString::to_string).collect(),
+        outcome: outcome.into(),
+        places: route.unsettled.iter().map(|peeked| place_message(peeked, 0)).collect(),
+        ahead: route.is_ahead,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::{ConsumerId, Millis, NodeId, SessionId, TopicId};
+
+    fn peeked(state: PeekedState) -> Peeked {
+        let topic_name = wire::topic("t").unwrap();
+        Peeked { position: 7, topic: TopicId::new(1), topic_name, offset: 3, count: 5, attempts: 2, state }
+    }
+
+    #[test]
+    fn states_are_chosen_by_name_and_none_means_all() {
+        assert_eq!(states_of(&[]), Ok(PeekStates::ALL));
+        let chosen = states_of(&[v1::PeekState::Leased.into(), v1::PeekState::Delayed.into()]);
+        assert_eq!(chosen, Ok(PeekStates { ready: false, leased: true, delayed: true }));
+        assert_eq!(states_of(&[0]).map_err(|r| r.reason), Err(Reason::InvalidArgument));
+        assert_eq!(states_of(&[1, 99]).map_err(|r| r.reason), Err(Reason::InvalidArgument));
+    }
+
+    #[test]
+    fn a_route_says_what_is_known_and_no_more() {
+        let route = |unsettled: Vec<Peeked>, is_ahead, is_whole| {
+            let subscription = wire::subscription("s").unwrap();
+            let route = TraceRoute { subscription, filters: Vec::new(), is_ahead, unsettled, is_whole };
+            route_message(&route)
+        };
+        let consumer = ConsumerId { session: SessionId::new(4), number: 9 };
+        let leased = PeekedState::Leased { consumer, node: Some(NodeId::new(2)), until: Millis::new(1_500) };
+        let found = route(vec![peeked(leased)], true, true);
+        assert_eq!((found.outcome(), found.ahead), (v1::TraceOutcome::Unsettled, true));
+        let place = &found.places[0];
+        assert_eq!((place.position, place.attempts, place.node, place.until_ms), (7, 2, 2, 1_500));
+        assert_eq!((place.state(), place.consumer.clone()), (v1::PeekState::Leased, consumer.to_string()));
+        assert_eq!(route(Vec::new(), true, true).outcome(), v1::TraceOutcome::NotReached);
+        assert_eq!(route(Vec::new(), false, true).outcome(), v1::TraceOutcome::Gone);
+        assert_eq!(route(Vec::new(), false, false).outcome(), v1::TraceOutcome::Unknown);
+        assert_eq!(place_message(&peeked(PeekedState::Ready), 2).position, 9);
+    }
+}
