@@ -21,6 +21,7 @@ mod dead_letter;
 mod ledger;
 mod machine;
 mod op;
+mod producers;
 mod publishes;
 mod rows;
 mod sessions;
@@ -35,9 +36,10 @@ pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
-    Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, Publish, PublishRun,
-    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, ProducerInstance, Publish,
+    PublishRun, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
+pub use producers::ProducerView;
 pub use publishes::{Malformed, PublishView, Publishes, Runs};
 pub use rows::LoadError;
 pub use shard::{

@@ -23,6 +23,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::SubscriptionNotFound
         | Reason::BindingNotFound
         | Reason::ConsumerNotFound
+        | Reason::ProducerNotFound
         | Reason::SessionNotFound => Code::NotFound,
         Reason::NamespaceExists
         | Reason::TopicExists
@@ -33,6 +34,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::TopicInUse
         | Reason::SubscriptionExclusive
         | Reason::StaleLease
+        | Reason::ProducerFenced
+        | Reason::ProducerExpired
         | Reason::StaleBoot
         | Reason::WrongCluster
         | Reason::WrongIncarnation => Code::FailedPrecondition,

@@ -11,6 +11,7 @@ pub(crate) mod block;
 pub(crate) mod catch_up;
 pub(crate) mod closing;
 pub(crate) mod consumer;
+pub(crate) mod gone_producers;
 pub(crate) mod limits;
 pub(crate) mod meta;
 pub(crate) mod namespace;
@@ -70,7 +71,7 @@ pub(crate) enum RowKey {
     Limits,
     /// A session without its answers.
     Session(SessionId),
-    /// A page of answers of a session, by the number of the first.
+    /// A page of answers of a session, by the number of the first. A producer's lie under its first session.
     Answers(SessionId, u64),
     /// A topic without its blocks and bindings.
     Topic(TopicId),
@@ -94,6 +95,8 @@ pub(crate) enum RowKey {
     CatchUp(TopicId, SubscriptionId),
     /// Whether a shard is closed; none while nobody has opened or closed it.
     Closing,
+    /// Sessions of producers whose record is gone; none when there are none.
+    GoneProducers,
 }
 
 impl RowKey {
@@ -115,6 +118,7 @@ impl RowKey {
             Self::Placement(g) => (12, [Some(g.get()), None, None]),
             Self::CatchUp(t, s) => (13, [Some(t.get()), Some(s.get()), None]),
             Self::Closing => (14, [None; 3]),
+            Self::GoneProducers => (15, [None; 3]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -142,6 +146,7 @@ impl RowKey {
             (12, [g]) => Self::Placement(GroupId::new(*g)),
             (13, [t, s]) => Self::CatchUp(TopicId::new(*t), SubscriptionId::new(*s)),
             (14, []) => Self::Closing,
+            (15, []) => Self::GoneProducers,
             _ => return None,
         })
     }
@@ -171,6 +176,7 @@ mod tests {
             RowKey::Placement(GroupId::new(1)),
             RowKey::CatchUp(TopicId::new(1), SubscriptionId::new(9)),
             RowKey::Closing,
+            RowKey::GoneProducers,
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

@@ -81,6 +81,7 @@ impl Model {
     /// What has happened by itself until now. Of several subscriptions the one with the earliest event comes first, wholly.
     pub(crate) fn pass(&mut self) {
         let now = self.now;
+        self.expire_producers();
         let time = |place: &Place| match *place {
             Place::Leased { until: at, .. } | Place::Delayed { due: at, .. } => Some(at),
             _ => None,

@@ -173,7 +173,7 @@ impl Gateway {
     pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
         let numbering = match op {
             // What speaks of client sessions has no number of ours: a refusal of theirs must not look like one of our session.
-            Op::OpenSession { .. } | Op::CloseSession { .. } => Numbering::None,
+            Op::OpenSession { .. } | Op::OpenProducer { .. } | Op::CloseSession { .. } => Numbering::None,
             _ => Numbering::Gateway,
         };
         let forwarder = self.serving(group)?.forwarder;
