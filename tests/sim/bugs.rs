@@ -31,6 +31,7 @@ pub const BUGS: &[&str] = &[
     "two consumers are active",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",
+    "a fenced producer is let in",
     // Nodes and clients.
     "a late subscription misses a message",
     "expire nodes too early",

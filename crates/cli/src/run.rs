@@ -46,6 +46,7 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {
         Command::Topic(args) => commands::topic::run(args, output).await,
         Command::Subscription(args) => commands::subscription::run(args, output).await,
         Command::Namespace(args) => commands::namespace::run(args, output).await,
+        Command::Producer(args) => commands::producer::run(args, output).await,
         Command::Publish(args) => commands::publish::run(args, output).await,
         Command::Consume(args) => commands::consume::run(args, output).await,
         Command::Move(args) => commands::moving::run(args, output).await,

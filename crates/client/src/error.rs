@@ -74,6 +74,10 @@ pub enum PublishError {
     /// again may store it twice.
     #[error("the session ended before the answer came: it may or may not be stored")]
     Unknown,
+    /// Of a producer: the number was used so long ago that the answer is gone. It was stored or refused then, and is not stored
+    /// again.
+    #[error("done before under the same number, so long ago that its answer is gone; it is not stored again")]
+    Duplicate,
     /// The publisher was closed, or its runtime shut down. If it had been sent, it may be stored.
     #[error("the publisher is closed")]
     Closed,

@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! A worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
+//! A program that is to store everything once though it is killed and started again publishes as a [`Producer`]. A worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
 //!
 //! A client knows several nodes and moves on to the next one when one fails. Publishing survives that without duplicates
 //! ([`Publisher`]); consuming goes on by itself ([`Consumer`]).
@@ -47,8 +47,8 @@ pub use consumer::{Attachment, Consumer, Delivery, Settling};
 pub use entropy::OsEntropy;
 pub use error::{CallError, ConnectError, ConsumeError, PublishError, SettleError};
 pub use message::{Message, MessageDecodeError, Receipt};
-pub use options::{ClientOptions, ConsumerOptions, PublisherOptions, Start};
-pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Publisher};
+pub use options::{ClientOptions, ConsumerOptions, ProducerOptions, PublisherOptions, Start};
+pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Numbered, Producer, Publisher};
 pub use quorate_types::{Kind, Reason, Refusal};
 pub use quorate_wire::v1;
 pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};

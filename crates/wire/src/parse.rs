@@ -1,7 +1,9 @@
 //! From the texts of a request to checked names; what does not pass is a refusal that names it.
 
 use crate::view::MessageView;
-use quorate_types::{Filter, NamespaceName, Reason, Refusal, Subject, SubscriptionName, TopicName};
+use quorate_types::{
+    Filter, NamespaceName, ProducerName, Reason, Refusal, Subject, SubscriptionName, TopicName,
+};
 use std::fmt::Display;
 
 fn invalid(error: impl Display) -> Refusal {
@@ -39,6 +41,14 @@ pub fn topic_of_bytes(name: &[u8]) -> Result<TopicName, Refusal> {
 /// `INVALID_ARGUMENT` with the rule that it breaks.
 pub fn subscription(name: &str) -> Result<SubscriptionName, Refusal> {
     SubscriptionName::parse(name).map_err(invalid)
+}
+
+/// A producer.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn producer(name: &str) -> Result<ProducerName, Refusal> {
+    ProducerName::parse(name).map_err(invalid)
 }
 
 /// A filter; empty means `#`.

@@ -3,8 +3,8 @@
 
 use crate::turn;
 use quorate_client::{
-    CallError, Client, ConsumeError, ConsumerOptions, Message, PublishError, PublisherOptions, ReadFrom,
-    ReadOptions, Reason, Receipt, Start, v1,
+    CallError, Client, ConsumeError, ConsumerOptions, Message, ProducerOptions, PublishError,
+    PublisherOptions, ReadFrom, ReadOptions, Reason, Receipt, Start, v1,
 };
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
@@ -331,6 +331,78 @@ fn rule_5_what_goes_to_topics_in_turn_is_stored_once_and_in_order_when_a_leader_
             },
         );
     });
+}
+
+/// Publishes these lines as a producer, each under its own number, and answers what became of each.
+async fn ingest(
+    client: Client,
+    lines: std::ops::RangeInclusive<u64>,
+) -> Result<Vec<Result<u64, PublishError>>, CallError> {
+    let options = ProducerOptions { timeout: Duration::from_secs(60), ..ProducerOptions::default() };
+    let producer = client.producer("p", options).await?;
+    let mut answers = Vec::new();
+    for line in lines {
+        let answer = producer.publish_at(line, "t", [Message::new(line.to_le_bytes().to_vec())]).await;
+        answers.push(answer.map(|receipt| receipt.offset));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(answers)
+}
+
+#[test]
+fn rule_8_a_producer_that_is_opened_again_goes_on_and_the_former_one_stores_nothing_whoever_dies() {
+    let _turn = turn();
+    Story::tell(
+        1,
+        |_| {},
+        |story| {
+            let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
+            story.work(async move |client| client.create_topic("t", config).await).unwrap();
+            let shard = GroupId::new(1);
+            // The former one is cut off with its node, and goes on when another one has opened the producer.
+            let apart = story.leader(shard).unwrap();
+            let former = story.begin(Some(apart), |client| ingest(client, 1..=200));
+            story.pass(Duration::from_secs(1));
+            story.cut_off(apart, true);
+            story.wait(|story| story.leader(shard).is_some_and(|leader| leader != apart));
+            let others = story.begin(None, |client| ingest(client, 1..=300));
+            story.pass(Duration::from_secs(1));
+            story.cut_off(apart, false);
+            let answers = story.finish(&former).unwrap();
+            let stored = answers.iter().take_while(|answer| answer.is_ok()).count();
+            assert!(stored > 10 && stored < 200, "{stored}");
+            // Of the one that was under way nobody knows here; all others are refused for good.
+            let fenced = |answer: &Result<u64, PublishError>| matches!(answer, Err(PublishError::Refused(refusal)) if refusal.reason == Reason::ProducerFenced);
+            assert!(fenced(&answers[stored]) || answers[stored] == Err(PublishError::Unknown));
+            assert!(answers[stored + 1..].iter().all(fenced), "{:?}", answers.last());
+            // The leader dies under the next one, and all nodes before the third.
+            let dead = story.leader(shard).unwrap();
+            story.kill(dead);
+            let answers = story.finish(&others).unwrap();
+            story.start(dead);
+            story.wait(|story| story.is_ready(dead));
+            assert_eq!(
+                answers,
+                (0..300).map(Ok).collect::<Vec<_>>(),
+                "each line has the offset of its first receipt"
+            );
+            (1..=3).for_each(|node| story.kill(node));
+            (1..=3).for_each(|node| story.start(node));
+            let answers = story.work(|client| ingest(client, 250..=310)).unwrap();
+            assert_eq!(answers, (249..310).map(Ok).collect::<Vec<_>>());
+            let producer = story.work(async |client: Client| client.describe_producer("p").await).unwrap();
+            assert_eq!((producer.epoch, producer.last_sequence), (3, 310));
+            let read = story.work(async |client: Client| {
+                let mut reader = client.read("t", ReadOptions { linearizable: true, ..Default::default() });
+                let mut lines = Vec::new();
+                while let Some(message) = reader.next().await {
+                    lines.push(u64::from_le_bytes(message.unwrap().message.payload[..].try_into().unwrap()));
+                }
+                lines
+            });
+            assert_eq!(read, (1..=310).collect::<Vec<_>>());
+        },
+    );
 }
 
 #[test]

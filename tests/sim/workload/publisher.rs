@@ -17,7 +17,7 @@ const SESSION_TIMEOUTS: [Duration; 3] =
     [Duration::from_secs(10), Duration::from_secs(11), Duration::from_secs(60)];
 /// While it does nothing it looks again so often.
 const IDLE: Duration = Duration::from_millis(50);
-const SUBJECTS: [&str; 5] = ["a", "a.b", "b.a", "b.c.d", "c"];
+pub(super) const SUBJECTS: [&str; 5] = ["a", "a.b", "b.a", "b.c.d", "c"];
 
 type Answer = Pin<Box<dyn Future<Output = (Uid, Result<Receipt, PublishError>)>>>;
 
@@ -96,7 +96,12 @@ pub(super) fn answered(shared: &Shared, uid: Uid, answer: Result<Receipt, Publis
     let outcome = match answer {
         Ok(receipt) => Outcome::Confirmed { offset: receipt.offset },
         Err(PublishError::Refused(_) | PublishError::NotSent { .. }) => Outcome::Failed,
-        Err(PublishError::TimedOut { .. } | PublishError::Unknown | PublishError::Closed) => Outcome::Unknown,
+        Err(
+            PublishError::TimedOut { .. }
+            | PublishError::Unknown
+            | PublishError::Duplicate
+            | PublishError::Closed,
+        ) => Outcome::Unknown,
     };
     crate::trace::number(uid.0);
     crate::trace::detail(format_args!("message {}: {answer:?}", uid.0));

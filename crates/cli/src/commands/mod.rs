@@ -7,6 +7,7 @@ pub(crate) mod consume;
 pub(crate) mod dev;
 pub(crate) mod moving;
 pub(crate) mod namespace;
+pub(crate) mod producer;
 pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod read;

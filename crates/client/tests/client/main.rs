@@ -4,4 +4,5 @@
 
 mod consuming;
 mod fake;
+mod producing;
 mod publishing;
