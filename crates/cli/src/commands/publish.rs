@@ -172,8 +172,7 @@ async fn one(args: &PublishArgs, client: &Client, payload: Bytes, output: Output
     let (sequence, receipt) = sent.confirmed().await?;
     let Some(receipt) = receipt else {
         let text = "was published before under this number, and not again";
-        return output
-            .result(text.to_owned(), &json!({ "topic": topic, "sequence": sequence, "duplicate": true }));
+        return output.result(text, &json!({ "topic": topic, "sequence": sequence, "duplicate": true }));
     };
     let text = format!("stored at {topic}@{}, {}", receipt.offset, routed(&receipt));
     let document = json!({
