@@ -48,6 +48,7 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {
         Command::Namespace(args) => commands::namespace::run(args, output).await,
         Command::Producer(args) => commands::producer::run(args, output).await,
         Command::Publish(args) => commands::publish::run(args, output).await,
+        Command::Request(args) => commands::request::run(args, output).await,
         Command::Consume(args) => commands::consume::run(args, output).await,
         Command::Move(args) => commands::moving::run(args, output).await,
         Command::Read(args) => commands::read::run(args, output).await,

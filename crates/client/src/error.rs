@@ -83,6 +83,22 @@ pub enum PublishError {
     Closed,
 }
 
+/// Why a request has no reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// The request was not published, or it is not known whether it was.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// No reply came in time: nobody consumed the request, or the reply was lost.
+    #[error("no reply within {after:?}{}", if *.stored { "; the request may be stored and processed" } else { ": no node was reached, the request is not stored" })]
+    TimedOut {
+        /// How long it was waited.
+        after: Duration,
+        /// Whether the request may be stored.
+        stored: bool,
+    },
+}
+
 /// Why consuming ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConsumeError {

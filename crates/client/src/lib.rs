@@ -40,12 +40,13 @@ mod nodes;
 mod options;
 mod publisher;
 mod reader;
+mod requester;
 
 pub use client::Client;
 pub use commit::Commit;
 pub use consumer::{Attachment, Consumer, Delivery, Settling};
 pub use entropy::OsEntropy;
-pub use error::{CallError, ConnectError, ConsumeError, PublishError, SettleError};
+pub use error::{CallError, ConnectError, ConsumeError, PublishError, RequestError, SettleError};
 pub use message::{Message, MessageDecodeError, Receipt};
 pub use options::{ClientOptions, ConsumerOptions, ProducerOptions, PublisherOptions, Start};
 pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Numbered, Producer, Publisher};

@@ -97,6 +97,8 @@ reasons! {
     /// The record of the session's producer is gone: it was silent for its timeout, or was deleted. What it published before
     /// is not known any more.
     ProducerExpired = "PRODUCER_EXPIRED", Refused;
+    /// Nobody waits for the reply any more: its inbox is gone.
+    NoInbox = "NO_INBOX", Refused;
     /// The operation was done before, so long ago that its answer is gone. It is not done again.
     Duplicate = "DUPLICATE", Refused;
     /// A newer start of the same node is known.

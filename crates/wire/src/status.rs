@@ -24,6 +24,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::BindingNotFound
         | Reason::ConsumerNotFound
         | Reason::ProducerNotFound
+        | Reason::NoInbox
         | Reason::SessionNotFound => Code::NotFound,
         Reason::NamespaceExists
         | Reason::TopicExists

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::turn;
+use futures::future::join_all;
 use quorate_client::{
     CallError, Client, ConsumeError, ConsumerOptions, Message, ProducerOptions, PublishError,
-    PublisherOptions, ReadFrom, ReadOptions, Reason, Receipt, Start, v1,
+    PublisherOptions, ReadFrom, ReadOptions, Reason, Receipt, RequestError, Start, v1,
 };
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
@@ -274,7 +275,7 @@ async fn publish_in_turn(client: Client, count: u64, topics: &[&str]) -> Vec<Res
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    futures::future::join_all(confirmations).await
+    join_all(confirmations).await
 }
 
 #[test]
@@ -401,6 +402,65 @@ fn rule_8_a_producer_that_is_opened_again_goes_on_and_the_former_one_stores_noth
                 lines
             });
             assert_eq!(read, (1..=310).collect::<Vec<_>>());
+        },
+    );
+}
+
+/// Answers so many requests with their own content.
+async fn answer(client: Client, count: usize) -> Result<(), ConsumeError> {
+    let mut consumer = client.consume("s", ConsumerOptions::default()).await?;
+    for _ in 0..count {
+        let Some(delivery) = consumer.next().await.transpose()? else { break };
+        let content = delivery.message.payload.clone();
+        delivery.reply(Message::new(content)).await.unwrap();
+        drop(delivery.ack());
+    }
+    consumer.close().await;
+    Ok(())
+}
+
+#[test]
+fn a_reply_finds_its_requester_through_any_node_and_is_refused_when_the_requester_is_gone() {
+    let _turn = turn();
+    Story::tell(
+        1,
+        |_| {},
+        |story| {
+            story
+                .work(async |client: Client| {
+                    client.create_topic("t", v1::TopicConfig::default()).await?;
+                    client.create_subscription("s", v1::SubscriptionConfig::default(), &[("t", "#")]).await
+                })
+                .unwrap();
+            // Whichever node has the inbox, and whichever the reply is sent to.
+            for (here, there) in [(1, 1), (1, 2), (2, 3), (3, 1)] {
+                let answering = story.begin(Some(there), |client| answer(client, 20));
+                let asking = story.begin(Some(here), async |client: Client| {
+                    let ask = |number: u32| {
+                        let request = Message::new(number.to_string());
+                        let client = &client;
+                        async move { client.request("t", request, Duration::from_secs(5)).await }
+                    };
+                    join_all((0..20).map(ask)).await
+                });
+                let replies = story.finish(&asking);
+                let replies = replies.into_iter().map(|reply| reply.unwrap().payload);
+                let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+                assert_eq!(replies.collect::<Vec<_>>(), expected);
+                story.finish(&answering).unwrap();
+            }
+            // The requester has given up and gone before anybody consumes its request.
+            let late = story.work(async |client: Client| {
+                client.request("t", Message::new("late"), Duration::from_secs(1)).await
+            });
+            assert!(matches!(late, Err(RequestError::TimedOut { stored: true, .. })), "{late:?}");
+            let refused = story.work(async |client: Client| {
+                let mut consumer = client.consume("s", ConsumerOptions::default()).await.unwrap();
+                let delivery = consumer.next().await.unwrap().unwrap();
+                drop(delivery.ack());
+                delivery.reply(Message::new("too late")).await
+            });
+            assert_eq!(refused.map_err(|error| error.refusal().reason), Err(Reason::NoInbox));
         },
     );
 }

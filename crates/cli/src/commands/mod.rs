@@ -11,6 +11,7 @@ pub(crate) mod producer;
 pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod read;
+pub(crate) mod request;
 pub(crate) mod serve;
 pub(crate) mod subscription;
 pub(crate) mod topic;

@@ -8,6 +8,7 @@ mod forward;
 mod peers;
 mod publisher;
 mod reader;
+mod requests;
 mod session;
 
 pub(crate) use admin::AdminService;
@@ -16,3 +17,4 @@ pub(crate) use consumer::ConsumerService;
 pub(crate) use peers::{PeersService, Serving};
 pub(crate) use publisher::PublisherService;
 pub(crate) use reader::ReaderService;
+pub(crate) use requests::RequestsService;
