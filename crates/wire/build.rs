@@ -9,6 +9,7 @@ const PUBLIC: &[&str] = &[
     "quorate/v1/consumer.proto",
     "quorate/v1/reader.proto",
     "quorate/v1/admin.proto",
+    "quorate/v1/requests.proto",
     "quorate/v1/cluster.proto",
 ];
 const PEER: &[&str] = &["quorate/peer/v1/peer.proto"];

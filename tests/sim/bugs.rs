@@ -34,6 +34,7 @@ pub const BUGS: &[&str] = &[
     "what expired is delivered",
     "one publish in fifty is not routed",
     "a snapshot forgets the numbers of sessions",
+    "a fenced producer is let in",
     // Nodes and clients.
     "a late subscription misses a message",
     "expire nodes too early",

@@ -40,6 +40,8 @@ pub(crate) struct Load {
     pub(crate) subscriptions: u64,
     pub(crate) late_subscriptions: u64,
     pub(crate) publishers: u64,
+    /// Publishers with a name, that are opened again and again.
+    pub(crate) producers: u64,
     pub(crate) window: u64,
     pub(crate) publish_pause: Duration,
     pub(crate) consumers_max: u64,
@@ -174,6 +176,7 @@ fn load(rng: &mut Rng) -> Load {
         kinds: rng.percent(50),
         starts: rng.percent(50),
         times: rng.percent(40),
+        producers: rng.below(3),
     }
 }
 

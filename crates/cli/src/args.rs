@@ -1,7 +1,8 @@
 //! The commands and what they share. The arguments of a command are declared beside its code.
 
 use crate::commands::{
-    bench, cluster, consume, dev, moving, namespace, prove, publish, read, serve, subscription, topic,
+    bench, cluster, consume, dev, moving, namespace, producer, prove, publish, read, request, serve,
+    subscription, topic,
 };
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
@@ -54,8 +55,12 @@ pub(crate) enum Command {
     Subscription(subscription::SubscriptionArgs),
     /// Create, list and delete namespaces.
     Namespace(namespace::NamespaceArgs),
+    /// List, show and delete producers.
+    Producer(producer::ProducerArgs),
     /// Publish a message, the lines of standard input, or a file.
     Publish(publish::PublishArgs),
+    /// Publish a message and print the reply of whoever consumes it.
+    Request(request::RequestArgs),
     /// Consume from a subscription: print and ack.
     Consume(consume::ConsumeArgs),
     /// Move messages from a subscription to a topic, exactly once.

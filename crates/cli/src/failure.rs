@@ -2,7 +2,7 @@
 
 use crate::config::ConfigFailure;
 use quorate_bench::{BenchError, QuorateError};
-use quorate_client::{CallError, ConnectError, ConsumeError, PublishError, Reason, Refusal};
+use quorate_client::{CallError, ConnectError, ConsumeError, PublishError, Reason, Refusal, RequestError};
 use quorate_node::{DiskOpenError, IdentityError, StartError};
 use quorate_processes::{PortsError, ProcessError};
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     Nodes(ConnectError),
     #[error(transparent)]
     NotConfirmed(PublishError),
+    #[error(transparent)]
+    NoReply(RequestError),
     #[error("{unsettled} of {printed} messages are not known to be settled and may be delivered again")]
     NotSettled { unsettled: u64, printed: u64 },
     #[error("position {position} of the subscription is not a readable message; it stays unsettled")]
@@ -83,6 +85,7 @@ impl Failure {
             Self::TimedOut { last, .. } => last.reason.code(),
             Self::Nodes(_) | Self::Usage(_) => Reason::InvalidArgument.code(),
             Self::NotConfirmed(_) => "NOT_CONFIRMED",
+            Self::NoReply(_) => "NO_REPLY",
             Self::NotSettled { .. } => "NOT_SETTLED",
             Self::Malformed { .. } => "MALFORMED_MESSAGE",
             Self::Config(failure) => failure.code(),
@@ -106,7 +109,7 @@ impl Failure {
         match self {
             Self::Refused(_) | Self::PromiseBroken(_) | Self::Malformed { .. } => Exit::Refused,
             Self::Config(_) | Self::Usage(_) | Self::Nodes(_) => Exit::Usage,
-            Self::TimedOut { .. } | Self::NotConfirmed(_) => Exit::Retryable,
+            Self::TimedOut { .. } | Self::NotConfirmed(_) | Self::NoReply(_) => Exit::Retryable,
             Self::Bench(_) | Self::Inconclusive(_) | Self::Interrupted => Exit::Retryable,
             Self::NotSettled { .. } | Self::Process(ProcessError::NotReady { .. }) => Exit::Retryable,
             Self::CannotStart { .. } | Self::Ports(_) => Exit::CannotStart,
@@ -183,6 +186,15 @@ impl From<PublishError> for Failure {
         match error {
             PublishError::Refused(refusal) => Self::Refused(refusal),
             other => Self::NotConfirmed(other),
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Publish(error) => error.into(),
+            late @ RequestError::TimedOut { .. } => Self::NoReply(late),
         }
     }
 }

@@ -257,6 +257,55 @@ impl Client {
         }
     }
 
+    /// A producer by its name.
+    ///
+    /// # Errors
+    /// [`CallError`]: `PRODUCER_NOT_FOUND`, or no answer.
+    pub async fn describe_producer(&self, producer: &str) -> Result<v1::Producer, CallError> {
+        let request = v1::DescribeProducerRequest { namespace: self.here(), producer: producer.to_owned() };
+        let called = self.admin(|mut admin| {
+            let request = request.clone();
+            async move { admin.describe_producer(request).await }
+        });
+        called.await.result.map(|response| response.producer.unwrap_or_default())
+    }
+
+    /// All producers, by name.
+    ///
+    /// # Errors
+    /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
+    pub async fn producers(&self) -> Result<Vec<v1::Producer>, CallError> {
+        let mut all: Vec<v1::Producer> = Vec::new();
+        loop {
+            let after = all.last().map(|p| p.name.clone()).unwrap_or_default();
+            let request = v1::ListProducersRequest { namespace: self.here(), after, limit: PAGE };
+            let called = self.admin(|mut admin| {
+                let request = request.clone();
+                async move { admin.list_producers(request).await }
+            });
+            let page = called.await.result?;
+            let last = !page.more || page.producers.is_empty();
+            all.extend(page.producers);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Deletes a producer: whoever has it open is told `PRODUCER_EXPIRED`, and what it published is not known any more.
+    ///
+    /// # Errors
+    /// [`CallError`]: `PRODUCER_NOT_FOUND`, or no answer.
+    pub async fn delete_producer(&self, producer: &str) -> Result<(), CallError> {
+        let request =
+            v1::DeleteProducerRequest { namespace: self.here(), producer: producer.to_owned(), number: None };
+        let changed = self.change(1, |mut admin, number| {
+            let request = request.clone();
+            async move { admin.delete_producer(v1::DeleteProducerRequest { number, ..request }).await }
+        });
+        changed.await.map(drop)
+    }
+
     /// Drops what is ready in a subscription. Returns how many messages were dropped at once; of more than 10,000
     /// the rest follows soon.
     ///

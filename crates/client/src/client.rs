@@ -8,13 +8,14 @@ use crate::nodes::{Nodes, Route};
 use crate::options::{ClientOptions, ConsumerOptions, PublisherOptions};
 use crate::publisher::{self, Publisher};
 use crate::pulse::Pulse;
+use crate::requester::Requester;
 use quorate_types::{Kind, Reason, Refusal};
 use quorate_wire::v1;
 use quorate_wire::v1::cluster_client::ClusterClient;
 use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of};
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -25,6 +26,8 @@ pub struct Client {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) options: Arc<ClientOptions>,
     pub(crate) changes: Arc<Changes>,
+    /// Begins with the first request.
+    pub(crate) requester: Arc<OnceLock<Requester>>,
 }
 
 /// The outcome of a call, and whether an earlier attempt of it ended without an answer.
@@ -50,14 +53,19 @@ impl Client {
     /// [`ConnectError`] when an address is none.
     pub fn new(nodes: &[impl AsRef<str>], options: ClientOptions) -> Result<Self, ConnectError> {
         let nodes = Nodes::new(nodes, &options)?;
-        Ok(Self { nodes, options: Arc::new(options), changes: Arc::default() })
+        Ok(Self { nodes, options: Arc::new(options), changes: Arc::default(), requester: Arc::default() })
     }
 
     /// The same client in another namespace.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
         let options = ClientOptions { namespace: namespace.to_owned(), ..(*self.options).clone() };
-        Self { nodes: Arc::clone(&self.nodes), options: Arc::new(options), changes: Arc::default() }
+        Self {
+            nodes: Arc::clone(&self.nodes),
+            options: Arc::new(options),
+            changes: Arc::default(),
+            requester: Arc::default(),
+        }
     }
 
     /// The cluster as the answering node sees it.

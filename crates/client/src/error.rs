@@ -74,9 +74,29 @@ pub enum PublishError {
     /// again may store it twice.
     #[error("the session ended before the answer came: it may or may not be stored")]
     Unknown,
+    /// Of a producer: the number was used so long ago that the answer is gone. It was stored or refused then, and is not stored
+    /// again.
+    #[error("done before under the same number, so long ago that its answer is gone; it is not stored again")]
+    Duplicate,
     /// The publisher was closed, or its runtime shut down. If it had been sent, it may be stored.
     #[error("the publisher is closed")]
     Closed,
+}
+
+/// Why a request has no reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// The request was not published, or it is not known whether it was.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// No reply came in time: nobody consumed the request, or the reply was lost.
+    #[error("no reply within {after:?}{}", if *.stored { "; the request may be stored and processed" } else { ": no node was reached, the request is not stored" })]
+    TimedOut {
+        /// How long it was waited.
+        after: Duration,
+        /// Whether the request may be stored.
+        stored: bool,
+    },
 }
 
 /// Why consuming ended.

@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! A worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
+//! A program that is to store everything once though it is killed and started again publishes as a [`Producer`]. A worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
 //!
 //! A client knows several nodes and moves on to the next one when one fails. Publishing survives that without duplicates
 //! ([`Publisher`]); consuming goes on by itself ([`Consumer`]).
@@ -42,16 +42,17 @@ mod options;
 mod publisher;
 mod pulse;
 mod reader;
+mod requester;
 
 pub use client::Client;
 pub use commit::Commit;
 pub use consumer::{Attachment, Consumer, Delivery, Settling};
 pub use entropy::OsEntropy;
-pub use error::{CallError, ConnectError, ConsumeError, PublishError, SettleError};
+pub use error::{CallError, ConnectError, ConsumeError, PublishError, RequestError, SettleError};
 pub use look::{PeekOptions, PeekPage, Peeked, PeekedState, TraceRoute, Traced};
 pub use message::{Message, MessageDecodeError, Receipt};
-pub use options::{ClientOptions, ConsumerOptions, PublisherOptions, SeekTo, Start};
-pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Publisher};
+pub use options::{ClientOptions, ConsumerOptions, ProducerOptions, PublisherOptions, SeekTo, Start};
+pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Numbered, Producer, Publisher};
 pub use quorate_types::{Kind, Reason, Refusal};
 pub use quorate_wire::v1;
 pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};

@@ -138,6 +138,31 @@ impl Default for PublisherOptions {
     }
 }
 
+/// How a [`crate::Producer`] behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerOptions {
+    /// Messages that may be unconfirmed, at most 10,000; beyond them publishing waits. Default 4,096.
+    pub window_messages: u32,
+    /// Their bytes. Default 64 MiB.
+    pub window_bytes: u32,
+    /// How long a message may stay unconfirmed before its publisher is told so. It is sent all the same, for its number is used:
+    /// ask again under the number. Default 30 s.
+    pub timeout: Duration,
+    /// How long the cluster remembers the producer while it publishes nothing: 1 min to 365 days. Default 7 days.
+    pub expiry: Duration,
+    /// Begin with the node that leads the shard: see [`PublisherOptions::prefer_leader`]. Default true.
+    pub prefer_leader: bool,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        let PublisherOptions { window_messages, window_bytes, timeout, prefer_leader, .. } =
+            PublisherOptions::default();
+        let expiry = Duration::from_secs(7 * 24 * 3600);
+        Self { window_messages, window_bytes, timeout, expiry, prefer_leader }
+    }
+}
+
 /// How a [`crate::Consumer`] behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerOptions {

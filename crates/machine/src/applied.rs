@@ -25,6 +25,15 @@ pub enum Answer {
         /// Its id; the first sequence number in it is 1.
         session: SessionId,
     },
+    /// To `OpenProducer`.
+    ProducerOpened {
+        /// The session in which it goes on.
+        session: SessionId,
+        /// How often it was opened, since its record began: 1, then one more each time.
+        epoch: u64,
+        /// The number of its newest operation; 0 when there is none. The next number is one more.
+        last: u64,
+    },
     /// To `Publish`.
     Published {
         /// Offset of the first message; the others follow densely.

@@ -22,6 +22,7 @@ mod ledger;
 mod machine;
 mod op;
 mod options;
+mod producers;
 mod publishes;
 mod rows;
 mod sessions;
@@ -36,10 +37,11 @@ pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
-    Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, Publish, PublishRun,
-    SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, ProducerInstance, Publish,
+    PublishRun, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
 pub use options::{KeyHash, MessageOptions};
+pub use producers::ProducerView;
 pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
 pub use rows::LoadError;
 pub use shard::{

@@ -3,11 +3,12 @@
 use crate::applied::{Applied, Effect, Reply};
 use crate::batch::{Batch, Envelope, Origin};
 use crate::chain;
+use crate::producers::ProducerView;
 use crate::rows::RowKey;
 use crate::sessions::{Admission, Sessions};
 use crate::shard::{Context, Shard, Violation};
 use crate::system::System;
-use quorate_types::{BootId, GroupId, Limits, LogId, Millis, NodeId, Refusal, SessionId};
+use quorate_types::{BootId, GroupId, Limits, LogId, Millis, NodeId, ProducerName, Refusal, SessionId};
 use std::collections::BTreeSet;
 
 mod dispatch;
@@ -180,8 +181,39 @@ impl Machine {
         sessions.map(|(node, session, boot)| NodeSession { session, node, boot }).collect()
     }
 
+    /// The producers, by name.
+    pub fn producers(&self) -> impl Iterator<Item = ProducerView> {
+        self.sessions.producers.sessions().filter_map(|id| self.view_producer(id))
+    }
+
+    /// A producer by its name.
+    #[must_use]
+    pub fn producer(&self, name: &ProducerName) -> Option<ProducerView> {
+        self.sessions.producers.by_name(name).and_then(|id| self.view_producer(id))
+    }
+
+    fn view_producer(&self, id: SessionId) -> Option<ProducerView> {
+        let session = self.sessions.get(id)?;
+        let producer = session.producer()?;
+        Some(ProducerView {
+            name: producer.name.clone(),
+            session: id,
+            epoch: producer.epoch,
+            last: session.last,
+            seen: session.seen,
+            timeout: producer.timeout,
+        })
+    }
+
+    /// All rules, by going through all of the state: for tests and for a closer look.
+    #[must_use]
+    pub fn check(&self) -> Vec<Violation> {
+        let producers = self.sessions.misplaced_producers().map(|session| Violation::Producer { session });
+        producers.chain(self.shard().map(|shard| shard.check(self.now())).unwrap_or_default()).collect()
+    }
+
     /// Rules that do not hold, among those that can be checked in passing; empty when all is well. See
-    /// [`Shard::check`] for all of them.
+    /// [`Self::check`] for all of them.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.shard().map(Shard::violations).unwrap_or_default()

@@ -4,8 +4,8 @@ use crate::backoff::Backoff;
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
-    BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
-    Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
+    BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId,
+    ProducerName, SessionId, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -28,7 +28,25 @@ pub enum Op {
         /// outside becomes the nearest of the two.
         timeout: Duration,
     },
-    /// Ends a client's conversation.
+    /// A named conversation of a shard, for a client that goes on with it after a restart. Opened again, it goes on in a new
+    /// session, which takes over the number of its newest operation and the answers that are kept; the former session is fenced
+    /// (`PRODUCER_FENCED`). Answer: [`crate::Answer::ProducerOpened`].
+    OpenProducer {
+        /// Its name.
+        producer: ProducerName,
+        /// Who opens it: drawn at random once, and the same with each attempt, so that an attempt that comes late or twice
+        /// fences nobody. `None`: each attempt is another one.
+        instance: Option<ProducerInstance>,
+        /// Its record is gone when nothing came for so long (log time). At least 1 min, at most 365 days: what is outside
+        /// becomes the nearest of the two.
+        timeout: Duration,
+    },
+    /// Deletes a producer's record; its session is over (`PRODUCER_EXPIRED`).
+    DeleteProducer {
+        /// Which one.
+        producer: ProducerName,
+    },
+    /// Ends a client's conversation, that of a producer excepted.
     CloseSession {
         /// Which one.
         session: SessionId,
@@ -397,6 +415,9 @@ pub struct Match {
     /// What was asked for them when they were published.
     pub options: MessageOptions,
 }
+
+/// What tells one opener of a producer from all others.
+pub type ProducerInstance = [u8; 16];
 
 /// What tells a consumer from all others.
 pub type ConsumerToken = [u8; ConsumerIdentity::TOKEN_BYTES];

@@ -3,9 +3,10 @@
 use crate::agenda::Agenda;
 use crate::answers::Answers;
 use crate::applied::Reply;
+use crate::producers::{Producer, Producers};
 use crate::rows::RowKey;
 use quorate_types::probe;
-use quorate_types::{BootId, Millis, NodeId, Reason, Refusal, SessionId};
+use quorate_types::{BootId, Millis, NodeId, ProducerName, Reason, Refusal, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(crate) enum Party {
     Client { timeout: Duration },
     /// A node, for one of its starts; ended by `Hello` or `ExpireNode`.
     Node { node: NodeId, boot: BootId },
+    /// A client that goes on with it after a restart; ends by itself after a silence.
+    Producer(Box<Producer>),
 }
 
 /// One conversation.
@@ -31,12 +34,25 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// When a client's session ends if nothing more comes.
+    /// When a session ends if nothing more comes. A node's does not by itself.
     fn ends(&self) -> Option<Millis> {
         match self.party {
             Party::Client { timeout } => Some(self.seen.after(timeout)),
+            Party::Producer(ref producer) => Some(self.seen.after(producer.timeout)),
             Party::Node { .. } => None,
         }
+    }
+
+    pub(crate) fn producer(&self) -> Option<&Producer> {
+        match &self.party {
+            Party::Producer(producer) => Some(producer),
+            Party::Client { .. } | Party::Node { .. } => None,
+        }
+    }
+
+    /// The session under which the rows of its answers lie. `id`: its own.
+    pub(crate) fn pages_of(&self, id: SessionId) -> SessionId {
+        self.producer().map_or(id, |producer| producer.began)
     }
 }
 
@@ -58,41 +74,95 @@ pub(crate) struct Sessions {
     nodes: BTreeMap<NodeId, SessionId>,
     /// When clients' sessions end. Derived.
     ends: Agenda<SessionId>,
+    pub(crate) producers: Producers,
 }
 
 impl Sessions {
     pub(crate) fn open(&mut self, party: Party, now: Millis, dirty: &mut BTreeSet<RowKey>) -> SessionId {
-        self.last_id += 1;
-        let id = SessionId::new(self.last_id);
+        let id = self.next_id();
+        self.last_id = id.get();
         self.insert(id, Session { party, last: 0, seen: now, answers: Answers::default() });
         dirty.insert(RowKey::Session(id));
         id
     }
 
+    /// The id of the session that is opened next.
+    pub(crate) fn next_id(&self) -> SessionId {
+        SessionId::new(self.last_id + 1)
+    }
+
+    /// Goes on with a producer in a new session, which takes over all that the former one had.
+    pub(crate) fn succeed(
+        &mut self,
+        former: SessionId,
+        party: Party,
+        now: Millis,
+        dirty: &mut BTreeSet<RowKey>,
+    ) -> SessionId {
+        let before = self.take(former);
+        dirty.insert(RowKey::Session(former));
+        let id = self.open(party, now, dirty);
+        if let (Some(before), Some(session)) = (before, self.open.get_mut(&id)) {
+            (session.last, session.answers) = (before.last, before.answers);
+        }
+        id
+    }
+
+    /// Puts the end of a session off, as an operation does.
+    pub(crate) fn see(&mut self, id: SessionId, now: Millis, dirty: &mut BTreeSet<RowKey>) {
+        let Some(session) = self.open.get_mut(&id) else { return };
+        session.seen = now;
+        self.ends.set(id, session.ends());
+        dirty.insert(RowKey::Session(id));
+    }
+
     /// Puts a session back that was stored.
     pub(crate) fn insert(&mut self, id: SessionId, session: Session) {
         self.ends.set(id, session.ends());
-        if let Party::Node { node, .. } = session.party {
-            self.nodes.insert(node, id);
+        match &session.party {
+            Party::Client { .. } => {}
+            Party::Node { node, .. } => drop(self.nodes.insert(*node, id)),
+            Party::Producer(producer) => self.producers.insert(id, producer),
         }
         self.open.insert(id, session);
     }
 
+    fn take(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.open.remove(&id)?;
+        self.ends.set(id, None);
+        match &session.party {
+            Party::Client { .. } => {}
+            Party::Node { node, .. } => drop(self.nodes.remove(node)),
+            Party::Producer(producer) => self.producers.remove(producer),
+        }
+        Some(session)
+    }
+
     /// Ends a session. Says whether it was open.
     pub(crate) fn end(&mut self, id: SessionId, dirty: &mut BTreeSet<RowKey>) -> bool {
-        let Some(session) = self.open.remove(&id) else { return false };
-        self.ends.set(id, None);
-        if let Party::Node { node, .. } = session.party {
-            self.nodes.remove(&node);
+        let Some(session) = self.take(id) else { return false };
+        if session.producer().is_some() {
+            self.producers.note_gone(id);
+            dirty.insert(RowKey::GoneProducers);
         }
         dirty.insert(RowKey::Session(id));
-        dirty.extend(session.answers.pages().keys().map(|page| RowKey::Answers(id, *page)));
+        dirty.extend(session.answers.pages().keys().map(|page| RowKey::Answers(session.pages_of(id), *page)));
         true
+    }
+
+    /// A producer by its name, and its session.
+    pub(crate) fn producer(&self, name: &ProducerName) -> Option<(SessionId, &Producer)> {
+        let id = self.producers.by_name(name)?;
+        Some((id, self.open.get(&id)?.producer()?))
     }
 
     /// Compares a number with the conversation; changes nothing.
     pub(crate) fn admit(&self, id: SessionId, sequence: u64, answers_max: u32) -> Admission {
-        let Some(session) = self.open.get(&id) else {
+        let Some(session) = self.open.get(&self.let_in(id)) else {
+            if let Some(refusal) = self.producers.refusal(id) {
+                probe::sometimes("former session of a producer refused");
+                return Admission::Reply(Err(refusal));
+            }
             probe::sometimes("session not found");
             let text = format!("session {id} is not open: it expired or was never opened; open a new one");
             return Admission::Reply(Err(Refusal::new(Reason::SessionNotFound, text)));
@@ -111,6 +181,13 @@ impl Sessions {
         Admission::Reply(session.answers.get(sequence, session.last, answers_max))
     }
 
+    fn let_in(&self, id: SessionId) -> SessionId {
+        if probe::planted("a fenced producer is let in") {
+            return self.producers.by_former(id).unwrap_or(id);
+        }
+        id
+    }
+
     /// Notes the reply to the operation that was admitted. Nothing if the operation ended its own session.
     pub(crate) fn answer(
         &mut self,
@@ -124,8 +201,9 @@ impl Sessions {
         session.last = session.last.saturating_add(1);
         session.seen = now;
         dirty.insert(RowKey::Session(id));
+        let pages = session.pages_of(id);
         session.answers.push(session.last, reply, answers_max, |page| {
-            dirty.insert(RowKey::Answers(id, page));
+            dirty.insert(RowKey::Answers(pages, page));
         });
         self.ends.set(id, session.ends());
     }
@@ -147,6 +225,18 @@ impl Sessions {
         self.open.len()
     }
 
+    /// Sessions of producers that would not be found, or that are said to be gone.
+    pub(crate) fn misplaced_producers(&self) -> impl Iterator<Item = SessionId> {
+        let named = self.open.iter().filter_map(|(id, session)| Some((*id, session.producer()?)));
+        let lost = named.filter(|&(id, producer)| !self.producers.knows(id, producer)).map(|(id, _)| id);
+        let known = self.producers.sessions().chain(self.producers.gone().iter().copied());
+        let wrong = known.filter(|id| {
+            let is_open = self.open.get(id).is_some_and(|session| session.producer().is_some());
+            is_open == self.producers.gone().contains(id)
+        });
+        lost.chain(wrong)
+    }
+
     /// The nodes' sessions, by node.
     pub(crate) fn of_nodes(&self) -> impl Iterator<Item = (NodeId, SessionId, BootId)> {
         self.nodes.keys().filter_map(|node| self.of_node(*node).map(|(id, boot)| (*node, id, boot)))
@@ -157,7 +247,7 @@ impl Sessions {
         let id = *self.nodes.get(&node)?;
         match self.open.get(&id)?.party {
             Party::Node { boot, .. } => Some((id, boot)),
-            Party::Client { .. } => None,
+            Party::Client { .. } | Party::Producer(_) => None,
         }
     }
 
@@ -165,7 +255,7 @@ impl Sessions {
     pub(crate) fn node(&self, id: SessionId) -> Option<NodeId> {
         match self.open.get(&id)?.party {
             Party::Node { node, .. } => Some(node),
-            Party::Client { .. } => None,
+            Party::Client { .. } | Party::Producer(_) => None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! The rules of DESIGN §2 that the machine can show, one test per rule, named after it.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
 use common::{Driver, Step, bind, delivered, opened, positions, reason, sub, topic};
 use quorate_machine::{
-    Answer, Batch, BlockSlice, Effect, Envelope, LeaseRun, Machine, Op, Origin, SettleResult, Settlement,
-    SubscriptionConfig, TopicConfig, Verdict,
+    Answer, Batch, BlockSlice, Effect, Envelope, LeaseRun, Machine, Op, Origin, Reply, SettleResult,
+    Settlement, SubscriptionConfig, TopicConfig, Verdict,
 };
 use quorate_types::{BootId, ConsumerId, Limits, LogId, Millis, NodeId, Reason, SessionId};
 use std::time::Duration;
@@ -271,6 +272,107 @@ fn rule_8_an_unknown_or_expired_session_is_refused_and_never_recreated() {
     let newer = opened(&driver.lead(Op::OpenSession { timeout: Duration::from_secs(60) }).0);
     assert!(newer > client && newer > session, "ids are not used twice");
     driver.check();
+}
+
+#[test]
+fn rule_8_a_producer_goes_on_after_a_restart_with_what_it_was_answered() {
+    let (mut driver, _) = plain();
+    let (session, _) = produced(&driver.lead(common::open_producer("p", 1, 0)).0);
+    let steps: Vec<Step> = (0..3).map(|_| driver.publish_step(session, "t", &[("a", 2)])).collect();
+    let first: Vec<_> = steps.iter().map(|step| driver.run_step(step).0).collect();
+    for instance in 2..5 {
+        let (session, last) = produced(&driver.lead(common::open_producer("p", instance, 0)).0);
+        assert_eq!(last, 3, "no number is used by opening it");
+        let again: Vec<_> = steps.iter().map(|step| driver.run_step(&under(session, step)).0).collect();
+        assert_eq!(again, first);
+        driver.machine = driver.reloaded();
+    }
+    assert_eq!(driver.topic_view("t").next_offset, 6);
+    driver.check();
+}
+
+#[test]
+fn rule_8_a_repeat_of_a_producer_beyond_the_kept_answers_is_a_duplicate_and_not_stored_again() {
+    let limits = Limits { answers_max: 5, ..Limits::default() };
+    let mut driver = Driver::with_limits(common::SHARD, limits);
+    let node = driver.hello(1, 1);
+    driver.topic(node, "t");
+    let (session, _) = produced(&driver.lead(common::open_producer("p", 1, 0)).0);
+    let steps: Vec<Step> = (0..200).map(|_| driver.publish_step(session, "t", &[("a", 1)])).collect();
+    let first: Vec<_> = steps.iter().map(|step| driver.run_step(step).0).collect();
+    let (session, last) = produced(&driver.lead(common::open_producer("p", 2, 0)).0);
+    assert_eq!(last, 200);
+    driver.machine = driver.reloaded();
+    for (step, first) in steps.iter().zip(&first) {
+        let Origin::Session { sequence, .. } = step.envelope.origin else { panic!("numbered") };
+        let (reply, _) = driver.run_step(&under(session, step));
+        match sequence {
+            ..=195 => assert_eq!(reason(&reply), Some(Reason::Duplicate)),
+            _ => assert_eq!(&reply, first),
+        }
+    }
+    assert_eq!(driver.topic_view("t").next_offset, 200);
+}
+
+#[test]
+fn rule_8_a_fenced_producer_stores_nothing_any_more() {
+    let (mut driver, _) = plain();
+    let (former, _) = produced(&driver.lead(common::open_producer("p", 1, 0)).0);
+    driver.publish(former, "t", &[("a", 1)]);
+    let under_way = driver.publish_step(former, "t", &[("a", 1)]);
+    let (newest, _) = produced(&driver.lead(common::open_producer("p", 2, 0)).0);
+    let (reply, _) = driver.run_step(&under_way);
+    assert_eq!(reason(&reply), Some(Reason::ProducerFenced));
+    assert!(matches!(driver.run_step(&under(newest, &under_way)).0, Ok(Answer::Published { .. })));
+    assert_eq!(reason(&driver.run_step(&under_way).0), Some(Reason::ProducerFenced));
+    assert_eq!(driver.topic_view("t").next_offset, 2);
+}
+
+#[test]
+fn rule_8_an_expired_producer_is_refused_and_begins_anew_only_when_it_is_opened() {
+    let (mut driver, _) = plain();
+    let (session, _) = produced(&driver.lead(common::open_producer("p", 1, 0)).0);
+    driver.publish(session, "t", &[("a", 1)]);
+    driver.pass(59_999);
+    let steps = [0, 0].map(|_| driver.publish_step(session, "t", &[("a", 1)]));
+    assert!(driver.run_step(&steps[0]).0.is_ok(), "it lives for a minute after its last operation");
+    driver.pass(60_000);
+    for step in &steps {
+        assert_eq!(reason(&driver.run_step(step).0), Some(Reason::ProducerExpired));
+    }
+    let (_, last) = produced(&driver.lead(common::open_producer("p", 1, 0)).0);
+    assert_eq!(last, 0);
+    assert_eq!(driver.topic_view("t").next_offset, 2);
+}
+
+#[test]
+fn producers_have_a_limit_of_their_own() {
+    let limits = Limits { producers_max: 2, ..Limits::default() };
+    let mut driver = Driver::with_limits(common::SHARD, limits);
+    let node = driver.hello(1, 1);
+    for name in ["p", "q", "p"] {
+        produced(&driver.lead(common::open_producer(name, 0, 0)).0);
+    }
+    let reply = driver.lead(common::open_producer("r", 0, 0)).0;
+    assert_eq!(reason(&reply), Some(Reason::LimitReached));
+    driver.done(node, Op::DeleteProducer { producer: common::producer("q") });
+    produced(&driver.lead(common::open_producer("r", 0, 0)).0);
+    driver.check();
+}
+
+/// The session and the newest number of a producer.
+fn produced(reply: &Reply) -> (SessionId, u64) {
+    match reply {
+        Ok(Answer::ProducerOpened { session, last, .. }) => (*session, *last),
+        other => panic!("no producer: {other:?}"),
+    }
+}
+
+/// The same operation with the same number under another session.
+fn under(session: SessionId, step: &Step) -> Step {
+    let Origin::Session { sequence, .. } = step.envelope.origin else { panic!("not numbered") };
+    let origin = Origin::Session { session, sequence };
+    Step { envelope: Envelope { origin, ..step.envelope.clone() }, ..step.clone() }
 }
 
 #[test]

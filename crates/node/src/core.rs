@@ -3,6 +3,7 @@
 use crate::directory::Directory;
 use crate::disk_watch::{FreeBytes, LowDisks};
 use crate::gateway::Gateway;
+use crate::inboxes::Inboxes;
 use crate::leader_clock::LeaderClock;
 use crate::liveness::Liveness;
 use crate::peer_pool::PeerPool;
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     /// With whom the cluster formed; empty on a node that joined later.
     pub(crate) first: Arc<Vec<NodeRecord>>,
     pub(crate) gateway: Gateway,
+    pub(crate) inboxes: Inboxes,
     pub(crate) registry: Registry,
     pub(crate) storage: Storage,
     pub(crate) directory: Directory,

@@ -17,6 +17,7 @@ mod groups;
 mod heartbeat;
 mod http;
 mod identity;
+mod inboxes;
 mod late;
 mod late_bindings;
 mod leader;

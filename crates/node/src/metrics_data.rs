@@ -35,6 +35,7 @@ pub(crate) struct DataMetrics {
     delivered_messages: Counter,
     settle_requests: Counter,
     read_messages: Counter,
+    replies_dropped: Counter,
 }
 
 impl DataMetrics {
@@ -59,6 +60,7 @@ impl DataMetrics {
             delivered_messages: Counter::default(),
             settle_requests: Counter::default(),
             read_messages: Counter::default(),
+            replies_dropped: Counter::default(),
         };
         this.register(registry);
         this
@@ -99,6 +101,7 @@ impl DataMetrics {
             m.settle_requests,
         );
         to.register("quorate_read_messages", "Messages handed to readers of this node", m.read_messages);
+        to.register("quorate_replies_dropped", "Replies that found their inbox full", m.replies_dropped);
     }
 
     pub(crate) fn published(&self, messages: u64, bytes: u64, took: Duration) {
@@ -139,6 +142,10 @@ impl DataMetrics {
 
     pub(crate) fn settle_requested(&self) {
         self.settle_requests.inc();
+    }
+
+    pub(crate) fn reply_dropped(&self) {
+        self.replies_dropped.inc();
     }
 
     pub(crate) fn read(&self, messages: u64) {

@@ -11,6 +11,7 @@ use crate::groups;
 use crate::heartbeat;
 use crate::http::{self, Pages};
 use crate::identity::{BootCounter, Identity, IdentityError};
+use crate::inboxes::Inboxes;
 use crate::leader::hand_over;
 use crate::leader_clock::LeaderClock;
 use crate::liveness::Liveness;
@@ -402,6 +403,7 @@ impl Birth {
             cluster,
             first: Arc::new(self.identity.first.clone()),
             gateway,
+            inboxes: Inboxes::new(self.pages.metrics.data.clone()),
             registry,
             storage: self.storage.clone(),
             directory: Directory::new(self.list.clone()),

@@ -19,7 +19,7 @@ pub use id::{
     SubscriptionId, TopicId, Voter,
 };
 pub use limits::Limits;
-pub use name::{MarkName, NameError, NamespaceName, SubscriptionName, TopicName};
+pub use name::{MarkName, NameError, NamespaceName, ProducerName, SubscriptionName, TopicName};
 pub use parts::Parts;
 pub use refusal::{Kind, Reason, Refusal};
 pub use rope::Rope;

@@ -24,6 +24,9 @@ pub struct Limits {
     pub credit_max: u32,
     /// Open client sessions of one shard. Default 100,000.
     pub sessions_max: u32,
+    /// Producers of one shard. Default 1,000: each keeps its answers (some 15 bytes each, at most 16 MiB) for as long as its
+    /// record lives.
+    pub producers_max: u32,
     /// Answers kept per session for repeats. Default 10,000; an older repeat is answered `DUPLICATE`.
     pub answers_max: u32,
     /// Transitions of one entry (ticks, purges, deletes): the rest stays due. Default 10,000.
@@ -42,6 +45,7 @@ impl Default for Limits {
             consumers_max: 1_000,
             credit_max: 10_000,
             sessions_max: 100_000,
+            producers_max: 1_000,
             answers_max: 10_000,
             transitions_max: 10_000,
         }

@@ -113,6 +113,12 @@ name!(
     "mark"
 );
 
+name!(
+    /// A named, durable publisher state: what it has published survives its restarts.
+    ProducerName,
+    "producer"
+);
+
 impl NamespaceName {
     /// The namespace that is always there and needs no naming.
     pub const DEFAULT: &'static str = "default";

@@ -39,6 +39,13 @@ macro_rules! reasons {
                 match self { $(Self::$name => Kind::$kind,)* }
             }
 
+            /// Whether nothing can be done any more under the session that was refused so: not what was refused, nothing after it,
+            /// and no number is used up. What came before may have been done.
+            #[must_use]
+            pub const fn ends_session(self) -> bool {
+                matches!(self, Self::SessionNotFound | Self::ProducerFenced | Self::ProducerExpired)
+            }
+
             /// The reason with this code.
             #[must_use]
             pub fn from_code(code: &str) -> Option<Self> {
@@ -85,6 +92,15 @@ reasons! {
     StaleLease = "STALE_LEASE", Refused;
     /// The session is unknown or has expired; it is never recreated.
     SessionNotFound = "SESSION_NOT_FOUND", Refused;
+    /// No such producer: never opened, expired or deleted.
+    ProducerNotFound = "PRODUCER_NOT_FOUND", Refused;
+    /// The producer was opened again since: only its newest session goes on.
+    ProducerFenced = "PRODUCER_FENCED", Refused;
+    /// The record of the session's producer is gone: it was silent for its timeout, or was deleted. What it published before
+    /// is not known any more.
+    ProducerExpired = "PRODUCER_EXPIRED", Refused;
+    /// Nobody waits for the reply any more: its inbox is gone.
+    NoInbox = "NO_INBOX", Refused;
     /// The operation was done before, so long ago that its answer is gone. It is not done again.
     Duplicate = "DUPLICATE", Refused;
     /// A newer start of the same node is known.

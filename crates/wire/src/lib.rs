@@ -29,7 +29,9 @@ pub use net::{
     AddressError, Bound, ChannelOptions, Connect, Connection, ConnectionInfo, Listen, ServerOptions,
     endpoint, server,
 };
-pub use parse::{filter, mark, message_view, namespace, subject, subscription, topic, topic_of_bytes};
+pub use parse::{
+    filter, mark, message_view, namespace, producer, subject, subscription, topic, topic_of_bytes,
+};
 pub use ping::ping;
 pub use status::{
     LEADER_KEY, REASON_KEY, code_of, error_of, leader_of, refusal_of, refusal_of_error, status_of,

@@ -1,7 +1,9 @@
 //! From the texts of a request to checked names; what does not pass is a refusal that names it.
 
 use crate::view::MessageView;
-use quorate_types::{Filter, MarkName, NamespaceName, Reason, Refusal, Subject, SubscriptionName, TopicName};
+use quorate_types::{
+    Filter, MarkName, NamespaceName, ProducerName, Reason, Refusal, Subject, SubscriptionName, TopicName,
+};
 use std::fmt::Display;
 
 fn invalid(error: impl Display) -> Refusal {
@@ -47,6 +49,14 @@ pub fn subscription(name: &str) -> Result<SubscriptionName, Refusal> {
 /// `INVALID_ARGUMENT` with the rule that it breaks.
 pub fn mark(name: &str) -> Result<MarkName, Refusal> {
     MarkName::parse(name).map_err(invalid)
+}
+
+/// A producer.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the rule that it breaks.
+pub fn producer(name: &str) -> Result<ProducerName, Refusal> {
+    ProducerName::parse(name).map_err(invalid)
 }
 
 /// A filter; empty means `#`.

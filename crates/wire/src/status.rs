@@ -24,6 +24,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::BindingNotFound
         | Reason::ConsumerNotFound
         | Reason::MarkNotFound
+        | Reason::ProducerNotFound
+        | Reason::NoInbox
         | Reason::SessionNotFound => Code::NotFound,
         Reason::NamespaceExists
         | Reason::TopicExists
@@ -35,6 +37,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::SubscriptionExclusive
         | Reason::StaleLease
         | Reason::NotScheduled
+        | Reason::ProducerFenced
+        | Reason::ProducerExpired
         | Reason::StaleBoot
         | Reason::WrongCluster
         | Reason::WrongIncarnation => Code::FailedPrecondition,

@@ -3,27 +3,26 @@
 use super::Violation;
 use super::history::Subscription;
 use quorate_consensus::Group;
-use quorate_machine::{Ledger, Shard};
-use quorate_types::Millis;
+use quorate_machine::{Ledger, Machine};
 
 const NAME: &str = "conservation";
 
 /// Those of the machine's rules that are quickly checked, on one replica while the run goes on.
 pub(super) fn in_passing(node: &str, group: &Group) -> Result<(), Violation> {
-    of_machine(node, group, |shard, _| shard.violations())
+    of_machine(node, group, Machine::violations)
 }
 
 /// The machine's own rules, on one replica.
 pub(super) fn replica(node: &str, group: &Group) -> Result<(), Violation> {
-    of_machine(node, group, Shard::check)
+    of_machine(node, group, Machine::check)
 }
 
 fn of_machine(
     node: &str,
     group: &Group,
-    rules: impl Fn(&Shard, Millis) -> Vec<quorate_machine::Violation>,
+    rules: impl Fn(&Machine) -> Vec<quorate_machine::Violation>,
 ) -> Result<(), Violation> {
-    let found = group.read(|m| m.shard().map(|shard| rules(shard, m.now())).unwrap_or_default());
+    let found = group.read(|machine| rules(machine));
     match found.first() {
         None => Ok(()),
         Some(violation) => Err(Violation::new(NAME, format!("{node}: group {}: {violation}", group.id()))),

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::turn;
+use futures::future::join_all;
 use quorate_client::{
-    CallError, Client, ConsumeError, ConsumerOptions, Message, PeekOptions, PeekedState, PublishError,
-    PublisherOptions, ReadFrom, ReadOptions, Reason, Receipt, SeekTo, Start, v1,
+    CallError, Client, ConsumeError, ConsumerOptions, Message, PeekOptions, PeekedState, ProducerOptions,
+    PublishError, PublisherOptions, ReadFrom, ReadOptions, Reason, Receipt, RequestError, SeekTo, Start, v1,
 };
 use quorate_sim::Story;
 use quorate_types::{GroupId, LogId};
@@ -471,7 +472,7 @@ async fn publish_in_turn(client: Client, count: u64, topics: &[&str]) -> Vec<Res
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    futures::future::join_all(confirmations).await
+    join_all(confirmations).await
 }
 
 #[test]
@@ -528,6 +529,137 @@ fn rule_5_what_goes_to_topics_in_turn_is_stored_once_and_in_order_when_a_leader_
             },
         );
     });
+}
+
+/// Publishes these lines as a producer, each under its own number, and answers what became of each.
+async fn ingest(
+    client: Client,
+    lines: std::ops::RangeInclusive<u64>,
+) -> Result<Vec<Result<u64, PublishError>>, CallError> {
+    let options = ProducerOptions { timeout: Duration::from_secs(60), ..ProducerOptions::default() };
+    let producer = client.producer("p", options).await?;
+    let mut answers = Vec::new();
+    for line in lines {
+        let answer = producer.publish_at(line, "t", [Message::new(line.to_le_bytes().to_vec())]).await;
+        answers.push(answer.map(|receipt| receipt.offset));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(answers)
+}
+
+#[test]
+fn rule_8_a_producer_that_is_opened_again_goes_on_and_the_former_one_stores_nothing_whoever_dies() {
+    let _turn = turn();
+    Story::tell(
+        1,
+        |_| {},
+        |story| {
+            let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
+            story.work(async move |client| client.create_topic("t", config).await).unwrap();
+            let shard = GroupId::new(1);
+            // The former one is cut off with its node, and goes on when another one has opened the producer.
+            let apart = story.leader(shard).unwrap();
+            let former = story.begin(Some(apart), |client| ingest(client, 1..=200));
+            story.pass(Duration::from_secs(1));
+            story.cut_off(apart, true);
+            story.pass(Duration::from_secs(3));
+            let others = story.begin(None, |client| ingest(client, 1..=300));
+            story.pass(Duration::from_secs(1));
+            story.cut_off(apart, false);
+            let answers = story.finish(&former).unwrap();
+            let stored = answers.iter().take_while(|answer| answer.is_ok()).count();
+            assert!(stored > 10 && stored < 200, "{stored}");
+            // Of the one that was under way nobody knows here; all others are refused for good.
+            let fenced = |answer: &Result<u64, PublishError>| matches!(answer, Err(PublishError::Refused(refusal)) if refusal.reason == Reason::ProducerFenced);
+            assert!(fenced(&answers[stored]) || answers[stored] == Err(PublishError::Unknown));
+            assert!(answers[stored + 1..].iter().all(fenced), "{:?}", answers.last());
+            // The leader dies under the next one, and all nodes before the third.
+            let dead = story.leader(shard).unwrap();
+            story.kill(dead);
+            let answers = story.finish(&others).unwrap();
+            story.start(dead);
+            story.wait(|story| story.is_ready(dead));
+            assert_eq!(
+                answers,
+                (0..300).map(Ok).collect::<Vec<_>>(),
+                "each line has the offset of its first receipt"
+            );
+            (1..=3).for_each(|node| story.kill(node));
+            (1..=3).for_each(|node| story.start(node));
+            let answers = story.work(|client| ingest(client, 250..=310)).unwrap();
+            assert_eq!(answers, (249..310).map(Ok).collect::<Vec<_>>());
+            let producer = story.work(async |client: Client| client.describe_producer("p").await).unwrap();
+            assert_eq!((producer.epoch, producer.last_sequence), (3, 310));
+            let read = story.work(async |client: Client| {
+                let mut reader = client.read("t", ReadOptions { linearizable: true, ..Default::default() });
+                let mut lines = Vec::new();
+                while let Some(message) = reader.next().await {
+                    lines.push(u64::from_le_bytes(message.unwrap().message.payload[..].try_into().unwrap()));
+                }
+                lines
+            });
+            assert_eq!(read, (1..=310).collect::<Vec<_>>());
+        },
+    );
+}
+
+/// Answers so many requests with their own content.
+async fn answer(client: Client, count: usize) -> Result<(), ConsumeError> {
+    let mut consumer = client.consume("s", ConsumerOptions::default()).await?;
+    for _ in 0..count {
+        let Some(delivery) = consumer.next().await.transpose()? else { break };
+        let content = delivery.message.payload.clone();
+        delivery.reply(Message::new(content)).await.unwrap();
+        drop(delivery.ack());
+    }
+    consumer.close().await;
+    Ok(())
+}
+
+#[test]
+fn a_reply_finds_its_requester_through_any_node_and_is_refused_when_the_requester_is_gone() {
+    let _turn = turn();
+    Story::tell(
+        1,
+        |_| {},
+        |story| {
+            story
+                .work(async |client: Client| {
+                    client.create_topic("t", v1::TopicConfig::default()).await?;
+                    client.create_subscription("s", v1::SubscriptionConfig::default(), &[("t", "#")]).await
+                })
+                .unwrap();
+            // Whichever node has the inbox, and whichever the reply is sent to.
+            for (here, there) in [(1, 1), (1, 2), (2, 3), (3, 1)] {
+                let answering = story.begin(Some(there), |client| answer(client, 20));
+                let asking = story.begin(Some(here), async |client: Client| {
+                    let ask = |number: u32| {
+                        let request = Message::new(number.to_string());
+                        let client = &client;
+                        async move { client.request("t", request, Duration::from_secs(5)).await }
+                    };
+                    join_all((0..20).map(ask)).await
+                });
+                let replies = story.finish(&asking);
+                let replies = replies.into_iter().map(|reply| reply.unwrap().payload);
+                let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+                assert_eq!(replies.collect::<Vec<_>>(), expected);
+                story.finish(&answering).unwrap();
+            }
+            // The requester has given up and gone before anybody consumes its request.
+            let late = story.work(async |client: Client| {
+                client.request("t", Message::new("late"), Duration::from_secs(1)).await
+            });
+            assert!(matches!(late, Err(RequestError::TimedOut { stored: true, .. })), "{late:?}");
+            let refused = story.work(async |client: Client| {
+                let mut consumer = client.consume("s", ConsumerOptions::default()).await.unwrap();
+                let delivery = consumer.next().await.unwrap().unwrap();
+                drop(delivery.ack());
+                delivery.reply(Message::new("too late")).await
+            });
+            assert_eq!(refused.map_err(|error| error.refusal().reason), Err(Reason::NoInbox));
+        },
+    );
 }
 
 #[test]

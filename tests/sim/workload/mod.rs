@@ -3,6 +3,7 @@
 
 mod admin;
 mod consumer;
+mod producer;
 mod publisher;
 mod reader;
 mod seeker;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: RefCell<Vec<(u64, String)>>,
     /// Publishers that live, by host.
     publishers: RefCell<Vec<(u64, u64)>>,
+    /// What the named producers have to publish.
+    files: Vec<RefCell<producer::File>>,
     /// Counts starts of clients, so that none draws what another drew.
     starts: Cell<u64>,
 }
@@ -64,8 +67,13 @@ impl Shared {
             topics: RefCell::default(),
             subscriptions: RefCell::default(),
             publishers: RefCell::default(),
+            files: (0..plan.load.producers).map(|_| RefCell::default()).collect(),
             starts: Cell::new(0),
         })
+    }
+
+    fn file(&self, producer: u64) -> Option<&RefCell<producer::File>> {
+        self.files.get(usize::try_from(producer).ok()?)
     }
 
     /// A host died: nobody will say what became of what its publishers had sent.
@@ -157,6 +165,9 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     }
     if at == 1 {
         tokio::task::spawn_local(seeker::live(Rc::clone(&shared)));
+    }
+    for number in (0..shared.load.producers).filter(mine) {
+        tokio::task::spawn_local(producer::live(Rc::clone(&shared), number));
     }
     for number in (0..shared.load.readers).filter(|n| mine(&(n + 1))) {
         tokio::task::spawn_local(reader::live(Rc::clone(&shared), number));

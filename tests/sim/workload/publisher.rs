@@ -19,7 +19,7 @@ const SESSION_TIMEOUTS: [Duration; 3] =
 const IDLE: Duration = Duration::from_millis(50);
 /// Longer than a run.
 const LONG: Duration = Duration::from_secs(3_600);
-const SUBJECTS: [&str; 5] = ["a", "a.b", "b.a", "b.c.d", "c"];
+pub(super) const SUBJECTS: [&str; 5] = ["a", "a.b", "b.a", "b.c.d", "c"];
 
 type Answer = Pin<Box<dyn Future<Output = (Uid, Result<Receipt, PublishError>)>>>;
 
@@ -110,7 +110,12 @@ pub(super) fn answered(shared: &Shared, uid: Uid, answer: Result<Receipt, Publis
     let outcome = match answer {
         Ok(receipt) => Outcome::Confirmed { offset: receipt.offset },
         Err(PublishError::Refused(_) | PublishError::NotSent { .. }) => Outcome::Failed,
-        Err(PublishError::TimedOut { .. } | PublishError::Unknown | PublishError::Closed) => Outcome::Unknown,
+        Err(
+            PublishError::TimedOut { .. }
+            | PublishError::Unknown
+            | PublishError::Duplicate
+            | PublishError::Closed,
+        ) => Outcome::Unknown,
     };
     crate::trace::number(uid.0);
     crate::trace::detail(format_args!("message {}: {answer:?}", uid.0));

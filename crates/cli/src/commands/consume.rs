@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::{Output, bytes_field};
 use crate::signals::Signals;
 use clap::Args;
-use quorate_client::{Consumer, ConsumerOptions, Delivery, Message, Settling};
+use quorate_client::{CallError, Consumer, ConsumerOptions, Delivery, Message, Settling};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,7 +20,8 @@ Examples:
   quorate consume packing --count 1 --raw            only the payload
   quorate consume packing --idle 2s --output json    everything that is there, one JSON object a line
   quorate consume packing --no-ack --count 10        look, and leave everything in the queue
-  quorate consume packing --reject --count 1         give a message up: to the dead-letter topic, if there is one";
+  quorate consume packing --reject --count 1         give a message up: to the dead-letter topic, if there is one
+  quorate consume questions --reply-with 42          answer what `quorate request` asks";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -42,6 +43,9 @@ pub(crate) struct ConsumeArgs {
     /// Reject instead: each goes to the subscription's dead-letter topic, or is dropped.
     #[arg(long, conflicts_with = "no_ack")]
     reject: bool,
+    /// Reply with this content to each message that asks for a reply, then settle it.
+    #[arg(long, value_name = "CONTENT", conflicts_with = "no_ack")]
+    reply_with: Option<String>,
     /// Print the payload only.
     #[arg(long)]
     raw: bool,
@@ -109,6 +113,9 @@ async fn take(
         let delivery = delivery?;
         print(args, &delivery, output)?;
         *printed += 1;
+        if let Some(content) = &args.reply_with {
+            reply(&delivery, content, output).await?;
+        }
         let settling = match (args.no_ack, args.nack, args.reject) {
             (true, ..) => continue,
             (_, true, _) => delivery.nack(),
@@ -119,6 +126,18 @@ async fn take(
         let _ = acks.send(settling);
     }
     Ok(())
+}
+
+/// A requester that is gone is no failure of this consumer's.
+async fn reply(delivery: &Delivery, content: &str, output: Output) -> Result<(), Failure> {
+    match delivery.reply(Message::new(content.to_owned())).await {
+        Ok(()) => Ok(()),
+        Err(CallError::Refused(refusal)) => {
+            output.note(format!("no reply to {}@{}: {refusal}", delivery.topic, delivery.offset));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn print(args: &ConsumeArgs, delivery: &Delivery, output: Output) -> Result<(), Failure> {
@@ -162,8 +181,14 @@ pub(super) fn message_document(
     document.insert("topic".to_owned(), topic.into());
     document.insert("offset".to_owned(), offset.into());
     document.insert("timestamp_ms".to_owned(), timestamp_ms.into());
+    content_document(&mut document, message);
+    document
+}
+
+/// What a message says by itself, for scripts.
+pub(super) fn content_document(document: &mut Map<String, Value>, message: &Message) {
     document.insert("subject".to_owned(), message.subject.clone().into());
-    bytes_field(&mut document, "key", &message.key);
+    bytes_field(document, "key", &message.key);
     if !message.message_id.is_empty() {
         document.insert("message_id".to_owned(), message.message_id.clone().into());
     }
@@ -176,8 +201,7 @@ pub(super) fn message_document(
         });
         document.insert("headers".to_owned(), headers.collect());
     }
-    bytes_field(&mut document, "payload", &message.payload);
-    document
+    bytes_field(document, "payload", &message.payload);
 }
 
 #[cfg(test)]

@@ -140,7 +140,12 @@ fn note<T>(
         }
         Err(PublishError::Refused(refusal)) if refusal.reason == Reason::StaleLease => moved.stale += 1,
         Err(error @ (PublishError::Refused(_) | PublishError::Closed)) => return Err(error.into()),
-        Err(PublishError::NotSent { .. } | PublishError::TimedOut { .. } | PublishError::Unknown) => {
+        Err(
+            PublishError::NotSent { .. }
+            | PublishError::TimedOut { .. }
+            | PublishError::Unknown
+            | PublishError::Duplicate,
+        ) => {
             // If it was moved after all, this finds nothing to give back.
             drop(delivery.nack());
             moved.unknown += 1;

@@ -7,7 +7,10 @@ use crate::failure::Failure;
 use crate::output::Output;
 use bytes::Bytes;
 use clap::Args;
-use quorate_client::{Client, Message, Publisher, PublisherOptions, Receipt};
+use quorate_client::{
+    Client, Confirmation, Message, Numbered, Producer, ProducerOptions, PublishError, Publisher,
+    PublisherOptions, Receipt,
+};
 use quorate_types::Millis;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -27,7 +30,12 @@ Examples:
   quorate publish orders --file order.json --key customer-7 --header content-type=application/json
   seq 1000 | quorate publish numbers                each line is a message
   quorate publish numbers --file numbers.txt --lines
-  quorate publish reminders 'call back' --delay 1h             (quorate topic cancel takes it back)";
+  quorate publish reminders 'call back' --delay 1h             (quorate topic cancel takes it back)
+  quorate publish numbers --file numbers.txt --lines --producer ingest --sequence 1
+
+The last one stores each line once, though it is killed anywhere and started again: line 1 is number 1 of the producer \
+`ingest`, and a number that was used before is not stored again. A number that was refused is used, too, and refused alike \
+when it comes again. Of two that publish as the same producer, the one that began last goes on (PRODUCER_FENCED).";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -67,6 +75,16 @@ pub(crate) struct PublishArgs {
     /// For subscriptions with priorities: 0 to 9, the higher comes first.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
     priority: u8,
+    /// Publish as this producer: a number that was used before is not stored again.
+    #[arg(long, value_name = "NAME")]
+    producer: Option<String>,
+    /// The producer's number of the (first) message; further ones count on from it. Without it: the next number.
+    #[arg(long, value_name = "N", requires = "producer", value_parser = clap::value_parser!(u64).range(1..))]
+    sequence: Option<u64>,
+    /// How long the producer is remembered after its last message, when it publishes nothing.
+    #[arg(long, value_name = "DURATION", requires = "producer", default_value = "7d",
+          value_parser = humantime::parse_duration)]
+    expiry: Duration,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -111,16 +129,73 @@ impl PublishArgs {
         self.headers.iter().fold(message, |m, (name, value)| m.header(name.clone(), value.clone()))
     }
 
-    fn publisher(&self, client: &Client) -> Publisher {
-        client.publisher(PublisherOptions { timeout: self.client.timeout, ..PublisherOptions::default() })
+    async fn publisher(&self, client: &Client) -> Result<As, Failure> {
+        let timeout = self.client.timeout;
+        let Some(name) = &self.producer else {
+            let options = PublisherOptions { timeout, ..PublisherOptions::default() };
+            return Ok(As::Nobody(client.publisher(options)));
+        };
+        let options = ProducerOptions { timeout, expiry: self.expiry, ..ProducerOptions::default() };
+        let producer = client.producer(name, options).await?;
+        let next = self.sequence.unwrap_or(producer.last_sequence() + 1);
+        Ok(As::Producer(producer, next))
+    }
+}
+
+/// As whom is published.
+enum As {
+    Nobody(Publisher),
+    /// And the number of the next message.
+    Producer(Producer, u64),
+}
+
+/// What is waited for.
+enum Sent {
+    Message(Confirmation),
+    Numbered(Numbered<Confirmation>),
+}
+
+impl As {
+    async fn send(&mut self, topic: &str, message: Message) -> Result<Sent, Failure> {
+        match self {
+            Self::Nobody(publisher) => Ok(Sent::Message(publisher.send(topic, message).await?)),
+            Self::Producer(producer, next) => {
+                let sent = producer.send_at(*next, topic, [message]).await?;
+                *next += 1;
+                Ok(Sent::Numbered(sent))
+            }
+        }
+    }
+}
+
+impl Sent {
+    /// The number, if there is one, and where the message is; nothing when it was published so long ago that nobody knows.
+    async fn confirmed(self) -> Result<(Option<u64>, Option<Receipt>), Failure> {
+        match self {
+            Self::Message(confirmation) => Ok((None, Some(confirmation.await?))),
+            Self::Numbered(sent) => {
+                let sequence = sent.sequence();
+                match sent.await {
+                    Ok(receipt) => Ok((Some(sequence), Some(receipt))),
+                    Err(PublishError::Duplicate) => Ok((Some(sequence), None)),
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
     }
 }
 
 async fn one(args: &PublishArgs, client: &Client, payload: Bytes, output: Output) -> Result<(), Failure> {
     let topic = &args.topic;
-    let receipt = args.publisher(client).publish(topic, args.message(payload)).await?;
+    let sent = args.publisher(client).await?.send(topic, args.message(payload)).await?;
+    let (sequence, receipt) = sent.confirmed().await?;
+    let Some(receipt) = receipt else {
+        let text = "was published before under this number, and not again";
+        return output.result(text, &json!({ "topic": topic, "sequence": sequence, "duplicate": true }));
+    };
     let text = format!("stored at {topic}@{}, {}", receipt.offset, routed(&receipt));
     let document = json!({
+        "sequence": sequence,
         "topic": topic,
         "offset": receipt.offset,
         "routed": receipt.routed,
@@ -146,12 +221,18 @@ async fn many(
     source: &Path,
     output: Output,
 ) -> Result<(), Failure> {
-    let publisher = args.publisher(client);
+    let mut publisher = args.publisher(client).await?;
     let spinner = output.spinner("publishing");
     let mut lines = lines.split(b'\n');
     let mut waiting = VecDeque::new();
     let (mut count, mut first, mut last) = (0_u64, None, None);
-    let mut confirmed = |receipt: Receipt| {
+    let (mut duplicates, mut last_sequence) = (0_u64, None);
+    let mut confirmed = |(sequence, receipt): (Option<u64>, Option<Receipt>)| {
+        last_sequence = sequence;
+        let Some(receipt) = receipt else {
+            duplicates += 1;
+            return;
+        };
         count += 1;
         first.get_or_insert(receipt.offset);
         last = Some(receipt.offset);
@@ -161,20 +242,32 @@ async fn many(
         waiting.push_back(publisher.send(&args.topic, args.message(line.into())).await?);
         while waiting.len() > WINDOW {
             if let Some(oldest) = waiting.pop_front() {
-                confirmed(oldest.await?);
+                confirmed(oldest.confirmed().await?);
             }
         }
     }
     for confirmation in waiting {
-        confirmed(confirmation.await?);
+        confirmed(confirmation.confirmed().await?);
     }
     spinner.finish_and_clear();
     let topic = &args.topic;
     let text = match (first, last) {
         (Some(first), Some(last)) => format!("{count} messages stored, {topic}@{first} to {topic}@{last}"),
+        _ if duplicates > 0 => "nothing new".to_owned(),
         _ => "nothing to publish".to_owned(),
     };
-    let document = json!({ "topic": topic, "messages": count, "first_offset": first, "last_offset": last });
+    let text = match duplicates {
+        0 => text,
+        n => format!("{text}; {n} were published so long before that only their numbers are known"),
+    };
+    let document = json!({
+        "topic": topic,
+        "messages": count,
+        "first_offset": first,
+        "last_offset": last,
+        "duplicates": duplicates,
+        "last_sequence": last_sequence,
+    });
     output.result(text, &document)
 }
 

@@ -93,7 +93,10 @@ async fn note_answers(
 fn outcome(error: &PublishError) -> Outcome {
     match error {
         PublishError::Refused(_) | PublishError::NotSent { .. } => Outcome::Refused,
-        PublishError::TimedOut { .. } | PublishError::Unknown | PublishError::Closed => Outcome::Unknown,
+        PublishError::TimedOut { .. }
+        | PublishError::Unknown
+        | PublishError::Duplicate
+        | PublishError::Closed => Outcome::Unknown,
     }
 }
 

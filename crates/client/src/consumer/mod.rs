@@ -4,7 +4,7 @@ mod driver;
 mod settles;
 
 use crate::client::Client;
-use crate::error::{ConsumeError, SettleError};
+use crate::error::{CallError, ConsumeError, SettleError};
 use crate::message::Message;
 use crate::options::ConsumerOptions;
 use bytes::Bytes;
@@ -59,6 +59,7 @@ struct Chunk {
 /// What the handles and the task share.
 #[derive(Debug)]
 struct Shared {
+    client: Client,
     subscription: String,
     /// Who this consumer is, through all its connections.
     identity: Bytes,
@@ -85,6 +86,7 @@ pub(crate) async fn start(
     options: ConsumerOptions,
 ) -> Result<Consumer, ConsumeError> {
     let shared = Arc::new(Shared {
+        client: client.clone(),
         subscription: subscription.to_owned(),
         identity: driver::draw_identity(&*client.options.entropy),
         settles: Mutex::new(Settles::default()),
@@ -183,6 +185,14 @@ impl Delivery {
     /// Processed. Final once the returned future says so; it need not be awaited for the settle to happen.
     pub fn ack(&self) -> Settling {
         self.settle(v1::Verdict::Ack, None)
+    }
+
+    /// Replies to the request that this message is: see [`Client::reply`]. It is still to be settled.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn reply(&self, reply: Message) -> Result<(), CallError> {
+        self.lease.shared.client.reply(&self.message, reply).await
     }
 
     /// Not processed: delivered again, at its old place, after the subscription's backoff if it has one. When this was the

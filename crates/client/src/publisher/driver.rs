@@ -29,12 +29,23 @@ const EAGER_REQUESTS: usize = 8;
 /// Saying goodbye is a courtesy: sessions also end by themselves.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(client: Client, options: PublisherOptions, shared: Arc<Shared>) {
+/// `producer`: the session of a producer, and the leader's address if it is known. It is used as it is, as long as it goes.
+pub(super) async fn run(
+    client: Client,
+    options: PublisherOptions,
+    shared: Arc<Shared>,
+    producer: Option<(SessionId, String)>,
+) {
     let every = (options.timeout / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
     let mut expiry = interval(every);
     expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (route, backoff) = (client.nodes.route(), client.backoff());
-    let unconfirmed = Unconfirmed::default();
+    let (mut route, backoff) = (client.nodes.route(), client.backoff());
+    if let Some((_, leader)) = producer.as_ref().filter(|_| options.prefer_leader) {
+        route.prefer(leader);
+    }
+    let is_producer = producer.is_some();
+    let unconfirmed =
+        producer.map_or_else(Unconfirmed::default, |(session, _)| Unconfirmed::of_producer(session));
     let mut driver = Driver {
         client,
         options,
@@ -45,9 +56,13 @@ pub(super) async fn run(client: Client, options: PublisherOptions, shared: Arc<S
         expiry,
         topic: String::new(),
         last: None,
+        is_producer,
+        ended: None,
     };
     while driver.wait_for_work().await {
-        if let Err(failure) = driver.work().await {
+        if let Some(refusal) = driver.ended.clone() {
+            driver.fail_waiting(&refusal);
+        } else if let Err(failure) = driver.work().await {
             driver.recover(failure).await;
         }
     }
@@ -86,6 +101,10 @@ struct Driver {
     topic: String,
     /// Why the last stream failed; nothing since one worked.
     last: Option<Refusal>,
+    /// The session is a named one: another one is never opened in its place.
+    is_producer: bool,
+    /// Why nothing can be published any more.
+    ended: Option<Refusal>,
 }
 
 impl Driver {
@@ -228,11 +247,19 @@ impl Driver {
     fn refused(&mut self, error: v1::Error) -> Result<PublishError, Failure> {
         let refusal = refusal_of_error(&error);
         match refusal.reason {
+            reason if self.is_producer && reason.ends_session() => {
+                tracing::warn!(%refusal, "the producer's session is over");
+                let room = self.unconfirmed.end_producer(&refusal);
+                self.give_back(room);
+                self.ended = Some(refusal);
+                Err(Failure::SessionLost)
+            }
             Reason::SessionNotFound => {
                 let room = self.unconfirmed.lose_session();
                 self.give_back(room);
                 Err(Failure::SessionLost)
             }
+            Reason::Duplicate if self.is_producer => Ok(PublishError::Duplicate),
             Reason::Duplicate => Ok(PublishError::Unknown),
             reason if reason.kind() == Kind::Refused => Ok(PublishError::Refused(refusal)),
             _ => {
@@ -255,7 +282,7 @@ impl Driver {
         let sent = PublishError::TimedOut { after, last: self.last.clone() };
         let unsent = PublishError::NotSent { after, last: self.last.clone() };
         let mut room = self.unconfirmed.expire(now, &sent, &unsent);
-        room += self.shared.queue().expire(now, &unsent);
+        room += self.shared.queue().expire(now, &sent, &unsent);
         if room != Room::default() {
             self.give_back(room);
         }
@@ -332,7 +359,11 @@ impl Driver {
         }
     }
 
+    /// A producer is not closed: whoever opens it again goes on with it.
     async fn close(&mut self) {
+        if self.is_producer {
+            return;
+        }
         let (Some(session), Some((_, channel))) = (self.unconfirmed.session(), self.route.current()) else {
             return;
         };

@@ -5,8 +5,11 @@
 //! unanswered share the next request, whatever topics they go to: the batches grow with the load, and without load nobody waits.
 
 mod driver;
+mod producer;
 mod queue;
 mod unconfirmed;
+
+pub use producer::{Numbered, Producer};
 
 use crate::client::Client;
 use crate::commit::Commit;
@@ -15,7 +18,7 @@ use crate::message::{Message, Receipt};
 use crate::options::PublisherOptions;
 use bytes::Bytes;
 use queue::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Confirm, Queue, Waiter};
-use quorate_types::{Reason, Refusal, Subject, TopicName};
+use quorate_types::{Reason, Refusal, SessionId, Subject, TopicName};
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
 use std::future::Future;
 use std::pin::Pin;
@@ -70,17 +73,27 @@ impl Shared {
 }
 
 pub(crate) fn start(client: Client, options: PublisherOptions) -> Publisher {
+    spawn(client, options, Queue::default(), None)
+}
+
+/// `producer`: the session of a producer, and the leader's address if it is known.
+fn spawn(
+    client: Client,
+    options: PublisherOptions,
+    queue: Queue,
+    producer: Option<(SessionId, String)>,
+) -> Publisher {
     let window_messages = options.window_messages.max(1);
     let window_bytes = options.window_bytes.max(1);
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue::default()),
+        queue: Mutex::new(queue),
         filled: Notify::new(),
         messages: Semaphore::new(window_messages as usize),
         bytes: Semaphore::new(window_bytes as usize),
         idle: Notify::new(),
     });
     let timeout = options.timeout;
-    tokio::spawn(driver::run(client, options, Arc::clone(&shared)));
+    tokio::spawn(driver::run(client, options, Arc::clone(&shared), producer));
     Publisher { handle: Arc::new(Handle { shared, timeout, window_messages, window_bytes }) }
 }
 
@@ -172,6 +185,15 @@ impl Publisher {
     /// # Errors
     /// As for [`Publisher::send`].
     pub async fn send_commit(&self, commit: Commit) -> Result<CommitConfirmation, PublishError> {
+        self.put_commit(commit, |_| Ok(None)).await.map(|(confirmation, _)| confirmation)
+    }
+
+    /// `number`: takes the commit's number, where it has one of the caller's.
+    async fn put_commit(
+        &self,
+        commit: Commit,
+        number: impl FnOnce(&mut Queue) -> Result<Option<u64>, PublishError>,
+    ) -> Result<(CommitConfirmation, Option<u64>), PublishError> {
         let (commit, publishes) = commit.into_parts();
         let mut checked_publishes = Vec::with_capacity(publishes.len());
         let (mut bytes, mut topics) = (0, 0);
@@ -181,15 +203,16 @@ impl Publisher {
             topics += topic.len() + PER_MESSAGE_BYTES;
             checked_publishes.push((topic, message));
         }
-        check_commit(bytes + topics + prost::Message::encoded_len(&commit))?;
-        self.reserve(checked_publishes.len().max(1), bytes).await?;
+        check_request("commit", bytes + topics + prost::Message::encoded_len(&commit))?;
+        let room = (checked_publishes.len().max(1), bytes);
+        self.reserve(room.0, room.1).await?;
         let (told, confirmed) = oneshot::channel();
-        let waiter = self.handle.waiter(checked_publishes.len().max(1), bytes, Confirm::Commit(told));
-        let first = self.handle.shared.queue().put_commit(commit, &checked_publishes, waiter);
-        if first {
-            self.handle.shared.filled.notify_one();
-        }
-        Ok(CommitConfirmation(confirmed))
+        let waiter = self.handle.waiter(room.0, room.1, Confirm::Commit(told));
+        let sequence = self.handle.put_with(room, |queue| {
+            let sequence = number(queue)?;
+            Ok((queue.put_commit(sequence, commit, &checked_publishes, waiter), sequence))
+        })?;
+        Ok((CommitConfirmation(confirmed), sequence))
     }
 
     /// Waits until everything that was published before is answered, one way or the other.
@@ -246,6 +269,31 @@ impl Handle {
         }
     }
 
+    /// Puts something in line for which room was reserved; when it is refused, the room is given back.
+    fn put_with<T>(
+        &self,
+        (messages, bytes): (usize, usize),
+        put: impl FnOnce(&mut Queue) -> Result<(bool, T), PublishError>,
+    ) -> Result<T, PublishError> {
+        // The lock ends before anybody is woken.
+        let done = put(&mut self.shared.queue());
+        match done {
+            Ok((first, value)) => {
+                if first {
+                    self.shared.filled.notify_one();
+                }
+                Ok(value)
+            }
+            Err(error) => {
+                let messages = u32::try_from(messages).unwrap_or(u32::MAX).min(self.window_messages);
+                self.shared.messages.add_permits(messages as usize);
+                self.shared.bytes.add_permits(self.weight(bytes) as usize);
+                self.shared.idle.notify_waiters();
+                Err(error)
+            }
+        }
+    }
+
     fn waiter(&self, messages: usize, bytes: usize, confirm: Confirm) -> Waiter {
         let deadline = Instant::now() + self.timeout;
         let count = u32::try_from(messages).unwrap_or(u32::MAX);
@@ -279,10 +327,10 @@ fn encoded_bytes(message: &v1::Message) -> Result<usize, PublishError> {
 }
 
 /// A request is refused by the connection, again and again, when it is too large: it must not be sent.
-fn check_commit(bytes: usize) -> Result<(), PublishError> {
+fn check_request(what: &str, bytes: usize) -> Result<(), PublishError> {
     if bytes > MESSAGE_BYTES_MAX {
         let text = format!(
-            "the commit has {bytes} bytes as encoded; no request may carry more than {MESSAGE_BYTES_MAX}: commit less at a time"
+            "the {what} has {bytes} bytes as encoded; no request may carry more than {MESSAGE_BYTES_MAX}: take less at a time"
         );
         return Err(PublishError::Refused(Refusal::new(Reason::MessageTooLarge, text)));
     }

@@ -72,6 +72,8 @@ pub(super) struct Batch {
     alone: bool,
     /// Makes one step of it.
     commit: Option<v1::Commit>,
+    /// Its number, where the caller has given it one: it is sent under this one, and in no case left out.
+    pub(super) sequence: Option<u64>,
 }
 
 impl Batch {
@@ -146,6 +148,13 @@ impl Batch {
         freed
     }
 
+    /// Tells those whose time is over; their messages stay. Deadlines are in order.
+    pub(super) fn tell_late(&mut self, now: Instant, error: &PublishError) {
+        for waiter in self.waiters.iter_mut().take_while(|w| w.deadline <= now) {
+            waiter.tell(Err(error.clone()));
+        }
+    }
+
     /// Tells every waiter what became of its messages, by topic, and says what room becomes free.
     pub(super) fn tell_each(
         mut self,
@@ -214,9 +223,50 @@ pub(super) struct Queue {
     arena: BytesMut,
     /// No handle is left: nothing will be added.
     pub(super) closed: bool,
+    /// The next number of a producer; nothing where the numbers are the task's business.
+    next_sequence: Option<u64>,
+}
+
+/// A number that would leave out the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// The next number.
+    pub(super) next: u64,
 }
 
 impl Queue {
+    /// For a producer that goes on after this number: what it hands over together is a request of its own.
+    pub(super) fn numbered(last_sequence: u64) -> Self {
+        Self { next_sequence: Some(last_sequence.saturating_add(1)), ..Self::default() }
+    }
+
+    /// The number of what is put in line now: the next one, or the one that is given, which may be an older one.
+    pub(super) fn number(&mut self, at: Option<u64>) -> Result<u64, Gap> {
+        let next = self.next_sequence.unwrap_or(1);
+        let sequence = at.unwrap_or(next);
+        if sequence > next {
+            return Err(Gap { next });
+        }
+        self.next_sequence = Some(next.max(sequence.saturating_add(1)));
+        Ok(sequence)
+    }
+
+    /// Adds messages that were handed over together, as the request with this number. Says whether the queue was empty.
+    pub(super) fn put_numbered(
+        &mut self,
+        sequence: u64,
+        topic: &str,
+        messages: &[v1::Message],
+        waiter: Waiter,
+    ) -> bool {
+        let first = self.batches.is_empty();
+        let mut batch =
+            Batch { waiters: vec![waiter], alone: true, sequence: Some(sequence), ..Batch::default() };
+        batch.add(topic, messages, &mut self.arena);
+        self.batches.push_back(batch);
+        first
+    }
+
     /// Adds messages that were handed over together. Says whether the queue was empty.
     pub(super) fn put(
         &mut self,
@@ -239,16 +289,17 @@ impl Queue {
         first
     }
 
-    /// Adds a commit, as a request of its own. Says whether the queue was empty.
+    /// Adds a commit, as a request of its own, under a producer's number if there is one. Says whether the queue was empty.
     pub(super) fn put_commit(
         &mut self,
+        sequence: Option<u64>,
         commit: v1::Commit,
         publishes: &[(String, v1::Message)],
         waiter: Waiter,
     ) -> bool {
         let first = self.batches.is_empty();
         let mut batch =
-            Batch { waiters: vec![waiter], alone: true, commit: Some(commit), ..Batch::default() };
+            Batch { waiters: vec![waiter], alone: true, commit: Some(commit), sequence, ..Batch::default() };
         for (topic, message) in publishes {
             batch.add(topic, std::slice::from_ref(message), &mut self.arena);
         }
@@ -274,11 +325,17 @@ impl Queue {
         self.batches.pop_front()
     }
 
-    /// Takes out what was not sent in time, tells it so, and says what room becomes free.
-    pub(super) fn expire(&mut self, now: Instant, error: &PublishError) -> Room {
+    /// Takes out what was not sent in time, tells it so, and says what room becomes free. What has its number stays, for it will
+    /// be sent: its waiters are told `sent`.
+    pub(super) fn expire(&mut self, now: Instant, sent: &PublishError, unsent: &PublishError) -> Room {
         let mut room = Room::default();
+        if self.next_sequence.is_some() {
+            let late = |batch: &&mut Batch| batch.waiters.first().is_some_and(|w| w.deadline <= now);
+            self.batches.iter_mut().take_while(late).for_each(|batch| batch.tell_late(now, sent));
+            return room;
+        }
         while let Some(batch) = self.batches.front_mut() {
-            room += batch.expire(now, error);
+            room += batch.expire(now, unsent);
             if !batch.waiters.is_empty() {
                 break;
             }
@@ -398,7 +455,7 @@ mod tests {
         let publishes: Vec<_> = topics.iter().map(|t| ((*t).to_owned(), v1::Message::default())).collect();
         let count = u32::try_from(topics.len().max(1)).unwrap();
         let waiter = Waiter { count, weight: 1, deadline, confirm: Some(Confirm::Commit(confirm)) };
-        queue.put_commit(v1::Commit::default(), &publishes, waiter);
+        queue.put_commit(None, v1::Commit::default(), &publishes, waiter);
         confirmed
     }
 
@@ -431,7 +488,7 @@ mod tests {
         let mut queue = Queue::default();
         let mut told = [put_commit(&mut queue, &["a"], now), put_commit(&mut queue, &[], now)];
         let error = PublishError::NotSent { after: Duration::from_secs(1), last: None };
-        assert_eq!(queue.expire(now, &error), Room { messages: 2, bytes: 2 });
+        assert_eq!(queue.expire(now, &error, &error), Room { messages: 2, bytes: 2 });
         assert!(queue.is_empty() && told.iter_mut().all(|t| t.try_recv().unwrap() == Err(error.clone())));
     }
 
@@ -442,7 +499,7 @@ mod tests {
         let mut early = put(&mut queue, "a", 1, now);
         let mut late = put(&mut queue, "a", 2, now + Duration::from_secs(9));
         let error = PublishError::NotSent { after: Duration::from_secs(1), last: None };
-        assert_eq!(queue.expire(now, &error), Room { messages: 1, bytes: 1 });
+        assert_eq!(queue.expire(now, &error, &error), Room { messages: 1, bytes: 1 });
         assert_eq!(early.try_recv().unwrap(), Err(error));
         assert!(late.try_recv().is_err());
         let batch = queue.take().unwrap();

@@ -66,6 +66,11 @@ impl Unconfirmed {
         }
     }
 
+    /// A producer's conversation: what comes has its numbers.
+    pub(super) fn of_producer(session: SessionId) -> Self {
+        Self { session: Some(session), ..Self::default() }
+    }
+
     /// The stream broke: everything is to be sent again.
     pub(super) fn rewind(&mut self) {
         self.on_stream = 0;
@@ -79,7 +84,8 @@ impl Unconfirmed {
 
     pub(super) fn push(&mut self, batch: Batch) {
         self.last_sequence += 1;
-        self.batches.push_back(Numbered { sequence: self.last_sequence, batch, sent: 0 });
+        let sequence = batch.sequence.unwrap_or(self.last_sequence);
+        self.batches.push_back(Numbered { sequence, batch, sent: 0 });
     }
 
     /// Whether something numbered has yet to be sent on the present stream.
@@ -122,8 +128,20 @@ impl Unconfirmed {
     /// again may duplicate it, so it is told so. What was sent only on the present stream came after the end of the session and
     /// is not stored: it is kept for the next session.
     pub(super) fn lose_session(&mut self) -> Room {
-        let on_stream = std::mem::take(&mut self.on_stream);
         self.session = None;
+        self.give_up_doubtful()
+    }
+
+    /// Nothing can be done any more in the session of a producer, for this reason. What was sent on an earlier stream may have
+    /// been stored, as when another session is lost.
+    pub(super) fn end_producer(&mut self, refusal: &Refusal) -> Room {
+        let mut room = self.give_up_doubtful();
+        room += self.refuse(refusal);
+        room
+    }
+
+    fn give_up_doubtful(&mut self) -> Room {
+        let on_stream = std::mem::take(&mut self.on_stream);
         let earlier = |(at, n): (usize, &Numbered)| n.sent > u32::from(at < on_stream);
         let doubtful = self.batches.iter().enumerate().take_while(|&numbered| earlier(numbered)).count();
         let mut room = Room::default();
@@ -150,9 +168,10 @@ impl Unconfirmed {
     }
 
     /// Tells the waiters whose time is over. What was sent stays: leaving it out would leave a gap. What was not is taken out,
-    /// so that it is never stored, and the room that it held becomes free.
+    /// so that it is never stored, and the room that it held becomes free; but not of a producer, whose numbers are used.
     pub(super) fn expire(&mut self, now: Instant, sent: &PublishError, unsent: &PublishError) -> Room {
-        let numbers_used = self.batches.iter().take_while(|n| n.sent > 0).count();
+        let is_used = |n: &&Numbered| n.sent > 0 || n.batch.sequence.is_some();
+        let numbers_used = self.batches.iter().take_while(is_used).count();
         for numbered in self.batches.iter_mut().take(numbers_used) {
             for waiter in &mut numbered.batch.waiters {
                 if waiter.deadline > now {

@@ -9,7 +9,7 @@ use quorate_wire::v1::consumer_server::{Consumer, ConsumerServer};
 use quorate_wire::v1::publisher_server::{Publisher, PublisherServer};
 use quorate_wire::v1::{publish_response::Outcome, topic_outcome};
 use quorate_wire::{Listen, ServerOptions, TcpNet, error_of, server, status_of, v1};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -52,7 +52,26 @@ pub(crate) struct State {
     pub(crate) deliveries: VecDeque<v1::Deliveries>,
     pub(crate) attaches: Vec<v1::Attach>,
     pub(crate) refuse_attach: Option<Reason>,
+    /// Producers: the session and the epoch of each.
+    pub(crate) producers: BTreeMap<String, (u64, u64)>,
+    /// Somebody else opens this producer before the next stream is served.
+    pub(crate) fence_next_stream: Option<String>,
+    fenced: BTreeSet<u64>,
     last_session: u64,
+}
+
+impl State {
+    fn open_producer(&mut self, name: &str) -> v1::OpenProducerResponse {
+        self.last_session += 1;
+        let session = self.last_session;
+        let former = self.producers.get(name).copied();
+        let answers = former.and_then(|(former, _)| self.sessions.remove(&former)).unwrap_or_default();
+        let (last_sequence, epoch) = (answers.len() as u64, former.map_or(1, |(_, epoch)| epoch + 1));
+        self.fenced.extend(former.map(|(former, _)| former));
+        self.sessions.insert(session, answers);
+        self.producers.insert(name.to_owned(), (session, epoch));
+        v1::OpenProducerResponse { session, epoch, last_sequence, timeout_ms: 1, leader: String::new() }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -80,7 +99,9 @@ impl Fake {
     fn publish(&self, request: v1::PublishRequest) -> Result<Vec<Stored>, Refusal> {
         let state = &mut *self.state();
         let Some(answers) = state.sessions.get_mut(&request.session) else {
-            return Err(Refusal::new(Reason::SessionNotFound, "no such session"));
+            let fenced = state.fenced.contains(&request.session);
+            let reason = if fenced { Reason::ProducerFenced } else { Reason::SessionNotFound };
+            return Err(Refusal::new(reason, "no such session"));
         };
         let last = answers.len() as u64;
         if request.sequence <= last {
@@ -153,6 +174,15 @@ impl Publisher for Fake {
         Ok(Response::new(v1::OpenSessionResponse { session, timeout_ms: 1_000, leader: String::new() }))
     }
 
+    async fn open_producer(
+        &self,
+        request: Request<v1::OpenProducerRequest>,
+    ) -> Result<Response<v1::OpenProducerResponse>, Status> {
+        let request = request.into_inner();
+        assert_eq!(request.instance.len(), 16);
+        Ok(Response::new(self.state().open_producer(&request.producer)))
+    }
+
     async fn close_session(
         &self,
         request: Request<v1::CloseSessionRequest>,
@@ -171,7 +201,15 @@ impl Publisher for Fake {
         &self,
         requests: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        self.state().streams += 1;
+        {
+            let mut state = self.state();
+            state.streams += 1;
+            if state.streams > 1
+                && let Some(name) = state.fence_next_stream.take()
+            {
+                state.open_producer(&name);
+            }
+        }
         let fake = self.clone();
         let (sender, receiver) = mpsc::channel(16);
         tokio::spawn(async move {

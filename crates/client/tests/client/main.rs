@@ -5,4 +5,5 @@
 mod consuming;
 mod fake;
 mod pausing;
+mod producing;
 mod publishing;

@@ -15,15 +15,21 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 impl Machine {
     /// A timeout outside the bounds becomes the nearest bound.
     pub(crate) fn open_session(&mut self, timeout: Duration, ctx: &mut Context<'_>) -> Reply {
-        let max = ctx.limits.sessions_max;
-        if self.sessions.len() >= max as usize {
-            let text = format!(
-                "the number of sessions reached the limit of {max}: close some, or wait until idle ones expire"
-            );
-            return Err(Refusal::new(Reason::LimitReached, text));
-        }
+        self.check_sessions(ctx)?;
         let timeout = timeout.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
         let session = self.sessions.open(Party::Client { timeout }, ctx.now, ctx.dirty);
         Ok(Answer::SessionOpened { session })
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn check_sessions(&self, ctx: &Context<'_>) -> Result<(), Refusal> {
+        let max = ctx.limits.sessions_max;
+        if self.sessions.len() < max as usize {
+            return Ok(());
+        }
+        let text = format!(
+            "the number of sessions reached the limit of {max}: close some, or wait until idle ones expire"
+        );
+        Err(Refusal::new(Reason::LimitReached, text))
     }
 }

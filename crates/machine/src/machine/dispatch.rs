@@ -20,6 +20,10 @@ impl Machine {
         match op {
             Op::Hello { node, boot } => self.hello(*node, *boot, ctx),
             Op::OpenSession { timeout } => self.open_session(*timeout, ctx),
+            Op::OpenProducer { producer, instance, timeout } => {
+                self.open_producer(producer, *instance, *timeout, ctx)
+            }
+            Op::DeleteProducer { producer } => self.delete_producer(producer, ctx),
             Op::CloseSession { session } => self.close_session(*session, ctx),
             Op::ExpireNode { session } => self.expire_node(*session, ctx),
             Op::Tick => self.tick(ctx),
@@ -122,7 +126,7 @@ impl Machine {
         }
     }
 
-    fn shard_only(&mut self) -> Result<&mut Shard, Refusal> {
+    pub(crate) fn shard_only(&mut self) -> Result<&mut Shard, Refusal> {
         let group = self.group;
         match &mut self.body {
             Body::Shard(shard) => Ok(shard),

@@ -56,8 +56,10 @@ impl Machine {
         keys.extend([RowKey::Meta, RowKey::Limits]);
         for (id, session) in self.sessions.iter() {
             keys.insert(RowKey::Session(*id));
-            keys.extend(session.answers.pages().keys().map(|page| RowKey::Answers(*id, *page)));
+            let of = session.pages_of(*id);
+            keys.extend(session.answers.pages().keys().map(|page| RowKey::Answers(of, *page)));
         }
+        keys.extend((!self.sessions.producers.gone().is_empty()).then_some(RowKey::GoneProducers));
         keys
     }
 
@@ -67,7 +69,12 @@ impl Machine {
             (RowKey::Limits, _) => Some(rows::limits::encode(&self.limits)),
             (RowKey::Session(id), _) => self.sessions.get(id).map(rows::session::encode),
             (RowKey::Answers(id, page), _) => {
-                self.sessions.get(id)?.answers.pages().get(&page).map(rows::answers::encode)
+                let owner = self.sessions.producers.by_first(id).unwrap_or(id);
+                self.sessions.get(owner)?.answers.pages().get(&page).map(rows::answers::encode)
+            }
+            (RowKey::GoneProducers, _) => {
+                let gone = self.sessions.producers.gone();
+                (!gone.is_empty()).then(|| rows::gone_producers::encode(gone))
             }
             (_, Body::Shard(shard)) => shard.row(key),
             (_, Body::System(system)) => system.row(key),
@@ -103,7 +110,13 @@ impl Machine {
                 if probe::planted("a snapshot forgets the numbers of sessions") {
                     session.last = 0;
                 }
+                if session.producer().is_some_and(|p| self.sessions.producer(&p.name).is_some()) {
+                    return Err(LoadError::contradiction(key));
+                }
                 self.sessions.insert(id, session);
+            }
+            RowKey::GoneProducers => {
+                self.sessions.producers.load_gone(rows::gone_producers::decode(bytes).map_err(bad)?);
             }
             RowKey::Answers(id, first) => self.load_answers(key, id, first, bytes)?,
             _ => match &mut self.body {
@@ -134,7 +147,8 @@ impl Machine {
         bytes: &[u8],
     ) -> Result<(), LoadError> {
         let page = rows::answers::decode(bytes).map_err(|source| LoadError::value(key, source))?;
-        let session = self.sessions.get_mut(id).ok_or_else(|| LoadError::dangling(key))?;
+        let owner = self.sessions.producers.by_first(id).unwrap_or(id);
+        let session = self.sessions.get_mut(owner).ok_or_else(|| LoadError::dangling(key))?;
         if probe::planted("a snapshot forgets the numbers of sessions") {
             return Ok(());
         }

@@ -11,6 +11,7 @@ pub(crate) mod block;
 pub(crate) mod catch_up;
 pub(crate) mod closing;
 pub(crate) mod consumer;
+pub(crate) mod gone_producers;
 pub(crate) mod limits;
 pub(crate) mod mark;
 pub(crate) mod meta;
@@ -71,7 +72,7 @@ pub(crate) enum RowKey {
     Limits,
     /// A session without its answers.
     Session(SessionId),
-    /// A page of answers of a session, by the number of the first.
+    /// A page of answers of a session, by the number of the first. A producer's lie under its first session.
     Answers(SessionId, u64),
     /// A topic without its blocks and bindings.
     Topic(TopicId),
@@ -97,6 +98,8 @@ pub(crate) enum RowKey {
     Closing,
     /// A mark of a subscription, by its number.
     Mark(SubscriptionId, u64),
+    /// Sessions of producers whose record is gone; none when there are none.
+    GoneProducers,
 }
 
 impl RowKey {
@@ -119,6 +122,7 @@ impl RowKey {
             Self::CatchUp(t, s) => (13, [Some(t.get()), Some(s.get()), None]),
             Self::Closing => (14, [None; 3]),
             Self::Mark(s, number) => (15, [Some(s.get()), Some(number), None]),
+            Self::GoneProducers => (16, [None; 3]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -147,6 +151,7 @@ impl RowKey {
             (13, [t, s]) => Self::CatchUp(TopicId::new(*t), SubscriptionId::new(*s)),
             (14, []) => Self::Closing,
             (15, [s, number]) => Self::Mark(SubscriptionId::new(*s), *number),
+            (16, []) => Self::GoneProducers,
             _ => return None,
         })
     }
@@ -177,6 +182,7 @@ mod tests {
             RowKey::CatchUp(TopicId::new(1), SubscriptionId::new(9)),
             RowKey::Closing,
             RowKey::Mark(SubscriptionId::new(1), 99),
+            RowKey::GoneProducers,
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

@@ -25,13 +25,23 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Session, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::{BootId, NodeId};
+    use crate::producers::Producer;
+    use quorate_types::{BootId, NodeId, ProducerName, SessionId};
     use std::time::Duration;
 
     #[test]
     fn round_trip() {
         let node = Party::Node { node: NodeId::new(3), boot: BootId::new(9) };
-        for party in [node, Party::Client { timeout: Duration::from_millis(1_500) }] {
+        let producer = Producer {
+            name: ProducerName::parse("ingest").unwrap(),
+            timeout: Duration::from_secs(60),
+            epoch: 300,
+            instance: Some([7; 16]),
+            began: SessionId::new(1),
+            former: Some((SessionId::new(2), None)),
+        };
+        let client = Party::Client { timeout: Duration::from_millis(1_500) };
+        for party in [node, client, Party::Producer(Box::new(producer))] {
             let session = Session { party, last: 70_000, seen: Millis::new(5), answers: Answers::default() };
             assert_eq!(decode(&encode(&session)), Ok(session));
         }

@@ -3,7 +3,7 @@
 use super::{Consumer, Shard, Subscription, Topic};
 use crate::ledger::Ledger;
 use crate::op::SubscriptionKind;
-use quorate_types::{ConsumerId, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
+use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -127,6 +127,12 @@ pub enum Violation {
         topic: TopicId,
         /// The subscription.
         subscription: SubscriptionId,
+    },
+    /// The session of a producer is not found by the producer, or is said to be gone though it is open.
+    #[error("session {session} is that of a producer, and not found as such")]
+    Producer {
+        /// Which one.
+        session: SessionId,
     },
     /// A closed shard holds something, which a delete of its namespace would take.
     #[error("the shard is closed and has {topics} topics and {subscriptions} subscriptions")]

@@ -40,6 +40,11 @@ pub(crate) enum Act {
     Open(u64),
     /// Deletes everything, so that the shard can be closed.
     Clear,
+    /// Which producer, as whom (0: nobody), with which timeout.
+    OpenProducer(usize, u8, u64),
+    /// Which producer, in which of its sessions counted from the newest, and what it sends.
+    Produce(usize, usize, Box<Act>),
+    DeleteProducer(usize),
     Expire,
     Tick(u64),
 }
@@ -119,7 +124,16 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         2 => (0u64..6_000).prop_map(To::Ago),
         4 => n().prop_map(To::Mark),
     ];
+    let publish = prop_oneof![
+        (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        (n(), runs()).prop_map(|(t, runs)| Act::PublishEach(vec![(t, runs)])),
+        prop::collection::vec(held.clone(), 0..4).prop_map(|held| Act::Commit(held, Vec::new())),
+    ];
     prop_oneof![
+        3 => (n(), 0u8..4, 0u64..200_000).prop_map(|(p, who, ms)| Act::OpenProducer(p, who, ms)),
+        6 => (n(), prop_oneof![3 => Just(0usize), 1 => 1usize..3], publish)
+            .prop_map(|(p, back, what)| Act::Produce(p, back, Box::new(what))),
+        1 => n().prop_map(Act::DeleteProducer),
         10 => (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
         14 => (n(), prop::collection::vec((n(), 1u32..4, options()), 1..5))
             .prop_map(|(t, runs)| Act::PublishWith(t, runs)),
@@ -148,6 +162,6 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => (0u64..6).prop_map(Act::Open),
         1 => Just(Act::Clear),
         1 => Just(Act::Expire),
-        2 => (0u64..6_000).prop_map(Act::Tick),
+        2 => prop_oneof![4 => 0u64..6_000, 1 => 30_000u64..200_000].prop_map(Act::Tick),
     ]
 }

@@ -8,6 +8,7 @@ mod act;
 #[path = "../common/mod.rs"]
 mod common;
 mod pair;
+mod producers;
 mod returns;
 mod seek;
 mod shard;

@@ -25,6 +25,7 @@ pub(crate) const KINDS: [SubscriptionKind; 4] = [
     SubscriptionKind::Failover,
     SubscriptionKind::KeyShared,
 ];
+pub(crate) const PRODUCERS: [&str; 2] = ["p", "q"];
 pub(crate) const LEASE_MS: u64 = 5_000;
 
 /// Publishes with the names of what they choose.
@@ -75,6 +76,28 @@ impl Pair {
                 self.session = common::opened(&reply);
                 self.model.answers.insert(self.session, Vec::new());
                 self.compare(&effects);
+            }
+            Act::OpenProducer(which, who, ms) => {
+                let name = PRODUCERS[which % 2];
+                let op = common::open_producer(name, *who, *ms);
+                let Op::OpenProducer { instance, .. } = op else { return };
+                let (reply, effects) = self.driver.lead(op);
+                self.model.now = self.driver.time;
+                let expected = self.model.open_producer(name, instance, *ms, &reply);
+                if let Ok(Answer::ProducerOpened { session, last, .. }) = &reply {
+                    self.driver.set_last_number(*session, *last);
+                }
+                assert_eq!(reply.map_err(|refusal| refusal.reason), expected);
+                self.compare(&effects);
+            }
+            Act::Produce(which, back, what) => {
+                let Some(producer) = self.model.producers.there.get(PRODUCERS[which % 2]) else { return };
+                let Some((session, _)) = producer.sessions.iter().rev().nth(*back) else { return };
+                let own = std::mem::replace(&mut self.session, *session);
+                let step = self.step(what);
+                self.session = own;
+                self.send(&step);
+                self.sent.push(step);
             }
             Act::Scan(count) => {
                 let Some(scan) = self.driver.state().scan(None) else { return };
@@ -178,9 +201,17 @@ impl Pair {
             Act::DeleteMark(s, m) => {
                 Op::DeleteMark { subscription: sub(SUBSCRIPTIONS[s % 2]), mark: mark(MARKS[m % 2]) }
             }
+            Act::DeleteProducer(which) => {
+                Op::DeleteProducer { producer: common::producer(PRODUCERS[which % 2]) }
+            }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
-            Act::Expire | Act::Clear | Act::Tick(_) | Act::Scan(_) => Op::Tick,
+            Act::Expire
+            | Act::Clear
+            | Act::Tick(_)
+            | Act::Scan(_)
+            | Act::OpenProducer(..)
+            | Act::Produce(..) => Op::Tick,
         };
         self.driver.step(self.session, op)
     }
@@ -218,7 +249,7 @@ impl Pair {
         let Origin::Session { session, sequence } = step.envelope.origin else { panic!("not numbered") };
         let nth = usize::try_from(sequence - 1).unwrap();
         let expected = match self.model.answers.get(&session).map(|a| (a.len() as u64, a.get(nth))) {
-            None => Err(Reason::SessionNotFound),
+            None => Err(self.model.producers.reason(session)),
             Some((_, Some(first))) => {
                 assert_eq!(&reply, first, "a repeat gets the first answer");
                 return self.compare(&effects);
@@ -228,6 +259,7 @@ impl Pair {
                 self.model.now = self.driver.time;
                 let expected = self.model.perform(&step.envelope.op);
                 self.model.finish();
+                self.model.producers.see(session, self.driver.time);
                 self.model.answers.entry(session).or_default().push(reply.clone());
                 expected
             }
@@ -408,6 +440,11 @@ impl Pair {
         assert_eq!(state.consumers_of(NodeId::new(1)).len(), self.model.holders.len());
         assert_eq!(state.has_scan(), self.model.queues.values().any(|q| !q.cursors.is_empty()));
         assert_eq!(state.is_closed(), self.model.closing.1);
+        let producers = self.driver.machine.producers();
+        let producers: Vec<_> = producers
+            .map(|p| (p.name.to_string(), p.session, p.epoch, p.last, p.seen.get(), p.timeout))
+            .collect();
+        assert_eq!(producers, self.model.producers_seen());
         self.driver.check();
     }
 }

@@ -83,6 +83,7 @@ impl Model {
     /// What has happened by itself until now. Of several subscriptions the one with the earliest event comes first, wholly.
     pub(crate) fn pass(&mut self) {
         let now = self.now;
+        self.expire_producers();
         let time = |m: &Message| match m.place {
             Place::Leased { until, .. } => Some(until),
             Place::Delayed { due, .. } => m.expiry().into_iter().chain([due]).min(),

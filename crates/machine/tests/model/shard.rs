@@ -1,6 +1,7 @@
 //! The model: what becomes of each message, one by one.
 
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
+use crate::producers::Producers;
 use crate::returns::Letter;
 use quorate_machine::{
     Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, MessageOptions, Op, PublishView, Reply,
@@ -81,6 +82,7 @@ pub(crate) struct Model {
     pub(crate) queues: BTreeMap<&'static str, Queue>,
     pub(crate) holders: BTreeMap<ConsumerId, Holder>,
     pub(crate) answers: BTreeMap<SessionId, Vec<Reply>>,
+    pub(crate) producers: Producers,
     pub(crate) last_topic: u64,
     /// Topics that were made for dead letters: with settings of their own.
     pub(crate) made: BTreeSet<&'static str>,
@@ -183,6 +185,7 @@ impl Model {
                 let marks = &mut self.queue(subscription.as_str())?.marks;
                 marks.remove(mark.as_str()).map(|_| Answer::Done).ok_or(Reason::MarkNotFound)
             }
+            Op::DeleteProducer { producer } => self.delete_producer(producer),
             Op::CloseShard { revision } => self.close(*revision),
             Op::OpenShard { revision } => self.open(*revision),
             other => panic!("not modelled: {other:?}"),

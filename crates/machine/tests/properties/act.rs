@@ -10,6 +10,9 @@ pub(crate) enum Act {
     ExpireNode(usize),
     OpenClient(u64),
     CloseClient(usize),
+    /// Which one, as whom (0: nobody), with which timeout.
+    OpenProducer(usize, u8, u64),
+    DeleteProducer(usize),
     CreateTopic(usize, Option<u64>, Option<u64>),
     ConfigureTopic(usize, Option<u64>, Option<u64>),
     DeleteTopic(usize),
@@ -69,6 +72,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => some().prop_map(Act::ExpireNode),
         1 => (1_000u64..30_000).prop_map(Act::OpenClient),
         1 => some().prop_map(Act::CloseClient),
+        3 => (some(), 0u8..4, 0u64..200_000).prop_map(|(p, who, ms)| Act::OpenProducer(p, who, ms)),
+        1 => some().prop_map(Act::DeleteProducer),
         3 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::CreateTopic(t, age, bytes)),
         1 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::ConfigureTopic(t, age, bytes)),
         1 => some().prop_map(Act::DeleteTopic),
@@ -98,7 +103,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         2 => (some(), 0u64..40, 0u64..40, 1u32..4, verdict())
             .prop_map(|(c, first, last, attempt, v)| Act::SettleAny(c, first, last, attempt, v)),
         2 => some().prop_map(Act::Repeat),
-        2 => (0u64..15_000).prop_map(Act::Pass),
+        2 => prop_oneof![6 => 0u64..15_000, 1 => 30_000u64..200_000].prop_map(Act::Pass),
     ]
 }
 

@@ -102,6 +102,8 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
         number().prop_map(|ms| Op::OpenSession { timeout: Duration::from_millis(ms) }),
+        (number(), 0u8..3).prop_map(|(ms, who)| common::open_producer("p0", who, ms)),
+        Just(Op::DeleteProducer { producer: common::producer("p0") }),
         (number(), number()).prop_map(|(n, b)| Op::Hello { node: NodeId::new(n), boot: BootId::new(b) }),
         Just(Op::Tick),
         Just(Op::FormCluster { nodes: Vec::new() }),

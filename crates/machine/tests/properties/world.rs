@@ -24,9 +24,11 @@ pub(crate) const KINDS: [SubscriptionKind; 4] = [
 ];
 pub(crate) const SUBJECTS: [&str; 4] = ["a.b", "a", "c.b", ""];
 
-/// Few enough answers that some repeats come too late.
+pub(crate) const PRODUCERS: [&str; 3] = ["p0", "p1", "p2"];
+
+/// Few enough answers that some repeats come too late, and fewer producers than there are names.
 pub(crate) fn limits(transitions_max: u32) -> Limits {
-    Limits { transitions_max, answers_max: 20, marks_max: 2, ..Limits::default() }
+    Limits { transitions_max, answers_max: 20, marks_max: 2, producers_max: 2, ..Limits::default() }
 }
 
 /// Publishes with the names of what they choose.
@@ -85,6 +87,8 @@ pub(crate) struct World {
     /// (subscription, position) pairs with a committed ack.
     acked: BTreeSet<(SubscriptionId, u64)>,
     pub(crate) applied: Vec<Applied>,
+    /// All sessions that producers ever had.
+    producers: Vec<SessionId>,
     /// What the leader found when it looked last.
     looked: Option<Op>,
 }
@@ -98,6 +102,7 @@ impl World {
             identities: BTreeMap::new(),
             acked: BTreeSet::new(),
             applied: Vec::new(),
+            producers: Vec::new(),
             looked: None,
         };
         let start = [
@@ -119,6 +124,11 @@ impl World {
         let applied = self.driver.apply(&steps);
         self.note(&steps, &applied, acked, &before);
         self.driver.check();
+        for reply in &applied.replies {
+            let Ok(Answer::ProducerOpened { session, last, .. }) = reply else { continue };
+            self.driver.set_last_number(*session, *last);
+            self.producers.push(*session);
+        }
         self.applied.push(applied);
         self.sent.extend(steps);
     }
@@ -126,6 +136,13 @@ impl World {
     fn session(&self, pick: usize) -> Option<SessionId> {
         let sessions = self.driver.machine.node_sessions();
         (!sessions.is_empty()).then(|| sessions[pick % sessions.len()].session)
+    }
+
+    /// A node's session, or one that a producer has or had.
+    fn publisher(&self, pick: usize) -> Option<SessionId> {
+        let recent = self.producers.iter().rev().take(4);
+        let all: Vec<SessionId> = self.session(pick).into_iter().chain(recent.copied()).collect();
+        (!all.is_empty()).then(|| all[pick / 8 % all.len()])
     }
 
     fn consumers(&self) -> Vec<ConsumerId> {
@@ -174,6 +191,9 @@ impl World {
             Act::StaleScan => return lead(self.looked.clone()?),
             Act::ExpireNode(pick) => return lead(Op::ExpireNode { session: self.session(*pick)? }),
             Act::OpenClient(ms) => return lead(Op::OpenSession { timeout: Duration::from_millis(*ms) }),
+            Act::OpenProducer(pick, who, ms) => {
+                return lead(common::open_producer(PRODUCERS[pick % PRODUCERS.len()], *who, *ms));
+            }
             Act::CloseClient(pick) => {
                 return lead(Op::CloseSession { session: SessionId::new(*pick as u64 % 8) });
             }
@@ -185,17 +205,17 @@ impl World {
                 return (!self.sent.is_empty()).then(|| self.sent[pick % self.sent.len()].clone());
             }
             Act::Publish(pick, runs) => {
-                let session = self.session(*pick)?;
+                let session = self.publisher(*pick)?;
                 let run = |(s, n): &(usize, u32)| (SUBJECTS[s % SUBJECTS.len()], *n, options(*s));
                 let runs: Vec<_> = runs.iter().map(run).collect();
                 return Some(self.driver.publish_with_step(session, TOPICS[pick % TOPICS.len()], &runs));
             }
             Act::PublishEach(pick, parts) => {
-                let session = self.session(*pick)?;
+                let session = self.publisher(*pick)?;
                 return Some(self.driver.publish_each_step(session, &named(parts)));
             }
             Act::Commit(pick, held, parts) => {
-                let session = self.session(*pick)?;
+                let session = self.publisher(*pick)?;
                 let settles = held.iter().filter_map(|held| self.committed(held)).collect();
                 return Some(self.driver.commit_step(session, settles, &named(parts)));
             }
@@ -234,6 +254,9 @@ impl World {
             Act::Seek(pick, to) => Op::Seek { subscription: s(pick), to: self.place(*to) },
             Act::Mark(pick, name) => Op::Mark { subscription: s(pick), mark: m(name) },
             Act::DeleteMark(pick, name) => Op::DeleteMark { subscription: s(pick), mark: m(name) },
+            Act::DeleteProducer(pick) => {
+                Op::DeleteProducer { producer: common::producer(PRODUCERS[pick % PRODUCERS.len()]) }
+            }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
             Act::Open(revision) => Op::OpenShard { revision: *revision },
         };

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `group N` | first line only: the machine of group N (default 1; 0 is the system group) |
 //! | `hello NODE BOOT`, `open-session MS`, `close-session ID`, `expire-node ID` | conversations |
+//! | `open-producer P MS [as=INSTANCE]`, `delete-producer P` | named conversations |
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N] [ttl=MS]`, `configure-topic …`, `delete-topic T` | topics |
@@ -120,6 +121,7 @@ fn is_unnumbered(op: &Op) -> bool {
         op,
         Op::Hello { .. }
             | Op::OpenSession { .. }
+            | Op::OpenProducer { .. }
             | Op::CloseSession { .. }
             | Op::ExpireNode { .. }
             | Op::Tick
@@ -201,6 +203,11 @@ fn conversation(name: &str, args: &[&str]) -> Option<Op> {
             Op::Hello { node: NodeId::new(number(node)), boot: BootId::new(number(boot)) }
         }
         ("open-session", [ms]) => Op::OpenSession { timeout: Duration::from_millis(number(ms)) },
+        ("open-producer", [p, ms, options @ ..]) => {
+            let instance = u8::try_from(option(options, "as").unwrap_or(0)).unwrap();
+            common::open_producer(p, instance, number(ms))
+        }
+        ("delete-producer", [p]) => Op::DeleteProducer { producer: common::producer(p) },
         ("close-session", [id]) => Op::CloseSession { session: SessionId::new(number(id)) },
         ("expire-node", [id]) => Op::ExpireNode { session: SessionId::new(number(id)) },
         ("tick", []) => Op::Tick,

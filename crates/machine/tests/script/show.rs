@@ -21,6 +21,9 @@ fn reply(reply: &Reply) -> String {
     match reply {
         Ok(Answer::Done) => "done".to_owned(),
         Ok(Answer::SessionOpened { session }) => format!("session {session}"),
+        Ok(Answer::ProducerOpened { session, epoch, last }) => {
+            format!("producer in session {session}: epoch {epoch} last {last}")
+        }
         Ok(Answer::Published { first_offset, count, routed, .. }) => {
             published(&Appended { first_offset: *first_offset, count: *count, routed: *routed })
         }
@@ -93,6 +96,17 @@ pub(super) fn state(driver: &Driver) -> Vec<String> {
             .iter()
             .map(|s| format!("session {}: node {} boot {}", s.session, s.node, s.boot)),
     );
+    lines.extend(machine.producers().map(|p| {
+        let silent = machine.now().get() - p.seen.get();
+        format!(
+            "producer {}: session {} epoch {} last {} silent for {silent} of {} ms",
+            p.name,
+            p.session,
+            p.epoch,
+            p.last,
+            p.timeout.as_millis()
+        )
+    }));
     if machine.shard().is_some() {
         lines.push(format!("blocks: {}", join(machine.live_blocks(), " ")));
         lines.push(due(machine));

@@ -153,7 +153,11 @@ impl Queue {
             // A gap in the gateway's own numbers with nothing before it cannot be filled: start over.
             Err(Reason::SequenceGap | Reason::SessionNotFound) if own => return Next::OpenSession,
             // It may have been done before its session ended: to its client that must not look like never.
-            Err(Reason::SessionNotFound) if self.ops[index].doubtful => {
+            Err(reason)
+                if reason.ends_session()
+                    && self.ops[index].doubtful
+                    && matches!(self.ops[index].origin, Place::Client { .. }) =>
+            {
                 let text =
                     "the session ended before the answer came; whether the operation was done is not known";
                 let unknown = Err(Refusal::new(Reason::NoQuorum, text));

@@ -151,17 +151,19 @@ fn an_unknown_session_of_a_client_is_the_clients_answer() {
 
 #[test]
 fn rule_8_what_may_have_been_done_before_its_session_ended_is_not_answered_as_never_done() {
-    let mut queue = open();
-    let mut answers = [client(&mut queue, 1), client(&mut queue, 2)];
-    queue.send_next();
-    // Done by a leader that died before it answered; the session ended before the next one led.
-    queue.link_lost();
-    let sent = send_all(&mut queue);
-    for (id, _) in &sent {
-        assert_eq!(queue.answer(*id, refused(Reason::SessionNotFound)), Next::Go);
+    for ended in [Reason::SessionNotFound, Reason::ProducerFenced, Reason::ProducerExpired] {
+        let mut queue = open();
+        let mut answers = [client(&mut queue, 1), client(&mut queue, 2)];
+        queue.send_next();
+        // Done by a leader that died before it answered; the session ended before the next one led.
+        queue.link_lost();
+        let sent = send_all(&mut queue);
+        for (id, _) in &sent {
+            assert_eq!(queue.answer(*id, refused(ended)), Next::Go);
+        }
+        let reasons = answers.each_mut().map(|answer| answer.try_recv().unwrap().reply.unwrap_err().reason);
+        assert_eq!(reasons, [Reason::NoQuorum, ended]);
     }
-    let reasons = answers.each_mut().map(|answer| answer.try_recv().unwrap().reply.unwrap_err().reason);
-    assert_eq!(reasons, [Reason::NoQuorum, Reason::SessionNotFound]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use quorate_consensus::Group;
 use quorate_machine::{Answer, Envelope, Op, Origin};
 use quorate_types::probe;
 use quorate_types::{ClusterId, GroupId, Reason, Refusal, Rope, SessionId, Voter};
+use quorate_wire::peer::peers_client::PeersClient;
 use quorate_wire::{peer, status_of};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::transport::Channel;
 
 /// How often the end of what is unanswered is looked for while the node stops.
 const DRAIN_PERIOD: Duration = Duration::from_millis(10);
@@ -173,7 +175,7 @@ impl Gateway {
     pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
         let numbering = match op {
             // What speaks of client sessions has no number of ours: a refusal of theirs must not look like one of our session.
-            Op::OpenSession { .. } | Op::CloseSession { .. } => Numbering::None,
+            Op::OpenSession { .. } | Op::OpenProducer { .. } | Op::CloseSession { .. } => Numbering::None,
             _ => Numbering::Gateway,
         };
         let forwarder = self.serving(group)?.forwarder;
@@ -280,6 +282,14 @@ impl Gateway {
         let request = peer::ReadIndexRequest { link: Some(self.link(leader)), group: group.get() };
         let asked = tokio::time::timeout(Duration::from_secs(1), client.read_index(request)).await;
         Some(asked.ok()?.ok()?.into_inner().index)
+    }
+
+    /// A client of another node.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when the address is none.
+    pub(crate) fn peer(&self, address: &str) -> Result<PeersClient<Channel>, Refusal> {
+        self.inner.parts.peers.client(address)
     }
 
     /// How this node introduces itself to another.

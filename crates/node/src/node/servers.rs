@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::late::Late;
 use crate::services::{
     AdminService, ClusterService, ConsumerService, PeersService, PublisherService, ReaderService,
+    RequestsService,
 };
 use quorate_consensus::RaftService;
 use quorate_wire::peer::peers_server::PeersServer;
@@ -12,6 +13,7 @@ use quorate_wire::peer::raft_server::RaftServer;
 use quorate_wire::v1::{
     FILE_DESCRIPTOR_SET, admin_server::AdminServer, cluster_server::ClusterServer,
     consumer_server::ConsumerServer, publisher_server::PublisherServer, reader_server::ReaderServer,
+    requests_server::RequestsServer,
 };
 use quorate_wire::{Bound, CLIENT_BYTES_MAX, PEER_BYTES_MAX, ServerOptions, server};
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub(super) struct ClientServices {
     publisher: Late<PublisherServer<PublisherService>>,
     consumer: Late<ConsumerServer<ConsumerService>>,
     reader: Late<ReaderServer<ReaderService>>,
+    requests: Late<RequestsServer<RequestsService>>,
     admin: Late<AdminServer<AdminService>>,
     cluster: Late<ClusterServer<ClusterService>>,
     health: Late<HealthSource>,
@@ -47,6 +50,7 @@ impl ClientServices {
             publisher: Late::new(),
             consumer: Late::new(),
             reader: Late::new(),
+            requests: Late::new(),
             admin: Late::new(),
             cluster: Late::new(),
             health: Late::new(),
@@ -63,6 +67,8 @@ impl ClientServices {
         self.consumer
             .set(ConsumerServer::new(ConsumerService::new(gateway())).max_decoding_message_size(max));
         self.reader.set(ReaderServer::new(ReaderService::new(gateway())).max_decoding_message_size(max));
+        let requests = RequestsService::new(gateway(), core.inboxes.clone());
+        self.requests.set(RequestsServer::new(requests).max_decoding_message_size(max));
         self.admin.set(AdminServer::new(admin).max_decoding_message_size(max));
         let cluster = ClusterService::new(core.clone());
         self.cluster.set(ClusterServer::new(cluster).max_decoding_message_size(max));
@@ -91,6 +97,7 @@ pub(super) async fn serve_clients(bound: Bound, services: ClientServices, stop: 
         .add_service(services.publisher)
         .add_service(services.consumer)
         .add_service(services.reader)
+        .add_service(services.requests)
         .add_service(services.admin)
         .add_service(services.cluster);
     let reflection = tonic_reflection::server::Builder::configure()

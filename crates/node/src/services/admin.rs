@@ -2,14 +2,14 @@
 
 use super::admin_view::{
     catch_up_message, config_of_subscription, config_of_topic, consumer_message, mark_message,
-    namespace_message, page, seek_of, start_of, subscription_bindings, subscription_message, topic_bindings,
-    topic_message,
+    namespace_message, page, producer_message, seek_of, start_of, subscription_bindings,
+    subscription_message, topic_bindings, topic_message,
 };
 use super::session;
 use crate::gateway::Gateway;
 use quorate_consensus::Group;
-use quorate_machine::{Answer, NamespaceView, Op, Shard};
-use quorate_types::{GroupId, NamespaceName, Reason, Refusal, SubscriptionName, TopicName};
+use quorate_machine::{Answer, Machine, NamespaceView, Op, Shard};
+use quorate_types::{GroupId, NamespaceName, ProducerName, Reason, Refusal, SubscriptionName, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, admin_server::Admin};
 use std::time::Duration;
@@ -71,18 +71,28 @@ impl AdminService {
 
     /// A look at the namespace's shard, as current as the leader. Views are what the answering replica has
     /// after a read index, so that what was confirmed before the call is seen.
-    async fn look<R>(
+    fn look<R>(
         &self,
         namespace: &str,
         view: impl FnOnce(GroupId, &Shard) -> Result<R, Refusal>,
+    ) -> impl Future<Output = Result<Response<R>, Status>> {
+        let shard = |id, machine: &Machine| match machine.shard() {
+            Some(shard) => view(id, shard),
+            None => Err(Refusal::new(Reason::InvalidArgument, format!("group {id} has no topics"))),
+        };
+        self.look_at_machine(namespace, shard)
+    }
+
+    /// The same, at all of the group's machine.
+    async fn look_at_machine<R>(
+        &self,
+        namespace: &str,
+        view: impl FnOnce(GroupId, &Machine) -> Result<R, Refusal>,
     ) -> Result<Response<R>, Status> {
         let done = async {
             let id = self.gateway.resolve(namespace).await?;
             let group: Group = self.gateway.current(id, self.deadline()).await?;
-            group.read(|machine| match machine.shard() {
-                Some(shard) => view(id, shard),
-                None => Err(Refusal::new(Reason::InvalidArgument, format!("group {id} has no topics"))),
-            })
+            group.read(|machine| view(id, machine))
         };
         done.await.map(Response::new).map_err(|r| self.status(&r))
     }
@@ -172,6 +182,11 @@ fn unexpected(answer: &Answer) -> Refusal {
 
 fn no_topic(name: &TopicName) -> Refusal {
     Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
+}
+
+fn no_producer(name: &ProducerName) -> Refusal {
+    let text = format!("there is no producer {name}: it was never opened, expired or was deleted");
+    Refusal::new(Reason::ProducerNotFound, text)
 }
 
 fn no_subscription(name: &SubscriptionName) -> Refusal {
@@ -412,6 +427,42 @@ impl Admin for AdminService {
             }
             other => Err(self.status(&unexpected(&other))),
         }
+    }
+
+    async fn list_producers(
+        &self,
+        request: Request<v1::ListProducersRequest>,
+    ) -> Result<Response<v1::ListProducersResponse>, Status> {
+        let r = request.into_inner();
+        self.look_at_machine(&r.namespace, |group, machine| {
+            let messages = machine.producers().map(|p| producer_message(group, &p));
+            let (producers, more) = page(messages, |p| &p.name, &r.after, r.limit);
+            Ok(v1::ListProducersResponse { producers, more })
+        })
+        .await
+    }
+
+    async fn describe_producer(
+        &self,
+        request: Request<v1::DescribeProducerRequest>,
+    ) -> Result<Response<v1::DescribeProducerResponse>, Status> {
+        let r = request.into_inner();
+        let name = wire::producer(&r.producer).map_err(|r| self.status(&r))?;
+        self.look_at_machine(&r.namespace, |group, machine| {
+            let producer = machine.producer(&name).ok_or_else(|| no_producer(&name))?;
+            Ok(v1::DescribeProducerResponse { producer: Some(producer_message(group, &producer)) })
+        })
+        .await
+    }
+
+    async fn delete_producer(
+        &self,
+        request: Request<v1::DeleteProducerRequest>,
+    ) -> Result<Response<v1::DeleteProducerResponse>, Status> {
+        let r = request.into_inner();
+        let producer = wire::producer(&r.producer).map_err(|r| self.status(&r))?;
+        self.change(&r.namespace, r.number, Op::DeleteProducer { producer }).await?;
+        Ok(Response::new(v1::DeleteProducerResponse {}))
     }
 
     async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {

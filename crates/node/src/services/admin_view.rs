@@ -1,8 +1,9 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
+use super::session;
 use quorate_machine::{
-    Backoff, CatchUpView, ConsumerView, MarkView, SeekTo, Start, SubscriptionConfig, SubscriptionKind,
-    SubscriptionView, TopicConfig, TopicView,
+    Backoff, CatchUpView, ConsumerView, MarkView, ProducerView, SeekTo, Start, SubscriptionConfig,
+    SubscriptionKind, SubscriptionView, TopicConfig, TopicView,
 };
 use quorate_types::{GroupId, Millis, NamespaceId, Reason, Refusal, TopicName};
 use quorate_wire as wire;
@@ -27,6 +28,18 @@ pub(super) fn page<T>(
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn producer_message(group: GroupId, producer: &ProducerView) -> v1::Producer {
+    v1::Producer {
+        name: producer.name.to_string(),
+        epoch: producer.epoch,
+        last_sequence: producer.last,
+        seen_ms: producer.seen.get(),
+        timeout_ms: millis(producer.timeout),
+        session: session::for_client(group, producer.session),
+        group: group.get(),
+    }
 }
 
 pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {

@@ -165,7 +165,10 @@ fn check_link(gateway: &Gateway, link: Option<&Link>) -> Result<(), Refusal> {
 /// What a forwarded operation must be, whatever the peer believes: apply must find the fragments where the operations say.
 fn check_operation(envelope: &Envelope, fragment: &bytes::Bytes) -> Result<(), Refusal> {
     if envelope.origin == Origin::Leader
-        && !matches!(envelope.op, Op::Hello { .. } | Op::OpenSession { .. } | Op::CloseSession { .. })
+        && !matches!(
+            envelope.op,
+            Op::Hello { .. } | Op::OpenSession { .. } | Op::OpenProducer { .. } | Op::CloseSession { .. }
+        )
     {
         return Err(invalid("only what opens or closes a session goes without a number"));
     }

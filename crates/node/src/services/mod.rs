@@ -9,6 +9,7 @@ mod peers;
 mod publisher;
 mod reader;
 mod reader_look;
+mod requests;
 mod session;
 
 pub(crate) use admin::AdminService;
@@ -17,3 +18,4 @@ pub(crate) use consumer::ConsumerService;
 pub(crate) use peers::{PeersService, Serving};
 pub(crate) use publisher::PublisherService;
 pub(crate) use reader::ReaderService;
+pub(crate) use requests::RequestsService;

@@ -163,6 +163,19 @@ impl Peers for PeersService {
         Ok(Response::new(peer::ReadIndexResponse { index, term }))
     }
 
+    async fn reply(
+        &self,
+        request: Request<peer::ReplyRequest>,
+    ) -> Result<Response<peer::ReplyResponse>, Status> {
+        let request = request.into_inner();
+        let (core, _) = self.core(request.link.as_ref())?;
+        let malformed = || status_of(&Refusal::new(Reason::InvalidArgument, "the reply is malformed"));
+        let token = request.token[..].try_into().map_err(|_| malformed())?;
+        let reply = prost::Message::decode(request.reply).map_err(|_| malformed())?;
+        core.inboxes.put(token, reply).map_err(|r| status_of(&r))?;
+        Ok(Response::new(peer::ReplyResponse {}))
+    }
+
     async fn report(
         &self,
         request: Request<peer::ReportRequest>,

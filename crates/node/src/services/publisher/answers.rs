@@ -6,7 +6,7 @@ use super::stream::Broken;
 use crate::forwarder::{Answer, answer_by};
 use crate::metrics_data::DataMetrics;
 use futures::Stream;
-use quorate_types::{GroupId, Reason, Refusal};
+use quorate_types::{GroupId, Refusal};
 use quorate_wire::v1;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -85,7 +85,7 @@ async fn respond(
 /// The client hears why its request was refused, unless its number was not used up: then that matters more.
 fn refusal_of_void(answer: Answer, refusal: Refusal) -> Refusal {
     match answer.reply {
-        Err(said) if said.is_retryable() || said.reason == Reason::SessionNotFound => said,
+        Err(said) if said.is_retryable() || said.reason.ends_session() => said,
         _ => refusal,
     }
 }

@@ -12,16 +12,22 @@ use crate::services::session;
 use futures::stream::BoxStream;
 use outcomes::{Outcomes, unexpected};
 use prepare::Prepared;
-use quorate_machine::{Answer, Op};
+use quorate_machine::{Answer, Op, ProducerInstance};
 use quorate_types::{Reason, Refusal};
+use quorate_wire as wire;
 use quorate_wire::v1::{self, publisher_server::Publisher};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Bounds of a session's timeout: shorter ones end in every election, longer ones keep answers of dead clients for days.
-const SESSION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10_000..=86_400_000;
+const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 10_000..=86_400_000;
 const SESSION_TIMEOUT_MS_DEFAULT: u64 = 300_000;
+/// Bounds of a producer's: a minute, and 365 days.
+const PRODUCER_TIMEOUT_MS: RangeInclusive<u64> = 60_000..=31_536_000_000;
+/// 7 days.
+const PRODUCER_TIMEOUT_MS_DEFAULT: u64 = 604_800_000;
 
 /// The service.
 #[derive(Clone)]
@@ -36,15 +42,7 @@ impl PublisherService {
     }
 
     async fn open(&self, request: v1::OpenSessionRequest) -> Result<v1::OpenSessionResponse, Refusal> {
-        let timeout_ms = match request.timeout_ms {
-            0 => SESSION_TIMEOUT_MS_DEFAULT,
-            ms if SESSION_TIMEOUT_MS.contains(&ms) => ms,
-            ms => {
-                let (min, max) = (SESSION_TIMEOUT_MS.start(), SESSION_TIMEOUT_MS.end());
-                let text = format!("timeout_ms is {ms}; it must be {min} to {max}, or 0 for the default");
-                return Err(Refusal::new(Reason::InvalidArgument, text));
-            }
-        };
+        let timeout_ms = granted(request.timeout_ms, &SESSION_TIMEOUT_MS, SESSION_TIMEOUT_MS_DEFAULT)?;
         let group = self.gateway.resolve(&request.namespace).await?;
         let op = Op::OpenSession { timeout: Duration::from_millis(timeout_ms) };
         match self.gateway.call(group, op, self.gateway.deadline()).await? {
@@ -56,6 +54,27 @@ impl PublisherService {
                     leader,
                 })
             }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn open_named(
+        &self,
+        request: v1::OpenProducerRequest,
+    ) -> Result<v1::OpenProducerResponse, Refusal> {
+        let timeout_ms = granted(request.timeout_ms, &PRODUCER_TIMEOUT_MS, PRODUCER_TIMEOUT_MS_DEFAULT)?;
+        let producer = wire::producer(&request.producer)?;
+        let instance = instance(&request.instance)?;
+        let group = self.gateway.resolve(&request.namespace).await?;
+        let op = Op::OpenProducer { producer, instance, timeout: Duration::from_millis(timeout_ms) };
+        match self.gateway.call(group, op, self.gateway.deadline()).await? {
+            Answer::ProducerOpened { session, epoch, last } => Ok(v1::OpenProducerResponse {
+                session: session::for_client(group, session),
+                epoch,
+                last_sequence: last,
+                timeout_ms,
+                leader: self.gateway.leader_for_clients(group).unwrap_or_default(),
+            }),
             other => Err(unexpected(&other)),
         }
     }
@@ -101,6 +120,13 @@ impl Publisher for PublisherService {
         self.open(request.into_inner()).await.map(Response::new).map_err(|r| self.status(&r))
     }
 
+    async fn open_producer(
+        &self,
+        request: Request<v1::OpenProducerRequest>,
+    ) -> Result<Response<v1::OpenProducerResponse>, Status> {
+        self.open_named(request.into_inner()).await.map(Response::new).map_err(|r| self.status(&r))
+    }
+
     async fn close_session(
         &self,
         request: Request<v1::CloseSessionRequest>,
@@ -128,5 +154,45 @@ impl Publisher for PublisherService {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let responses = stream::serve(self.gateway.clone(), request.into_inner());
         Ok(Response::new(Box::pin(responses)))
+    }
+}
+
+/// A timeout as asked for; 0 is the default.
+fn granted(ms: u64, bounds: &RangeInclusive<u64>, default: u64) -> Result<u64, Refusal> {
+    match ms {
+        0 => Ok(default),
+        ms if bounds.contains(&ms) => Ok(ms),
+        ms => {
+            let (min, max) = (bounds.start(), bounds.end());
+            let text = format!("timeout_ms is {ms}; it must be {min} to {max}, or 0 for the default");
+            Err(Refusal::new(Reason::InvalidArgument, text))
+        }
+    }
+}
+
+/// Who opens a producer; empty is nobody in particular.
+fn instance(bytes: &[u8]) -> Result<Option<ProducerInstance>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    bytes.try_into().map(Some).map_err(|_| {
+        let text = format!("the instance has {} bytes; it must have 16, or none", bytes.len());
+        Refusal::new(Reason::InvalidArgument, text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_outside_its_bounds_and_an_instance_of_another_length_are_refused() {
+        let reason = |refusal: Refusal| refusal.reason;
+        let timeout = |ms| granted(ms, &PRODUCER_TIMEOUT_MS, PRODUCER_TIMEOUT_MS_DEFAULT).map_err(reason);
+        assert_eq!((timeout(0), timeout(60_000)), (Ok(604_800_000), Ok(60_000)));
+        assert_eq!([59_999, 31_536_000_001].map(timeout), [Err(Reason::InvalidArgument); 2]);
+        assert_eq!(instance(&[]).map_err(reason), Ok(None));
+        assert_eq!(instance(&[7; 16]).map_err(reason), Ok(Some([7; 16])));
+        assert_eq!(instance(&[7; 15]).map_err(reason), Err(Reason::InvalidArgument));
     }
 }
