@@ -15,7 +15,7 @@ async fn what_is_given_up_is_read_from_the_dead_letter_topic_through_another_nod
     let cluster = Cluster::start(3).await?;
     let client = cluster.client(0)?;
     client.create_topic("orders", TopicConfig::default()).await?;
-    let kept = TopicConfig { retention_ms: Some(3_600_000), retention_bytes: None };
+    let kept = TopicConfig { retention_ms: Some(3_600_000), ..Default::default() };
     client.create_topic("failed", kept).await?;
     let config = SubscriptionConfig {
         max_attempts: Some(2),

@@ -24,7 +24,7 @@ async fn rule_2_what_waited_for_a_slow_reader_and_was_acked_by_another_is_not_se
     let cluster = Cluster::start(1).await?;
     let client = cluster.client(0)?;
     // Kept after the ack: what is gone cannot be sent by mistake.
-    let kept = TopicConfig { retention_ms: Some(3_600_000), retention_bytes: None };
+    let kept = TopicConfig { retention_ms: Some(3_600_000), ..Default::default() };
     client.create_topic("orders", kept).await?;
     let config = SubscriptionConfig { lease_timeout_ms: 1_000, ..SubscriptionConfig::default() };
     client.create_subscription("orders", config, &[("orders", "#")]).await?;

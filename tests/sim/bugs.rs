@@ -30,9 +30,11 @@ pub const BUGS: &[&str] = &[
     "nobody is taken over",
     "two consumers are active",
     "one publish in fifty is not routed",
+    "what comes on two ways is stored twice",
     "a snapshot forgets the numbers of sessions",
     // Nodes and clients.
     "a late subscription misses a message",
+    "a message is not looked at for its headers",
     "expire nodes too early",
     "send again under a new number",
 ];

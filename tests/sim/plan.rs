@@ -53,6 +53,10 @@ pub(crate) struct Load {
     pub(crate) kinds: bool,
     /// Subscriptions may begin with everything that their topics keep.
     pub(crate) starts: bool,
+    /// The first topic passes messages on to others.
+    pub(crate) onward: bool,
+    /// A subscription of the first topic asks for a header.
+    pub(crate) headers: bool,
 }
 
 impl Plan {
@@ -171,6 +175,8 @@ fn load(rng: &mut Rng) -> Load {
         dead_letters: rng.percent(50),
         kinds: rng.percent(50),
         starts: rng.percent(50),
+        onward: rng.percent(50),
+        headers: rng.percent(50),
     }
 }
 

@@ -40,6 +40,7 @@ mod nodes;
 mod options;
 mod publisher;
 mod reader;
+mod routing;
 
 pub use client::Client;
 pub use commit::Commit;
@@ -52,3 +53,4 @@ pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Publish
 pub use quorate_types::{Kind, Reason, Refusal};
 pub use quorate_wire::v1;
 pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};
+pub use routing::Headers;

@@ -17,10 +17,10 @@ pub mod block;
 mod chain;
 mod codec;
 mod commands;
-mod dead_letter;
 mod ledger;
 mod machine;
 mod op;
+mod provenance;
 mod publishes;
 mod rows;
 mod sessions;
@@ -31,16 +31,17 @@ pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, S
 pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
-pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
     Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, Publish, PublishRun,
     Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
 };
+pub use provenance::{Death, DeathReason, Provenance};
 pub use publishes::{Malformed, PublishView, Publishes, Runs};
 pub use rows::LoadError;
 pub use shard::{
-    BindingView, BlockSlice, CatchUpView, ConsumerView, Scan, Shard, SubscriptionView, TopicView, Violation,
+    BindingView, BlockSlice, CatchUpView, ConsumerView, Scan, Shard, SubscriptionView, TopicBindingView,
+    TopicView, Violation,
 };
 pub use system::{NamespaceView, Placement, System};

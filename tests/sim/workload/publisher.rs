@@ -1,10 +1,11 @@
 //! A publisher: sends numbered messages to the topics that are there, one or many in flight.
 
+use super::routes::MARK;
 use super::{Phase, Shared, now};
 use crate::oracle::{Outcome, Sent, Uid, Violation, payload};
 use crate::rng::Rng;
 use futures::stream::{FuturesUnordered, StreamExt};
-use quorate_client::{Confirmation, Message, PublishError, Publisher, PublisherOptions, Receipt};
+use quorate_client::{Confirmation, Message, PublishError, Publisher, PublisherOptions, Reason, Receipt};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,8 +31,10 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         timeout: TIMEOUT,
         session_timeout: rng.pick(&SESSION_TIMEOUTS).unwrap_or(TIMEOUT),
         prefer_leader: rng.percent(40),
+        mandatory: rng.percent(20),
         ..PublisherOptions::default()
     };
+    let mandatory = options.mandatory;
     let publisher = client.publisher(options);
     let number = rng.next();
     shared.publishers.borrow_mut().push((host, number));
@@ -43,7 +46,8 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         if let Some(topic) = rng.pick(&(0..topics.len()).collect::<Vec<_>>()).filter(|_| room)
             && let Some((topic, name)) = topics.get(topic)
         {
-            let sent = Sent { topic: *topic, publisher: number, subject: String::new(), at: now() };
+            let sent =
+                Sent { topic: *topic, publisher: number, subject: String::new(), marked: false, at: now() };
             if let Some(answer) = send(&shared, &publisher, &mut rng, name, sent).await {
                 waiting.push(answer);
             }
@@ -54,7 +58,12 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         loop {
             tokio::select! {
                 biased;
-                Some((uid, answer)) = waiting.next(), if !waiting.is_empty() => answered(&shared, uid, answer),
+                Some((uid, answer)) = waiting.next(), if !waiting.is_empty() => match answer {
+                    Err(PublishError::Refused(refusal)) if mandatory && refusal.reason == Reason::Unroutable => {
+                        shared.oracle.borrow_mut().published(uid, Outcome::Failed);
+                    }
+                    answer => answered(&shared, uid, answer),
+                },
                 () = &mut pause => break,
             }
         }
@@ -70,9 +79,11 @@ async fn send(
 ) -> Option<Answer> {
     let subject = rng.pick(&SUBJECTS).unwrap_or("a");
     let padding = usize::try_from(rng.below(shared.load.payload_bytes_max)).unwrap_or(0);
-    let sent = Sent { subject: subject.to_owned(), ..sent };
+    let marked = rng.percent(50);
+    let sent = Sent { subject: subject.to_owned(), marked, ..sent };
     let uid = shared.oracle.borrow_mut().sent(sent);
     let message = Message::new(payload(uid, padding)).subject(subject);
+    let message = if marked { message.header(MARK.0, MARK.1) } else { message };
     let message = if rng.percent(50) { message.key(format!("k{}", rng.below(8))) } else { message };
     match publisher.send(topic, message).await {
         Ok(confirmation) => Some(Box::pin(confirmed(uid, confirmation))),

@@ -47,7 +47,8 @@ impl Worker {
         delivery: Delivery,
     ) -> LocalBoxFuture<'a, ()> {
         let (topic, name) = &self.results;
-        let sent = Sent { topic: *topic, publisher: self.number, subject: String::new(), at: now() };
+        let sent =
+            Sent { topic: *topic, publisher: self.number, subject: String::new(), marked: false, at: now() };
         let uid = shared.oracle.borrow_mut().sent(sent);
         let open = Open(shared, uid);
         let commit = Commit::new().ack(&delivery).publish(name.as_str(), Message::new(payload(uid, 8)));

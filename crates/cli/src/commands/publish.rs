@@ -51,11 +51,14 @@ pub(crate) struct PublishArgs {
     /// Your own id of the message.
     #[arg(long, value_name = "ID", default_value = "")]
     message_id: String,
+    /// Refuse what no subscription would get (UNROUTABLE), instead of storing it for nobody.
+    #[arg(long)]
+    mandatory: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -92,7 +95,8 @@ impl PublishArgs {
     }
 
     fn publisher(&self, client: &Client) -> Publisher {
-        client.publisher(PublisherOptions { timeout: self.client.timeout, ..PublisherOptions::default() })
+        let (timeout, mandatory) = (self.client.timeout, self.mandatory);
+        client.publisher(PublisherOptions { timeout, mandatory, ..PublisherOptions::default() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `quorate topic …`
 
+use super::subscription::{EVERYTHING, binding_text, bindings_document};
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -14,7 +15,10 @@ Examples:
   quorate topic create orders
   quorate topic create audit --retention-age 7d --retention-bytes 10000000000
   quorate topic list --output json
-  quorate topic configure audit --retention-age 30d";
+  quorate topic configure audit --retention-age 30d
+  quorate topic create incoming --alternate-topic audit       what nothing is bound for goes to audit
+  quorate topic bind orders audit '*.paid'                    what is paid goes to audit, too
+  quorate topic unbind orders audit '*.paid'";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -55,6 +59,20 @@ enum TopicCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Pass messages on to another topic, from now on, where the filter matches. They are not copied.
+    Bind {
+        #[command(flatten)]
+        binding: TopicBinding,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take a binding between topics back. What was passed on stays.
+    Unbind {
+        #[command(flatten)]
+        binding: TopicBinding,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Delete a topic with its bindings; what subscriptions had not settled of it is counted as purged.
     Delete {
         /// Its name.
@@ -72,12 +90,36 @@ struct Settings {
     /// Keep the newest so many bytes of messages for readers.
     #[arg(long, value_name = "BYTES")]
     retention_bytes: Option<u64>,
+    /// Pass messages on to this topic that no binding selects. It must be there [default: nobody gets them].
+    #[arg(long, value_name = "TOPIC")]
+    alternate_topic: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct TopicBinding {
+    /// The topic that passes messages on.
+    from: String,
+    /// The topic that gets them.
+    to: String,
+    /// Where the subject matches.
+    #[arg(default_value = EVERYTHING)]
+    filter: String,
+}
+
+impl TopicBinding {
+    fn document(&self) -> Value {
+        json!({ "from": self.from, "to": self.to, "filter": self.filter })
+    }
 }
 
 impl From<Settings> for v1::TopicConfig {
     fn from(settings: Settings) -> Self {
         let ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        Self { retention_ms: settings.retention_age.map(ms), retention_bytes: settings.retention_bytes }
+        Self {
+            retention_ms: settings.retention_age.map(ms),
+            retention_bytes: settings.retention_bytes,
+            alternate_topic: settings.alternate_topic.unwrap_or_default(),
+        }
     }
 }
 
@@ -92,6 +134,16 @@ pub(crate) async fn run(args: TopicArgs, output: Output) -> Result<(), Failure> 
         TopicCommand::Configure { topic, settings, client } => {
             connect(&client).await?.configure_topic(&topic, settings.into()).await?;
             output.result(format!("topic {topic} is configured"), &json!({ "topic": topic }))
+        }
+        TopicCommand::Bind { binding, client } => {
+            let TopicBinding { from, to, filter } = &binding;
+            connect(&client).await?.bind_topic(from, to, filter).await?;
+            output.result(format!("{from} {filter} -> topic {to}"), &binding.document())
+        }
+        TopicCommand::Unbind { binding, client } => {
+            let TopicBinding { from, to, filter } = &binding;
+            connect(&client).await?.unbind_topic(from, to, filter).await?;
+            output.result(format!("{from} {filter} no longer goes to topic {to}"), &binding.document())
         }
         TopicCommand::Delete { topic, client } => {
             connect(&client).await?.delete_topic(&topic).await?;
@@ -122,10 +174,18 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         topic.group
     );
     for binding in bindings {
-        text += &format!("\nbinding      {} -> {}", binding.filter, binding.subscription);
+        text += &format!("\nbinding      {} -> {}", binding_text(binding), binding.subscription);
+    }
+    for binding in &described.onward {
+        text += &format!("\nbinding      {} -> topic {}", binding.filter, binding.to);
+    }
+    if let Some(to) = alternate(&topic) {
+        text += &format!("\nelse         -> topic {to}");
     }
     let mut document = document(&topic);
-    document["bindings"] = super::subscription::bindings_document(bindings);
+    document["bindings"] = bindings_document(bindings);
+    let onward = |b: &v1::TopicBinding| json!({ "from": b.from, "to": b.to, "filter": b.filter });
+    document["onward"] = described.onward.iter().map(onward).collect();
     output.result(text, &document)
 }
 
@@ -141,8 +201,12 @@ fn row(topic: &v1::Topic) -> Vec<String> {
     ]
 }
 
+fn alternate(topic: &v1::Topic) -> Option<&str> {
+    topic.config.as_ref().map(|config| config.alternate_topic.as_str()).filter(|to| !to.is_empty())
+}
+
 fn document(topic: &v1::Topic) -> Value {
-    let config = topic.config.unwrap_or_default();
+    let config = topic.config.clone().unwrap_or_default();
     json!({
         "topic": topic.name,
         "first_offset": topic.first_offset,
@@ -152,12 +216,13 @@ fn document(topic: &v1::Topic) -> Value {
         "unrouted": topic.unrouted,
         "retention_ms": config.retention_ms,
         "retention_bytes": config.retention_bytes,
+        "alternate_topic": alternate(topic),
         "group": topic.group,
     })
 }
 
 fn retention(topic: &v1::Topic) -> String {
-    let config = topic.config.unwrap_or_default();
+    let config = topic.config.clone().unwrap_or_default();
     let age = config.retention_ms.map(|ms| humantime::format_duration(Duration::from_millis(ms)).to_string());
     let bytes = config.retention_bytes.map(|bytes| format!("{bytes} bytes"));
     match (age, bytes) {

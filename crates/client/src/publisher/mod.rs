@@ -73,7 +73,7 @@ pub(crate) fn start(client: Client, options: PublisherOptions) -> Publisher {
     let window_messages = options.window_messages.max(1);
     let window_bytes = options.window_bytes.max(1);
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue::default()),
+        queue: Mutex::new(Queue::new(options.mandatory)),
         filled: Notify::new(),
         messages: Semaphore::new(window_messages as usize),
         bytes: Semaphore::new(window_bytes as usize),

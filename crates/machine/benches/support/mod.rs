@@ -59,6 +59,7 @@ fn one_publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (Publish
         fragment_bytes: u32::try_from(fragment.len()).unwrap(),
         message_bytes_max: u32::try_from(body.len()).unwrap(),
         create_topic: false,
+        mandatory: false,
     };
     (publish, fragment)
 }
@@ -122,7 +123,7 @@ impl World {
         self.ask(Op::Bind {
             topic,
             subscription,
-            filters: vec![filter],
+            selectors: vec![filter.into()],
             start: Start::Latest,
             create_topic: false,
         });

@@ -14,6 +14,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Reply {
         let id = self.topic_id(name.as_str())?;
+        self.check_alternate(name, config, ctx.limits)?;
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.config = config.clone();
             ctx.touch_topic(id);

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bind;
+mod bind_topic;
 mod close_session;
 mod close_shard;
 mod commit;
@@ -27,6 +28,7 @@ mod set_credit;
 mod settle;
 mod tick;
 mod unbind;
+mod unbind_topic;
 
 use quorate_types::{ConsumerId, Reason, Refusal};
 use std::fmt::Display;

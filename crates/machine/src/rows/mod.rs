@@ -20,6 +20,7 @@ pub(crate) mod placement;
 pub(crate) mod session;
 pub(crate) mod subscription;
 pub(crate) mod topic;
+pub(crate) mod topic_binding;
 
 use crate::codec::DecodeError;
 use quorate_types::{ConsumerId, GroupId, NamespaceId, NodeId, SessionId, SubscriptionId, TopicId};
@@ -94,6 +95,8 @@ pub(crate) enum RowKey {
     CatchUp(TopicId, SubscriptionId),
     /// Whether a shard is closed; none while nobody has opened or closed it.
     Closing,
+    /// A binding from a topic to another one, by its number.
+    TopicBinding(TopicId, TopicId, u64),
 }
 
 impl RowKey {
@@ -115,6 +118,7 @@ impl RowKey {
             Self::Placement(g) => (12, [Some(g.get()), None, None]),
             Self::CatchUp(t, s) => (13, [Some(t.get()), Some(s.get()), None]),
             Self::Closing => (14, [None; 3]),
+            Self::TopicBinding(from, to, number) => (15, [Some(from.get()), Some(to.get()), Some(number)]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -142,6 +146,7 @@ impl RowKey {
             (12, [g]) => Self::Placement(GroupId::new(*g)),
             (13, [t, s]) => Self::CatchUp(TopicId::new(*t), SubscriptionId::new(*s)),
             (14, []) => Self::Closing,
+            (15, [from, to, number]) => Self::TopicBinding(TopicId::new(*from), TopicId::new(*to), *number),
             _ => return None,
         })
     }
@@ -171,6 +176,7 @@ mod tests {
             RowKey::Placement(GroupId::new(1)),
             RowKey::CatchUp(TopicId::new(1), SubscriptionId::new(9)),
             RowKey::Closing,
+            RowKey::TopicBinding(TopicId::new(2), TopicId::new(1), 5),
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

@@ -11,7 +11,10 @@ mod due;
 mod grant;
 mod load;
 mod names;
+mod onward;
+mod origin;
 mod returns;
+mod stretches;
 mod subscription;
 mod topic;
 mod turns;
@@ -23,13 +26,16 @@ pub use check::Violation;
 pub(crate) use closing::Closing;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
-#[cfg(test)]
-pub(crate) use dead_letters::Origin;
 pub(crate) use delayed::Delayed;
+#[cfg(test)]
+pub(crate) use origin::Origin;
 pub(crate) use returns::Ending;
+pub(crate) use stretches::{Stretch, selected, union};
 pub(crate) use subscription::{Lease, Ready, Subscription, Taken};
 pub(crate) use topic::{Binding, Block, Sweep, Topic};
-pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, SubscriptionView, TopicView};
+pub use view::{
+    BindingView, BlockSlice, CatchUpView, ConsumerView, SubscriptionView, TopicBindingView, TopicView,
+};
 
 use crate::agenda::Agenda;
 use crate::applied::Effect;

@@ -2,7 +2,7 @@
 
 use super::delayed::Delayed;
 use super::{Context, Lease, Ready, Shard};
-use crate::dead_letter::DeathReason;
+use crate::provenance::DeathReason;
 use quorate_types::SubscriptionId;
 use quorate_types::probe;
 use std::time::Duration;

@@ -6,11 +6,12 @@
 //! | `hello NODE BOOT`, `open-session MS`, `close-session ID`, `expire-node ID` | conversations |
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
-//! | `create-topic T [age=MS] [bytes=N]`, `configure-topic …`, `delete-topic T` | topics |
+//! | `create-topic T [age=MS] [bytes=N] [alternate=T]`, `configure-topic …`, `delete-topic T` | topics |
 //! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
-//! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings |
+//! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings; a filter may ask for headers: `#{all:K=V&K=V}`, `a.*{any:K=V}` |
+//! | `bind-topic FROM TO FILTER[,FILTER]…`, `unbind-topic FROM TO FILTER` | bindings between topics |
 //! | `route T S VERSION FROM-TO [OFFSET*COUNT]…` | what the leader found up to TO, not included, by ids of topic and subscription |
-//! | `publish T SUBJECT[*COUNT]… [auto]` | messages of ten bytes; `''` is the empty subject |
+//! | `publish T SUBJECT[*COUNT]… [mandatory] [auto]` | messages of ten bytes; `''` is the empty subject |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …`, `extend …`, `nack-after MS N …` | settles |
@@ -21,7 +22,7 @@
 //! | `tick` | one tick |
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
 //! | `show` | no entry: the state |
-//! | `letters T` | no entry: what a topic's dead letters say of themselves |
+//! | `letters T` | no entry: where a topic's messages lie, and what they say of where they came from |
 
 mod show;
 
@@ -159,6 +160,10 @@ fn publish(args: &[&str]) -> (Publish, Bytes) {
         [runs @ .., "auto"] => (true, runs),
         runs => (false, runs),
     };
+    let (mandatory, runs) = match runs {
+        [runs @ .., "mandatory"] => (true, runs),
+        runs => (false, runs),
+    };
     let run = |word: &&'_ str| match word.split_once('*') {
         Some((subject, count)) if count.parse::<u32>().is_ok() => {
             (subject.to_owned(), count.parse().unwrap())
@@ -169,7 +174,7 @@ fn publish(args: &[&str]) -> (Publish, Bytes) {
     let runs: Vec<(&str, u32)> =
         runs.iter().map(|(s, n)| (if s == "''" { "" } else { s.as_str() }, *n)).collect();
     let (publish, fragment) = common::publish(name, &runs);
-    (Publish { create_topic: auto, ..publish }, fragment)
+    (Publish { create_topic: auto, mandatory, ..publish }, fragment)
 }
 
 fn conversation(name: &str, args: &[&str]) -> Option<Op> {
@@ -203,7 +208,7 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         ("bind", [t, s, filters, rest @ ..]) => Op::Bind {
             topic: topic(t),
             subscription: sub(s),
-            filters: filters.split(',').map(|f| Filter::parse(f).unwrap()).collect(),
+            selectors: filters.split(',').map(common::selector).collect(),
             start: start(rest),
             create_topic: rest.contains(&"auto"),
         },
@@ -219,7 +224,15 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
             }
         }
         ("unbind", [t, s, f]) => {
-            Op::Unbind { topic: topic(t), subscription: sub(s), filter: Filter::parse(f).unwrap() }
+            Op::Unbind { topic: topic(t), subscription: sub(s), selector: common::selector(f) }
+        }
+        ("bind-topic", [from, to, filters]) => Op::BindTopic {
+            from: topic(from),
+            to: topic(to),
+            filters: filters.split(',').map(|f| Filter::parse(f).unwrap()).collect(),
+        },
+        ("unbind-topic", [from, to, f]) => {
+            Op::UnbindTopic { from: topic(from), to: topic(to), filter: Filter::parse(f).unwrap() }
         }
         _ => return None,
     })
@@ -303,6 +316,7 @@ fn retention(options: &[&str]) -> TopicConfig {
     TopicConfig {
         retention_age: option(options, "age").map(Duration::from_millis),
         retention_bytes: option(options, "bytes"),
+        alternate_topic: word(options, "alternate").map(topic),
     }
 }
 
