@@ -153,14 +153,20 @@ fn a_message_that_is_looked_at_for_its_headers_comes_one_entry_later_and_not_aft
         story
             .work(async |client: Client| {
                 client.create_topic("t", v1::TopicConfig::default()).await?;
-                client.create_subscription("plain", v1::SubscriptionConfig::default(), &[("t", "#")]).await?;
+                client.create_subscription("plain", v1::SubscriptionConfig::default(), &[("t", "#")]).await
+            })
+            .unwrap();
+        let plain = story.work(|client| round_trips(client, "plain", 30));
+        // Only now: it must not find there already what it is to wait for.
+        story
+            .work(async |client: Client| {
                 client.create_subscription("s", v1::SubscriptionConfig::default(), &[]).await?;
                 let wanted = Headers::any([("mark", "x"), ("other", "y")]);
                 client.bind_headers("t", "s", ("#", &wanted), Start::Latest).await
             })
             .unwrap();
-        let plain = story.work(|client| round_trips(client, "plain", 30));
         let looked_at = story.work(|client| round_trips(client, "s", 30));
+        assert!(looked_at > plain, "{plain:?}, {looked_at:?}");
         assert!(looked_at < 2 * plain + Duration::from_millis(10), "{plain:?}, {looked_at:?}");
         println!("plain {plain:?}, by headers {looked_at:?}");
     };
