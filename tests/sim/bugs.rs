@@ -33,10 +33,12 @@ pub const BUGS: &[&str] = &[
     "two consumers share a key",
     "what expired is delivered",
     "one publish in fifty is not routed",
+    "what comes on two ways is stored twice",
     "a snapshot forgets the numbers of sessions",
     "a fenced producer is let in",
     // Nodes and clients.
     "a late subscription misses a message",
+    "a message is not looked at for its headers",
     "expire nodes too early",
     "send again under a new number",
 ];

@@ -57,6 +57,10 @@ pub(crate) struct Load {
     pub(crate) starts: bool,
     /// Messages have times and priorities: what is sent later may come first.
     pub(crate) times: bool,
+    /// The first topic passes messages on to others.
+    pub(crate) onward: bool,
+    /// A subscription of the first topic asks for a header.
+    pub(crate) headers: bool,
 }
 
 impl Plan {
@@ -177,6 +181,8 @@ fn load(rng: &mut Rng) -> Load {
         starts: rng.percent(50),
         times: rng.percent(40),
         producers: rng.below(3),
+        onward: rng.percent(50),
+        headers: rng.percent(50),
     }
 }
 

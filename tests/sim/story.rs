@@ -194,6 +194,14 @@ impl Story {
         group.is_some_and(|group| group.read(|m| m.shard().is_some_and(Shard::is_closed)))
     }
 
+    /// Whether a shard waits for the leader to look into blocks, as a node has it; `None` when it does not run there.
+    #[must_use]
+    pub fn has_scan(&self, node: u64, shard: GroupId) -> Option<bool> {
+        let groups = self.world.cluster.nodes[at(node)].groups();
+        let group = groups.iter().find(|group| group.id() == shard)?;
+        Some(group.read(|m| m.shard().is_some_and(Shard::has_scan)))
+    }
+
     /// The node that leads a group.
     #[must_use]
     pub fn leader(&self, group: GroupId) -> Option<u64> {

@@ -14,8 +14,7 @@ const ORDERS: &str = "orders-to-bill";
 const INVOICES: &str = "invoices";
 const SUBSCRIPTION: &str = "billing";
 /// Where the invoices are kept so that they can be counted: for a day.
-const KEPT: v1::TopicConfig =
-    v1::TopicConfig { retention_ms: Some(86_400_000), retention_bytes: None, ttl_ms: None };
+const KEPT_MS: u64 = 86_400_000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,7 +24,8 @@ async fn main() -> anyhow::Result<()> {
     }
     let client = Client::connect(&nodes, ClientOptions::default()).await?;
     client.create_topic(ORDERS, Default::default()).await?;
-    client.create_topic(INVOICES, KEPT).await?;
+    let kept = v1::TopicConfig { retention_ms: Some(KEPT_MS), ..Default::default() };
+    client.create_topic(INVOICES, kept).await?;
     client.create_subscription(SUBSCRIPTION, Default::default(), &[(ORDERS, "#")]).await?;
     let publisher = client.publisher(PublisherOptions::default());
     if client.describe_topic(ORDERS).await?.topic.is_none_or(|topic| topic.next_offset == 0) {

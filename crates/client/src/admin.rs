@@ -23,7 +23,7 @@ impl Client {
             .await
     }
 
-    fn here(&self) -> String {
+    pub(crate) fn here(&self) -> String {
         self.options.namespace.clone()
     }
 
@@ -115,7 +115,7 @@ impl Client {
     /// Deletes a topic with its bindings; what is unsettled of it is counted as purged.
     ///
     /// # Errors
-    /// [`CallError`]: `TOPIC_NOT_FOUND`, or no answer.
+    /// [`CallError`]: `TOPIC_NOT_FOUND`, `TOPIC_IN_USE`, or no answer.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), CallError> {
         let request =
             v1::DeleteTopicRequest { namespace: self.here(), topic: topic.to_owned(), number: None };
@@ -412,9 +412,12 @@ impl Client {
         filter: &str,
         start: Start,
     ) -> Result<(), CallError> {
-        let binding = Some(binding(topic, subscription, filter));
-        let request =
-            v1::BindRequest { namespace: self.here(), binding, start: start.message(), number: None };
+        self.bind_binding(binding(topic, subscription, filter), start).await
+    }
+
+    pub(crate) async fn bind_binding(&self, binding: v1::Binding, start: Start) -> Result<(), CallError> {
+        let (namespace, binding) = (self.here(), Some(binding));
+        let request = v1::BindRequest { namespace, binding, start: start.message(), number: None };
         let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
             async move { admin.bind(v1::BindRequest { number, ..request }).await }
@@ -427,8 +430,11 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `BINDING_NOT_FOUND`, `TOPIC_NOT_FOUND`, `SUBSCRIPTION_NOT_FOUND`, or no answer.
     pub async fn unbind(&self, topic: &str, subscription: &str, filter: &str) -> Result<(), CallError> {
-        let binding = Some(binding(topic, subscription, filter));
-        let request = v1::UnbindRequest { namespace: self.here(), binding, number: None };
+        self.unbind_binding(binding(topic, subscription, filter)).await
+    }
+
+    pub(crate) async fn unbind_binding(&self, binding: v1::Binding) -> Result<(), CallError> {
+        let request = v1::UnbindRequest { namespace: self.here(), binding: Some(binding), number: None };
         let changed = self.change(1, |mut admin, number| {
             let request = request.clone();
             async move { admin.unbind(v1::UnbindRequest { number, ..request }).await }
@@ -437,8 +443,13 @@ impl Client {
     }
 }
 
-fn binding(topic: &str, subscription: &str, filter: &str) -> v1::Binding {
-    v1::Binding { topic: topic.to_owned(), subscription: subscription.to_owned(), filter: filter.to_owned() }
+pub(crate) fn binding(topic: &str, subscription: &str, filter: &str) -> v1::Binding {
+    v1::Binding {
+        topic: topic.to_owned(),
+        subscription: subscription.to_owned(),
+        filter: filter.to_owned(),
+        headers: None,
+    }
 }
 
 /// Something was to be taken away. If an attempt without an answer came before, that it is not there is what that attempt

@@ -43,6 +43,7 @@ mod publisher;
 mod pulse;
 mod reader;
 mod requester;
+mod routing;
 
 pub use client::Client;
 pub use commit::Commit;
@@ -56,3 +57,4 @@ pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Numbere
 pub use quorate_types::{Kind, Reason, Refusal};
 pub use quorate_wire::v1;
 pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};
+pub use routing::Headers;

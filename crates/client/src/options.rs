@@ -124,6 +124,9 @@ pub struct PublisherOptions {
     /// Begin with the node that leads the shard, if the client was given its address: one step less for every message.
     /// Default true; without it publishers spread over all nodes.
     pub prefer_leader: bool,
+    /// Refuse messages (`UNROUTABLE`) that are for no subscription, instead of storing them for nobody: each message by itself,
+    /// what is sent in one request of a batch together, and a commit as a whole. Default false.
+    pub mandatory: bool,
 }
 
 impl Default for PublisherOptions {
@@ -134,6 +137,7 @@ impl Default for PublisherOptions {
             timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(300),
             prefer_leader: true,
+            mandatory: false,
         }
     }
 }

@@ -212,6 +212,12 @@ impl Group {
         self.inner.replica.applied()
     }
 
+    /// Whether the machine here waits for a leader to look into blocks ([`quorate_machine::Scan`]).
+    #[must_use]
+    pub fn scans(&self) -> watch::Receiver<bool> {
+        self.inner.replica.scans()
+    }
+
     /// The members as this replica knows them, committed or not.
     #[must_use]
     pub fn members(&self) -> Members {

@@ -17,12 +17,12 @@ pub mod block;
 mod chain;
 mod codec;
 mod commands;
-mod dead_letter;
 mod ledger;
 mod machine;
 mod op;
 mod options;
 mod producers;
+mod provenance;
 mod publishes;
 mod rows;
 mod sessions;
@@ -33,7 +33,6 @@ pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, S
 pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
-pub use dead_letter::{DeadLetter, DeathReason};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
@@ -42,10 +41,11 @@ pub use op::{
 };
 pub use options::{KeyHash, MessageOptions};
 pub use producers::ProducerView;
+pub use provenance::{Death, DeathReason, Provenance};
 pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
 pub use rows::LoadError;
 pub use shard::{
     BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, Peek, PeekStates, Peeked, PeekedState,
-    Scan, Shard, SubscriptionView, TopicView, TraceRoute, Violation,
+    Scan, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute, Violation,
 };
 pub use system::{NamespaceView, Placement, System};

@@ -5,7 +5,7 @@ use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId,
-    ProducerName, SessionId, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
+    ProducerName, Selector, SessionId, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub enum Op {
     Tick,
 
     // Metadata of a shard.
-    /// Creates a topic. The same topic with the same settings: answered as done.
+    /// Creates a topic. The same topic with the same settings: answered as done. Its alternate topic must be there.
     CreateTopic {
         /// Its name.
         topic: TopicName,
@@ -76,7 +76,7 @@ pub enum Op {
         config: TopicConfig,
     },
     /// Deletes a topic with its bindings; what is unsettled of it is counted as purged. Refused (`TOPIC_IN_USE`) while it is
-    /// the dead-letter topic of a subscription.
+    /// the dead-letter topic of a subscription, or the alternate topic of another.
     DeleteTopic {
         /// Which one.
         topic: TopicName,
@@ -95,18 +95,18 @@ pub enum Op {
         /// Which one.
         subscription: SubscriptionName,
     },
-    /// Routes messages where one of the filters matches: what is published from now on, and before that what the topic keeps
-    /// from the start on. A filter that is bound already changes nothing, whatever its start was.
+    /// Routes messages that one of the selectors selects: what is published from now on, and before that what the topic keeps
+    /// from the start on. A selector that is bound already changes nothing, whatever its start was.
     ///
-    /// Only the first filters that bind a topic to a subscription may have a start in the past (`BINDING_EXISTS`): what was
+    /// Only the first selectors that bind a topic to a subscription may have a start in the past (`BINDING_EXISTS`): what was
     /// routed by one of them must not be routed again.
     Bind {
         /// From this topic
         topic: TopicName,
         /// to this subscription
         subscription: SubscriptionName,
-        /// where the subject matches one of these
-        filters: Vec<Filter>,
+        /// what one of these selects
+        selectors: Vec<Selector>,
         /// from here on.
         start: Start,
         /// Create the topic, with default settings, when there is none: the gateway's `auto_create_topics`.
@@ -118,23 +118,43 @@ pub enum Op {
         topic: TopicName,
         /// to this subscription
         subscription: SubscriptionName,
+        /// with this selector.
+        selector: Selector,
+    },
+    /// Passes messages on to another topic where the subject matches one of the filters, from now on: they are appended there in
+    /// the entry in which they are stored, by reference, once for each publish whatever ways lead there, and routed there by
+    /// their subject. Refused (`BINDING_LOOP`) where they would come back.
+    BindTopic {
+        /// From this topic
+        from: TopicName,
+        /// to this one
+        to: TopicName,
+        /// where the subject matches one of these. One that is bound already changes nothing.
+        filters: Vec<Filter>,
+    },
+    /// Takes a binding between topics back. What was passed on stays.
+    UnbindTopic {
+        /// From this topic
+        from: TopicName,
+        /// to this one
+        to: TopicName,
         /// with this filter.
         filter: Filter,
     },
-    /// A step of a subscription that catches up with a topic, where subjects decide: apply reads no blocks, so the leader has
-    /// looked into them ([`crate::Scan`]). Changes nothing if the subscription is not where it was when the leader looked.
+    /// A step of a subscription that catches up with a topic, where subjects or headers decide: apply reads no blocks, so the
+    /// leader has looked into them ([`crate::Scan`]). Changes nothing if the subscription is not where it was when it looked.
     Route {
         /// The topic.
         topic: TopicId,
         /// The subscription that catches up with it.
         subscription: SubscriptionId,
-        /// Which filters were looked for.
+        /// Which selectors were looked for.
         version: u64,
         /// What was looked through: from this offset
         from: u64,
         /// up to this one, not included.
         to: u64,
-        /// What the filters select of it, in order.
+        /// What the selectors select of it, in order.
         matches: Vec<Match>,
     },
     /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the
@@ -281,6 +301,9 @@ pub struct Publish {
     pub message_bytes_max: u32,
     /// Create the topic, with default settings, when there is none: the gateway's `auto_create_topics`.
     pub create_topic: bool,
+    /// Refuse all of it (`UNROUTABLE`) if one of its messages is for no subscription, neither here nor where it is passed on to.
+    /// A binding with headers counts as if it had none: nobody looks into the messages.
+    pub mandatory: bool,
 }
 
 /// Consecutive messages with the same routing data.
@@ -330,6 +353,7 @@ impl Publish {
             fragment_bytes: self.fragment_bytes,
             message_bytes_max: self.message_bytes_max,
             create_topic: self.create_topic,
+            mandatory: self.mandatory,
         }
     }
 }
@@ -505,6 +529,9 @@ pub struct TopicConfig {
     pub retention_bytes: Option<u64>,
     /// How long a message may wait to be processed, unless it says a shorter time itself. At least 1 ms; `None`: for ever.
     pub ttl: Option<Duration>,
+    /// Where messages are passed on to that no binding selects, neither to a subscription nor to a topic. It must be there
+    /// first, and is not deleted before. A binding with headers counts as if it had none.
+    pub alternate_topic: Option<TopicName>,
 }
 
 /// A subscription's settings.

@@ -5,11 +5,10 @@
 //! names and lists of their own it would cost more than storing the messages.
 //!
 //! ```text
-//! publish = [topic u8: bytes][create u8][fragment u32: bytes][largest message u32: bytes][runs u32: bytes][topic][runs]
+//! publish = [topic u8: bytes][flags u8][fragment u32: bytes][largest message u32: bytes][runs u32: bytes][topic][runs]
 //! run     = [subject u8: bytes][count u32][subject][options]
 //! ```
-//! with options as [`MessageOptions`] encodes them.
-//! All numbers are little-endian.
+//! with options as [`MessageOptions`] encodes them. All numbers are little-endian. Flags: 1 creates the topic, 2 is mandatory.
 
 use crate::op::{Publish, PublishRun};
 use crate::options::MessageOptions;
@@ -20,6 +19,8 @@ use thiserror::Error;
 
 const HEAD_BYTES: usize = 14;
 const RUN_BYTES: usize = 5;
+const CREATE_TOPIC: u8 = 1;
+const MANDATORY: u8 = 2;
 
 /// Publishes in their order.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub struct PublishView<'a> {
     pub message_bytes_max: u32,
     /// As [`Publish::create_topic`].
     pub create_topic: bool,
+    /// As [`Publish::mandatory`].
+    pub mandatory: bool,
 }
 
 /// Consecutive messages that are alike.
@@ -70,6 +73,8 @@ pub enum Runs<'a> {
     Plain(&'a [PublishRun]),
     /// One after the other.
     Encoded(&'a [u8]),
+    /// A part of others.
+    Listed(&'a [RunView<'a>]),
 }
 
 impl Publishes {
@@ -89,7 +94,8 @@ impl Publishes {
                 run.options.append(&mut runs);
             }
             bytes.put_u8(byte(publish.topic.as_str().len()));
-            bytes.put_u8(u8::from(publish.create_topic));
+            let create = if publish.create_topic { CREATE_TOPIC } else { 0 };
+            bytes.put_u8(create | if publish.mandatory { MANDATORY } else { 0 });
             bytes.put_u32_le(publish.fragment_bytes);
             bytes.put_u32_le(publish.message_bytes_max);
             bytes.put_u32_le(u32::try_from(runs.len()).unwrap_or(u32::MAX));
@@ -145,7 +151,7 @@ impl Publishes {
 
 /// The first of encoded publishes; moves past it. `None` at the end, or where they are malformed.
 fn next_publish<'a>(rest: &mut &'a [u8]) -> Option<PublishView<'a>> {
-    let ([topic, create, numbers @ ..], after) = rest.split_first_chunk::<HEAD_BYTES>()?;
+    let ([topic, flags, numbers @ ..], after) = rest.split_first_chunk::<HEAD_BYTES>()?;
     let [f0, f1, f2, f3, m0, m1, m2, m3, runs @ ..] = numbers;
     let (topic, after) = after.split_at_checked(usize::from(*topic))?;
     let (runs, after) = after.split_at_checked(u32::from_le_bytes(*runs) as usize)?;
@@ -155,7 +161,8 @@ fn next_publish<'a>(rest: &mut &'a [u8]) -> Option<PublishView<'a>> {
         runs: Runs::Encoded(runs),
         fragment_bytes: u32::from_le_bytes([*f0, *f1, *f2, *f3]),
         message_bytes_max: u32::from_le_bytes([*m0, *m1, *m2, *m3]),
-        create_topic: *create != 0,
+        create_topic: flags & CREATE_TOPIC != 0,
+        mandatory: flags & MANDATORY != 0,
     })
 }
 
@@ -217,6 +224,11 @@ impl<'a> Runs<'a> {
                 Some(run.count)
             }
             Self::Encoded(bytes) => next_run(bytes).map(|(_, count, _)| count),
+            Self::Listed(runs) => {
+                let (run, rest) = runs.split_first()?;
+                *runs = rest;
+                Some(run.count)
+            }
         })
     }
 
@@ -225,6 +237,7 @@ impl<'a> Runs<'a> {
         match self {
             Self::Plain(runs) => runs.is_empty(),
             Self::Encoded(bytes) => bytes.is_empty(),
+            Self::Listed(runs) => runs.is_empty(),
         }
     }
 }
@@ -246,6 +259,11 @@ impl<'a> Iterator for Runs<'a> {
                 // Only past what could be read: what is left tells that the rest could not.
                 *bytes = rest;
                 Some(RunView { subject, count, options })
+            }
+            Self::Listed(runs) => {
+                let (run, rest) = runs.split_first()?;
+                *runs = rest;
+                Some(*run)
             }
         }
     }
@@ -269,6 +287,7 @@ mod tests {
             fragment_bytes: number,
             message_bytes_max: number / 2,
             create_topic: number % 2 == 1,
+            mandatory: number % 3 == 1,
         }
     }
 
@@ -276,7 +295,7 @@ mod tests {
     fn what_is_encoded_is_read_again_with_its_sums() {
         let all = [
             publish("a", &[("x.y", 3), ("", u32::MAX)], u32::MAX),
-            publish("b", &[], 0),
+            publish("b", &[], 4),
             publish(&"c".repeat(200), &[(&"s".repeat(255), 1)], 7),
         ];
         let publishes = Publishes::new(&all);
@@ -287,13 +306,13 @@ mod tests {
             let view = publish.view();
             assert_eq!(found.runs.collect::<Vec<_>>(), view.runs.collect::<Vec<_>>());
             let rest = |p: &PublishView<'_>| {
-                (p.topic.to_owned(), p.fragment_bytes, p.message_bytes_max, p.create_topic)
+                (p.topic.to_owned(), p.fragment_bytes, p.message_bytes_max, p.create_topic, p.mandatory)
             };
             assert_eq!(rest(&found), rest(&view));
         }
         assert_eq!(publishes.count(), 3);
         assert_eq!(publishes.messages(), u64::from(u32::MAX) + 4);
-        assert_eq!(publishes.fragment_bytes(), u64::from(u32::MAX) + 7);
+        assert_eq!(publishes.fragment_bytes(), u64::from(u32::MAX) + 11);
         assert_eq!(Publishes::try_from(Bytes::from(publishes.clone())), Ok(publishes));
     }
 

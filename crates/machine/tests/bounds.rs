@@ -250,7 +250,7 @@ fn a_subscription_with_much_behind_it_catches_up_in_steps_and_gets_all_in_order(
     driver.done(session, common::create_subscription("z", SubscriptionConfig::default()));
     driver.done(session, bind_from("t", "z", &["a"], Start::Offset(0)));
     let mut steps = 0;
-    while let Some(scan) = driver.state().scan(None) {
+    while let Some(scan) = driver.state().scan() {
         let (reply, _) = driver.lead(routed(&scan, u64::MAX, |_| "a"));
         assert_eq!(reply, Ok(Answer::Done));
         driver.check();
@@ -314,7 +314,7 @@ fn a_seek_during_a_seek_and_a_purge_during_one_leave_nothing_behind() {
     driver.check();
     while driver.state().has_scan() || driver.machine.next_due().is_some_and(|at| at.get() <= driver.time) {
         finish(&mut driver);
-        if let Some(scan) = driver.state().scan(None) {
+        if let Some(scan) = driver.state().scan() {
             drop(driver.lead(routed(&scan, 5_000, |offset| if offset % 2 == 0 { "a" } else { "b" })));
             driver.check();
         }

@@ -1,8 +1,11 @@
-//! The leader's part in subscriptions that start in the past (DESIGN §6.7).
+//! The leader's part in subscriptions that start in the past (DESIGN §6.7), and in those that ask for headers.
 //!
-//! Apply reads no blocks. Where subjects decide what comes to a subscription, the leader looks into the topic's blocks and
-//! proposes what it found, a step at a time; the machine takes it if nothing has changed since. What came to nothing, because
-//! leadership was lost or a filter was bound meanwhile, is looked at again, by whoever leads.
+//! Apply reads no blocks. Where subjects or headers decide what comes to a subscription, the leader looks into the topic's
+//! blocks and proposes what it found, a step at a time; the machine takes it if nothing has changed since. What came to nothing,
+//! because leadership was lost or a filter was bound meanwhile, is looked at again, by whoever leads.
+//!
+//! A subscription that asks for headers waits for this with each message that is published. So the looks begin with the entry that
+//! makes them necessary, and those for several subscriptions are proposed together: they come to lie in one entry.
 
 use crate::core::Core;
 use crate::delivery::{Cutter, Messages};
@@ -10,41 +13,84 @@ use crate::message_options::options_of;
 use quorate_consensus::Group;
 use quorate_machine::{Match, MessageOptions, Op, Scan};
 use quorate_types::probe;
-use quorate_types::{Reason, Refusal};
+use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
 use quorate_wire as wire;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Messages and bytes of one step: what they cost to read and to look through keeps nobody waiting for long.
 const STEP_MESSAGES_MAX: u64 = 10_000;
 const STEP_BYTES_MAX: usize = 4 << 20;
+/// Steps that are proposed together, unless those before have looked through the bytes of a step already.
+const ROUND_STEPS_MAX: usize = 64;
+/// After a look or a proposal that failed.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Until nothing more is to be looked through, or this node does not lead in this term any more, or a step failed: whoever
-/// leads begins again.
-pub(crate) async fn route(core: Core, group: Group, term: u64) {
-    let Ok(running) = core.gateway.running(group.id()) else { return };
-    let messages: Arc<dyn Messages> = running.delivery.replica();
-    let mut cutter = Cutter::new(Arc::clone(&messages));
+/// Looks whenever something is to be looked through, as long as this node leads in this term: does not end by itself.
+pub(crate) async fn run(core: &Core, group: &Group, term: u64) {
+    let mut scans = group.scans();
     let mut after = None;
-    while group.leadership().borrow().is_mine_in(term) && !core.stop.is_cancelled() {
-        let Some(scan) = group.read(|m| m.shard().and_then(|shard| shard.scan(after))) else { return };
-        after = Some((scan.topic, scan.subscription));
-        let step = match look(&*messages, &mut cutter, scan).await {
-            Ok(step) => core.gateway.propose_as_leader(group.id(), step).await.map(drop),
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = step {
+    loop {
+        if scans.wait_for(|waits| *waits).await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Err(refusal) = rounds(core, group, term, &mut after).await {
             tracing::debug!(group = %group.id(), %refusal, "a late subscription is looked after again");
-            return;
+            sleep(AGAIN_AFTER).await;
         }
     }
+}
+
+/// Until nothing more is to be looked through.
+///
+/// # Errors
+/// When this node does not lead in this term any more, or a step failed: whoever leads begins again.
+async fn rounds(
+    core: &Core,
+    group: &Group,
+    term: u64,
+    after: &mut Option<(TopicId, SubscriptionId)>,
+) -> Result<(), Refusal> {
+    let messages: Arc<dyn Messages> = core.gateway.running(group.id())?.delivery.replica();
+    let mut cutter = Cutter::new(Arc::clone(&messages));
+    loop {
+        if !group.leadership().borrow().is_mine_in(term) || core.stop.is_cancelled() {
+            return Err(Refusal::new(Reason::NotLeader, "another term has begun, or the node stops"));
+        }
+        let scans = group.read(|m| m.shard().map(|shard| shard.scans(*after, ROUND_STEPS_MAX)));
+        let mut steps = Vec::new();
+        let mut looked = 0;
+        for scan in scans.unwrap_or_default() {
+            *after = Some((scan.topic, scan.subscription));
+            let step = look(&*messages, &mut cutter, scan).await?;
+            looked += step.bytes;
+            steps.push(core.gateway.propose_as_leader(group.id(), step.op));
+            if looked >= STEP_BYTES_MAX {
+                break;
+            }
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        futures::future::join_all(steps).await.into_iter().try_for_each(|step| step.map(drop))?;
+    }
+}
+
+/// What one look came to.
+#[derive(Debug)]
+struct Step {
+    op: Op,
+    /// Of the messages that were looked through.
+    bytes: usize,
 }
 
 /// Looks for what a subscription wants in the next messages of its topic.
 ///
 /// # Errors
 /// When a block cannot be read, or was dropped meanwhile.
-async fn look(messages: &dyn Messages, cutter: &mut Cutter, scan: Scan) -> Result<Op, Refusal> {
-    let Scan { topic, subscription, version, from, to, filters } = scan;
+async fn look(messages: &dyn Messages, cutter: &mut Cutter, scan: Scan) -> Result<Step, Refusal> {
+    let Scan { topic, subscription, version, from, to, selectors } = scan;
     let count = (to - from).min(STEP_MESSAGES_MAX);
     let cut = cutter.cut(topic, from, count, STEP_BYTES_MAX).await?;
     let mut matches: Vec<Match> = Vec::new();
@@ -57,7 +103,7 @@ async fn look(messages: &dyn Messages, cutter: &mut Cutter, scan: Scan) -> Resul
                     (view.subject, options_of(&view)?)
                 }
             };
-            if !filters.iter().any(|filter| filter.matches(subject)) {
+            if !selectors.iter().any(|selector| selector.matches(subject, wire::headers(message))) {
                 continue;
             }
             match matches.last_mut() {
@@ -79,10 +125,17 @@ async fn look(messages: &dyn Messages, cutter: &mut Cutter, scan: Scan) -> Resul
         return Err(Refusal::new(Reason::NotReady, text));
     }
     probe::sometimes("late subscription looked after");
+    if looked > 0 && selectors.iter().any(|selector| selector.headers.is_some()) {
+        probe::sometimes("messages selected by their headers");
+        if probe::planted("a message is not looked at for its headers") {
+            matches.pop();
+        }
+    }
     if probe::planted("a late subscription misses a message") {
         matches.pop();
     }
-    Ok(Op::Route { topic, subscription, version, from, to: cut.end, matches })
+    let bytes = cut.pieces.iter().map(|piece| piece.bytes).sum();
+    Ok(Step { op: Op::Route { topic, subscription, version, from, to: cut.end, matches }, bytes })
 }
 
 #[cfg(test)]
@@ -91,15 +144,18 @@ mod tests {
     use crate::delivery::Located;
     use bytes::Bytes;
     use futures::future::BoxFuture;
-    use quorate_machine::{BlockSlice, DeadLetter, DeathReason, block};
-    use quorate_types::{Filter, Millis, SubscriptionId, SubscriptionName, TopicId, TopicName};
+    use quorate_machine::{BlockSlice, Death, DeathReason, Provenance, block};
+    use quorate_types::{
+        Filter, HeaderMatch, MatchRule, Millis, Selector, SubscriptionId, SubscriptionName, TopicId,
+        TopicName,
+    };
     use quorate_wire::v1;
 
     /// A topic with five messages from offset 10 on, in one block, which may be gone.
     struct Fake {
         block: Option<Bytes>,
         /// They are dead letters.
-        letter: Option<DeadLetter>,
+        letter: Option<Provenance>,
     }
 
     impl Fake {
@@ -123,7 +179,7 @@ mod tests {
                 offset: from,
                 count: of(to - from),
                 stamp: Millis::new(0),
-                dead_letter: self.letter.clone().map(Box::new),
+                provenance: self.letter.clone().map(Box::new),
             };
             Located {
                 topic: Some("t".into()),
@@ -137,10 +193,10 @@ mod tests {
     }
 
     async fn looked(replica: Arc<Fake>, filters: &[&str], (from, to): (u64, u64)) -> Result<Op, Refusal> {
-        let filters = filters.iter().map(|filter| Filter::parse(filter).unwrap()).collect();
+        let selectors = filters.iter().map(|filter| Filter::parse(filter).unwrap().into()).collect();
         let (topic, subscription) = (TopicId::new(1), SubscriptionId::new(2));
-        let scan = Scan { topic, subscription, version: 3, from, to, filters };
-        look(&*replica, &mut Cutter::new(replica.clone()), scan).await
+        let scan = Scan { topic, subscription, version: 3, from, to, selectors };
+        look(&*replica, &mut Cutter::new(replica.clone()), scan).await.map(|step| step.op)
     }
 
     fn found(from: u64, to: u64, matches: &[(u64, u64)]) -> Op {
@@ -160,21 +216,57 @@ mod tests {
         assert_eq!(looked(&["d"], (10, 15)).await, Ok(found(10, 15, &[])));
     }
 
-    #[tokio::test]
-    async fn dead_letters_are_selected_by_who_gave_them_up() {
-        let letter = DeadLetter {
-            topic: TopicName::parse("orders").unwrap(),
-            offset: 7,
-            stored: Millis::new(1),
+    fn letter() -> Provenance {
+        let death = Death {
             subscription: SubscriptionName::parse("packing").unwrap(),
             reason: DeathReason::Rejected,
             attempts: 1,
         };
+        let (topic, stored) = (TopicName::parse("orders").unwrap(), Millis::new(1));
+        Provenance { topic, offset: 7, stored, death: Some(death) }
+    }
+
+    #[tokio::test]
+    async fn dead_letters_are_selected_by_who_gave_them_up() {
         let block = Fake::new(["a.x", "b", "c", "b", "c"]).block.clone();
-        let replica = Arc::new(Fake { block, letter: Some(letter) });
+        let replica = Arc::new(Fake { block, letter: Some(letter()) });
         let looked = |filters: &'static [&str]| looked(Arc::clone(&replica), filters, (10, 15));
         assert_eq!(looked(&["packing"]).await, Ok(found(10, 15, &[(10, 5)])));
         assert_eq!(looked(&["b"]).await, Ok(found(10, 15, &[])));
+    }
+
+    #[tokio::test]
+    async fn headers_are_looked_at_also_those_that_are_added_to_a_dead_letter() {
+        let header = |name: &str, value: &str| v1::Header {
+            name: name.to_owned(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        };
+        let message =
+            |headers| prost::Message::encode_to_vec(&v1::Message { headers, ..v1::Message::default() });
+        let two = vec![header("k", "v"), header("j", "w")];
+        let bodies = [
+            message(two),
+            message(vec![header("k", "v")]),
+            message(vec![]),
+            message(vec![]),
+            message(vec![]),
+        ];
+        let looked = |rule, names: &'static [(&str, &str)], letter: Option<Provenance>| {
+            let replica = Arc::new(Fake { block: Some(block::fragment(&bodies)), letter });
+            let pairs =
+                names.iter().map(|(name, value)| ((*name).to_owned(), Bytes::from_static(value.as_bytes())));
+            let headers = HeaderMatch::new(rule, pairs).ok();
+            let selectors = vec![Selector { filter: Filter::parse("#").unwrap(), headers }];
+            let (topic, subscription) = (TopicId::new(1), SubscriptionId::new(2));
+            let scan = Scan { topic, subscription, version: 3, from: 10, to: 15, selectors };
+            async move { look(&*replica, &mut Cutter::new(replica.clone()), scan).await.map(|step| step.op) }
+        };
+        let both = &[("k", "v"), ("j", "w")];
+        assert_eq!(looked(MatchRule::All, both, None).await, Ok(found(10, 15, &[(10, 1)])));
+        assert_eq!(looked(MatchRule::Any, both, None).await, Ok(found(10, 15, &[(10, 2)])));
+        let reason = &[("quorate-dead-letter-reason", "rejected")];
+        assert_eq!(looked(MatchRule::Any, reason, None).await, Ok(found(10, 15, &[])));
+        assert_eq!(looked(MatchRule::Any, reason, Some(letter())).await, Ok(found(10, 15, &[(10, 5)])));
     }
 
     #[tokio::test]

@@ -5,11 +5,10 @@ use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
 use crate::membership::{Change, next_change};
 use quorate_consensus::{Group, GroupStatus};
-use quorate_machine::{NodeRecord, Op, Shard};
+use quorate_machine::{NodeRecord, Op};
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, NodeId, Voter};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 /// How often a leader looks what is due. Deadlines in the state are acted on at most so late.
@@ -31,7 +30,12 @@ pub(crate) async fn run(core: Core, group: Group) {
                 Err(_) => return,
             },
         };
-        lead(&core, &group, term).await;
+        // Late subscriptions are looked after beside the rest, which ends the term.
+        tokio::select! {
+            biased;
+            () = lead(&core, &group, term) => {}
+            () = late_bindings::run(&core, &group, term) => {}
+        }
     }
 }
 
@@ -40,7 +44,6 @@ async fn lead(core: &Core, group: &Group, term: u64) {
     let since = Instant::now();
     let mut cared = since;
     let mut applied = group.applied();
-    let mut late: Option<JoinHandle<()>> = None;
     loop {
         if !group.leadership().borrow().is_mine_in(term) || core.stop.is_cancelled() {
             return;
@@ -48,11 +51,6 @@ async fn lead(core: &Core, group: &Group, term: u64) {
         form(core, group).await;
         applied.mark_unchanged();
         let due_in = tick(core, group, term).await;
-        if late.as_ref().is_none_or(JoinHandle::is_finished)
-            && group.read(|m| m.shard().is_some_and(Shard::has_scan))
-        {
-            late = Some(tokio::spawn(late_bindings::route(core.clone(), group.clone(), term)));
-        }
         if cared.elapsed() >= CARE_EVERY {
             cared = Instant::now();
             expire_nodes(core, group, since).await;

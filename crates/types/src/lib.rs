@@ -10,6 +10,7 @@ mod parts;
 pub mod probe;
 mod refusal;
 mod rope;
+mod selector;
 mod text;
 mod time;
 
@@ -23,4 +24,5 @@ pub use name::{MarkName, NameError, NamespaceName, ProducerName, SubscriptionNam
 pub use parts::Parts;
 pub use refusal::{Kind, Reason, Refusal};
 pub use rope::Rope;
+pub use selector::{HeaderMatch, HeaderMatchError, MatchRule, Selector};
 pub use time::{Clock, Entropy, Millis};

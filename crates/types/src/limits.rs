@@ -14,10 +14,12 @@ pub struct Limits {
     pub topics_max: u32,
     /// Subscriptions of one namespace. Default 10,000.
     pub subscriptions_max: u32,
-    /// Bindings of one subscription. Default 1,000.
+    /// Bindings of one subscription; and those that pass messages on from one topic, and those to one. Default 1,000.
     pub bindings_max: u32,
     /// Marks of one subscription. Default 100.
     pub marks_max: u32,
+    /// Topics that a message of one topic may be passed on to, over however many others. Default 64: it is stored in each.
+    pub topics_reached_max: u32,
     /// Consumers attached to one subscription. Default 1,000.
     pub consumers_max: u32,
     /// Messages that one consumer may hold unsettled. Default 10,000.
@@ -42,6 +44,7 @@ impl Default for Limits {
             subscriptions_max: 10_000,
             bindings_max: 1_000,
             marks_max: 100,
+            topics_reached_max: 64,
             consumers_max: 1_000,
             credit_max: 10_000,
             sessions_max: 100_000,

@@ -78,8 +78,12 @@ reasons! {
     SubscriptionExists = "SUBSCRIPTION_EXISTS", Refused;
     /// The namespace still has topics or subscriptions, or is `default`.
     NamespaceNotEmpty = "NAMESPACE_NOT_EMPTY", Refused;
-    /// The topic takes the dead letters of a subscription, which must be deleted first.
+    /// The topic takes the dead letters of a subscription, which must be deleted first, or is the alternate topic of another.
     TopicInUse = "TOPIC_IN_USE", Refused;
+    /// Messages would come back to a topic that they were passed on from.
+    BindingLoop = "BINDING_LOOP", Refused;
+    /// A mandatory publish has a message that no subscription would get.
+    Unroutable = "UNROUTABLE", Refused;
     /// The subscription is bound to the topic already: only a first binding may start in the past.
     BindingExists = "BINDING_EXISTS", Refused;
     /// A message is larger than the limit.

@@ -7,7 +7,7 @@
 use crate::parted;
 use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint, message, string, uint64};
+use prost::encoding::{WireType, bool, encode_key, encode_varint, message, string, uint64};
 use quorate_types::Parts;
 
 /// `quorate.v1.PublishRequest`; its fields are described there.
@@ -34,6 +34,9 @@ pub struct PublishRequest {
     /// Leases to end with it: all or nothing.
     #[prost(message, optional, tag = "7")]
     pub commit: Option<crate::v1::Commit>,
+    /// Refuse `messages` if one is for no subscription.
+    #[prost(bool, tag = "10")]
+    pub mandatory: bool,
 }
 
 /// `quorate.v1.TopicMessages`. There is one for each message of a publisher that changes the topic with each: the name too is
@@ -46,6 +49,9 @@ pub struct TopicMessages {
     /// Encoded [`crate::v1::Message`]s.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub messages: Vec<Bytes>,
+    /// Refuse them if one is for no subscription.
+    #[prost(bool, tag = "5")]
+    pub mandatory: bool,
 }
 
 /// `quorate.v1.Run`; its fields are described there.
@@ -67,7 +73,7 @@ pub struct Run {
 
 impl parted::Message for PublishRequest {
     fn append(&self, parts: &mut Parts) {
-        let Self { namespace, session, sequence, topic, messages, more, commit } = self;
+        let Self { namespace, session, sequence, topic, messages, more, commit, mandatory } = self;
         let small = parts.small();
         if !namespace.is_empty() {
             string::encode(1, namespace, small);
@@ -85,14 +91,20 @@ impl parted::Message for PublishRequest {
         for more in more {
             encode_key(6, WireType::LengthDelimited, parts.small());
             encode_varint(more.encoded_len() as u64, parts.small());
-            let TopicMessages { topic, messages } = more;
+            let TopicMessages { topic, messages, mandatory } = more;
             if !topic.is_empty() {
                 append_bytes(1, topic, parts);
             }
             messages.iter().for_each(|message| append_bytes(2, message, parts));
+            if *mandatory {
+                bool::encode(5, mandatory, parts.small());
+            }
         }
         if let Some(commit) = commit {
             message::encode(7, commit, parts.small());
+        }
+        if *mandatory {
+            bool::encode(10, mandatory, parts.small());
         }
     }
 }
@@ -118,10 +130,13 @@ mod tests {
         fn a_request_in_parts_is_the_same_request(
             (namespace, session, sequence, topic) in (".{0,3}", 0_u64..3, 0_u64..3, ".{0,3}"),
             messages in messages(),
-            more in proptest::collection::vec((".{0,3}", messages()), 0..4),
+            more in proptest::collection::vec((".{0,3}", messages(), any::<bool>()), 0..4),
             commit in proptest::option::of((".{0,3}", 0_u64..9)),
+            mandatory: bool,
         ) {
-            let more = more.into_iter().map(|(topic, messages)| TopicMessages { topic: topic.into(), messages });
+            let more = more.into_iter().map(|(topic, messages, mandatory)| {
+                TopicMessages { topic: topic.into(), messages, mandatory }
+            });
             let more = more.collect();
             let commit = commit.map(|(subscription, first)| Commit {
                 settles: vec![CommitSettle {
@@ -130,7 +145,7 @@ mod tests {
                     settlements: vec![Settlement { first, last: 2 * first, ..Default::default() }],
                 }],
             });
-            let request = PublishRequest { namespace, session, sequence, topic, messages, more, commit };
+            let request = PublishRequest { namespace, session, sequence, topic, messages, more, commit, mandatory };
             let mut parts = Parts::default();
             request.append(&mut parts);
             prop_assert_eq!(parts.concat(), request.encode_to_vec());

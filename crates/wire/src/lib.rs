@@ -22,7 +22,7 @@ mod tcp;
 mod view;
 
 pub use frame::InParts;
-pub use headers::add_headers;
+pub use headers::{add_headers, headers};
 pub use limits::{CLIENT_BYTES_MAX, CONCURRENT_STREAMS_MAX, PEER_BYTES_MAX};
 pub use link::{forward_error, member, refusal_of_forward, voter};
 pub use net::{

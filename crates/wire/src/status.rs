@@ -34,6 +34,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::Duplicate => Code::AlreadyExists,
         Reason::NamespaceNotEmpty
         | Reason::TopicInUse
+        | Reason::BindingLoop
+        | Reason::Unroutable
         | Reason::SubscriptionExclusive
         | Reason::StaleLease
         | Reason::NotScheduled

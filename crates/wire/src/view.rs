@@ -172,6 +172,8 @@ mod tests {
         messages: Vec<v1::Message>,
         #[prost(message, repeated, tag = "6")]
         more: Vec<BuiltMore>,
+        #[prost(bool, tag = "10")]
+        mandatory: bool,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -180,6 +182,8 @@ mod tests {
         topic: String,
         #[prost(message, repeated, tag = "2")]
         messages: Vec<v1::Message>,
+        #[prost(bool, tag = "5")]
+        mandatory: bool,
     }
 
     #[test]
@@ -191,12 +195,14 @@ mod tests {
             sequence: 4,
             topic: topic.clone(),
             messages: vec![message(), v1::Message::default()],
-            more: vec![BuiltMore { topic: "u".to_owned(), messages: vec![message()] }],
+            more: vec![BuiltMore { topic: "u".to_owned(), messages: vec![message()], mandatory: true }],
+            mandatory: true,
         };
         let encoded = |messages: &[v1::Message]| {
             messages.iter().map(|m| Bytes::from(m.encode_to_vec())).collect::<Vec<_>>()
         };
-        let more = carried::TopicMessages { topic: "u".into(), messages: encoded(&built.more[0].messages) };
+        let messages = encoded(&built.more[0].messages);
+        let more = carried::TopicMessages { topic: "u".into(), messages, mandatory: true };
         let carried = carried::PublishRequest {
             namespace,
             session: 3,
@@ -205,6 +211,7 @@ mod tests {
             messages: encoded(&built.messages),
             more: vec![more],
             commit: None,
+            mandatory: true,
         };
         assert_eq!(carried.encode_to_vec(), built.encode_to_vec());
         assert_eq!(carried::PublishRequest::decode(&built.encode_to_vec()[..]), Ok(carried));

@@ -1,7 +1,7 @@
 //! Nothing is delivered or read that was not published, and a place in a topic holds one message for ever, on all nodes.
 
 use super::history::{Arrival, History, Outcome, Uid, uid_of};
-use super::{Violation, duplicates, letters};
+use super::{Violation, duplicates, letters, onward};
 
 const NAME: &str = "content";
 
@@ -41,15 +41,21 @@ pub(super) fn arrival(history: &mut History, arrival: &Arrival) -> Result<(), Vi
     let named = |topic: &u64| history.topics.get(topic) == Some(&arrival.topic);
     let topic = bound.unwrap_or_default().into_iter().map(|(topic, _)| topic).find(named);
     let topic = topic.ok_or_else(|| of(format!("it is of topic {}, which is not bound", arrival.topic)))?;
+    let passed_on = history.onward.contains_key(&topic);
     let (origin, offset) = match history.dead_letters == Some(topic) {
         true => letters::origin(history, arrival).map_err(of)?,
+        false if passed_on => onward::origin(history, arrival).map_err(of)?,
         false => (topic, arrival.offset),
     };
     let uid = known(history, origin, &arrival.payload).map_err(of)?;
     place(history, origin, offset, uid)?;
-    let subject = history.messages.get(&uid).map(|m| m.sent.subject.clone()).unwrap_or_default();
+    if passed_on {
+        onward::arrival(history, topic, arrival.offset, uid)?;
+    }
+    let sent = history.messages.get(&uid).map(|m| m.sent.clone());
+    let (subject, marked) = sent.map(|sent| (sent.subject, sent.marked)).unwrap_or_default();
     let Some(subscription) = history.subscriptions.get_mut(&arrival.subscription) else { return Ok(()) };
-    if !subscription.wants(topic, &subject) {
+    if !subscription.wants(topic, &subject, marked) {
         return Err(of(format!("subject {subject} matches no binding")));
     }
     let here = (topic, arrival.offset);

@@ -19,6 +19,8 @@ pub(crate) struct Sent {
     pub(crate) key: Option<u64>,
     /// It waits for a time before it is delivered.
     pub(crate) scheduled: bool,
+    /// It has the header that a subscription may ask for.
+    pub(crate) marked: bool,
     pub(crate) at: Duration,
 }
 
@@ -105,6 +107,8 @@ pub(crate) struct Subscription {
     pub(crate) keyed: bool,
     /// Key → newest position of it that came, of those that wait for no time.
     pub(crate) keys: BTreeMap<u64, u64>,
+    /// Beside what its bindings say it gets every marked message of their topics.
+    pub(crate) wants_marked: bool,
 }
 
 /// Everything.
@@ -115,6 +119,10 @@ pub(crate) struct History {
     pub(crate) topics: BTreeMap<u64, String>,
     /// The one that nobody publishes to: subscriptions leave there what they give up.
     pub(crate) dead_letters: Option<u64>,
+    /// Topics that nobody publishes to: from which one messages are passed on to each, and with which subjects.
+    pub(crate) onward: BTreeMap<u64, (String, &'static [&'static str])>,
+    /// Topic that messages are passed on to, and message → where it was seen there.
+    pub(super) passed_on: BTreeMap<(u64, Uid), u64>,
     pub(crate) subscriptions: BTreeMap<u64, Subscription>,
     /// Topic and offset → message.
     pub(crate) stored: BTreeMap<(u64, u64), Uid>,
@@ -192,11 +200,12 @@ impl History {
 
 impl Subscription {
     /// Whether a message of a topic is for it.
-    pub(crate) fn wants(&self, topic: u64, subject: &str) -> bool {
+    pub(crate) fn wants(&self, topic: u64, subject: &str, marked: bool) -> bool {
         let Ok(subject) = Subject::parse(subject) else { return false };
         let matches =
             |filter: &str| Filter::parse(filter).is_ok_and(|filter| filter.matches(subject.as_str()));
-        self.bindings.iter().any(|(bound, filter)| *bound == topic && matches(filter))
+        let selects = |filter: &str| matches(filter) || (self.wants_marked && marked);
+        self.bindings.iter().any(|(bound, filter)| *bound == topic && selects(filter))
     }
 }
 

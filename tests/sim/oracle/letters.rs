@@ -66,9 +66,11 @@ fn all(history: &History, shard: &Shard) -> Result<Letters, String> {
     let topic = name.and_then(|name| TopicName::parse(name).ok()).and_then(|name| shard.topic(&name));
     let Some(topic) = topic else { return Ok(letters) };
     for slice in shard.locate(topic.id, 0, topic.next_offset) {
-        let letter = slice.dead_letter.ok_or_else(|| format!("offset {} is no dead letter", slice.offset))?;
-        for offset in letter.offset..letter.offset + u64::from(slice.count) {
-            let this = (letter.subscription.to_string(), letter.topic.to_string(), offset);
+        let is_none = || format!("offset {} is no dead letter", slice.offset);
+        let from = slice.provenance.ok_or_else(is_none)?;
+        let death = from.death.ok_or_else(is_none)?;
+        for offset in from.offset..from.offset + u64::from(slice.count) {
+            let this = (death.subscription.to_string(), from.topic.to_string(), offset);
             if !letters.insert(this.clone()) {
                 return Err(format!("{this:?} is a dead letter twice"));
             }

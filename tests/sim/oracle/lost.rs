@@ -3,7 +3,7 @@
 //! whether it came or not.
 
 use super::Violation;
-use super::history::{History, Outcome};
+use super::history::{History, Outcome, Sent};
 use super::letters::Letters;
 use std::collections::BTreeSet;
 
@@ -14,9 +14,20 @@ pub(super) fn settled(history: &History, letters: &Letters) -> Result<(), Violat
         for (uid, message) in &history.messages {
             let Some(Outcome::Confirmed { offset }) = message.outcome else { continue };
             let sent = &message.sent;
-            let due = sent.at > bound.max(subscription.purged_until)
-                && subscription.wants(sent.topic, &sent.subject);
+            let in_time = sent.at > bound.max(subscription.purged_until);
             let topic = history.topics.get(&sent.topic).cloned().unwrap_or_default();
+            for onward in passed_on_to(history, sent) {
+                let place = history.passed_on.get(&(onward, *uid)).map(|offset| (onward, *offset));
+                let came = place.is_some_and(|place| delivered.contains(&place));
+                if in_time && subscription.wants(onward, &sent.subject, sent.marked) && !came {
+                    let what = format!(
+                        "message {} was confirmed at offset {offset} of topic {topic} and never came to subscription {} over topic {onward}",
+                        uid.0, subscription.name
+                    );
+                    return Err(Violation::new("lost", what));
+                }
+            }
+            let due = in_time && subscription.wants(sent.topic, &sent.subject, sent.marked);
             let given_up = || letters.contains(&(subscription.name.clone(), topic, offset));
             if due && !delivered.contains(&(sent.topic, offset)) && !given_up() {
                 let what = format!(
@@ -28,4 +39,13 @@ pub(super) fn settled(history: &History, letters: &Letters) -> Result<(), Violat
         }
     }
     Ok(())
+}
+
+/// Topics that a message is passed on to.
+fn passed_on_to(history: &History, sent: &Sent) -> impl Iterator<Item = u64> {
+    let from = history.topics.get(&sent.topic);
+    let passed = history.onward.iter().filter(move |(_, (topic, subjects))| {
+        Some(topic) == from && subjects.contains(&sent.subject.as_str())
+    });
+    passed.map(|(topic, _)| *topic)
 }

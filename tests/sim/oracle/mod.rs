@@ -12,6 +12,7 @@ mod history;
 mod leases;
 mod letters;
 mod lost;
+mod onward;
 mod order;
 mod raft;
 mod replicas;

@@ -1,7 +1,7 @@
 //! The end of a run: whether everything has settled, and what must hold then.
 
 use super::letters::{self, Letters};
-use super::{Oracle, conservation, lost, order, replicas};
+use super::{Oracle, conservation, lost, onward, order, replicas};
 use crate::cluster::{Cluster, Process};
 use quorate_consensus::Group;
 use quorate_machine::{Ledger, Machine};
@@ -38,6 +38,7 @@ pub(crate) fn check(cluster: &Cluster, oracle: &mut Oracle) {
     }
     oracle.check(replicas::same_rows(&all(cluster)));
     oracle.check(order::settled(&oracle.history));
+    oracle.check(onward::settled(&oracle.history));
     let letters = dead_letters(cluster, oracle);
     oracle.check(lost::settled(&oracle.history, &letters));
     for (name, node, ledger) in ledgers(cluster, oracle) {

@@ -4,6 +4,7 @@ mod bugs;
 mod determinism;
 mod namespaces;
 mod regressions;
+mod routing;
 mod scenarios;
 mod seeds;
 mod stories;

@@ -1,6 +1,6 @@
 //! The administrator: creates the topics and subscriptions that last, late ones among them, and others that come and go.
 
-use super::{Phase, Shared, now};
+use super::{Phase, Shared, now, routes};
 use crate::rng::Rng;
 use quorate_client::v1::{self, SubscriptionKind, backoff::Kind};
 use quorate_client::{CallError, Client, Start};
@@ -13,7 +13,7 @@ const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
 /// Takes what other subscriptions give up. It keeps everything, too: where each message went is looked up at the end.
 const DEAD_LETTERS: &str = "d0";
 /// What the cluster takes when nothing is said.
-const DEFAULT_LEASE: Duration = Duration::from_secs(30 * 60);
+pub(super) const DEFAULT_LEASE: Duration = Duration::from_secs(30 * 60);
 const KINDS: [SubscriptionKind; 6] = [
     SubscriptionKind::Unspecified,
     SubscriptionKind::KeyShared,
@@ -40,6 +40,14 @@ async fn set_up(shared: &Shared, client: &Client, rng: &mut Rng) {
     while (shared.topics.borrow().len() as u64) < shared.load.topics {
         let name = format!("t{}", shared.topics.borrow().len());
         until_done(async || client.create_topic(&name, config()).await).await;
+        // Before anything is published to it.
+        let first = shared.topics.borrow().is_empty();
+        if first && shared.load.onward {
+            routes::pass_on(shared, client, &name).await;
+        }
+        if first && shared.load.headers {
+            routes::ask_for_headers(shared, client, &name).await;
+        }
         let number = shared.oracle.borrow_mut().history.topic(&name);
         shared.topics.borrow_mut().push((number, name));
     }
@@ -222,12 +230,12 @@ async fn churn(shared: &Shared, client: &Client, round: u64, rng: &mut Rng) {
     }
 }
 
-fn config() -> v1::TopicConfig {
+pub(super) fn config() -> v1::TopicConfig {
     v1::TopicConfig { retention_bytes: Some(RETENTION_BYTES), ..Default::default() }
 }
 
 /// Asks until it is done; creating again what is there with the same settings is.
-async fn until_done<F: Future<Output = Result<(), CallError>>>(ask: impl Fn() -> F) {
+pub(super) async fn until_done<F: Future<Output = Result<(), CallError>>>(ask: impl Fn() -> F) {
     while ask().await.is_err() {
         tokio::time::sleep(RETRY).await;
     }

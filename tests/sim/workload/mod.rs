@@ -6,6 +6,7 @@ mod consumer;
 mod producer;
 mod publisher;
 mod reader;
+mod routes;
 mod seeker;
 mod worker;
 
@@ -94,10 +95,9 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// Subscriptions beside that of the dead letters.
+    /// Subscriptions beside those that are there for a purpose: `graves` and those of [`routes`].
     fn lasting(&self) -> u64 {
-        let graves = u64::from(self.oracle.borrow().history.dead_letters.is_some());
-        self.subscriptions.borrow().len() as u64 - graves
+        self.subscriptions.borrow().iter().filter(|(_, name)| name.starts_with('s')).count() as u64
     }
 
     /// A stream of draws for a client that starts.

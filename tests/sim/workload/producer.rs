@@ -130,6 +130,7 @@ fn write(shared: &Shared, file: &mut File, rng: &mut Rng) -> bool {
         subject: subject.to_owned(),
         key: None,
         scheduled: false,
+        marked: false,
         at: now(),
     };
     let uid = shared.oracle.borrow_mut().sent(sent);

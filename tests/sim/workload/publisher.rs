@@ -1,10 +1,11 @@
 //! A publisher: sends numbered messages to the topics that are there, one or many in flight.
 
+use super::routes::MARK;
 use super::{Phase, Shared, now};
 use crate::oracle::{Outcome, Sent, Uid, Violation, payload};
 use crate::rng::Rng;
 use futures::stream::{FuturesUnordered, StreamExt};
-use quorate_client::{Confirmation, Message, PublishError, Publisher, PublisherOptions, Receipt};
+use quorate_client::{Confirmation, Message, PublishError, Publisher, PublisherOptions, Reason, Receipt};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,8 +33,10 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         timeout: TIMEOUT,
         session_timeout: rng.pick(&SESSION_TIMEOUTS).unwrap_or(TIMEOUT),
         prefer_leader: rng.percent(40),
+        mandatory: rng.percent(20),
         ..PublisherOptions::default()
     };
+    let mandatory = options.mandatory;
     let publisher = client.publisher(options);
     let number = rng.next();
     shared.publishers.borrow_mut().push((host, number));
@@ -45,8 +48,8 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         if let Some(topic) = rng.pick(&(0..topics.len()).collect::<Vec<_>>()).filter(|_| room)
             && let Some((topic, name)) = topics.get(topic)
         {
-            let (subject, key, scheduled) = (String::new(), None, false);
-            let sent = Sent { topic: *topic, publisher: number, subject, key, scheduled, at: now() };
+            let (subject, key, scheduled, marked) = (String::new(), None, false, false);
+            let sent = Sent { topic: *topic, publisher: number, subject, key, scheduled, marked, at: now() };
             if let Some(answer) = send(&shared, &publisher, &mut rng, name, sent).await {
                 waiting.push(answer);
             }
@@ -57,7 +60,12 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         loop {
             tokio::select! {
                 biased;
-                Some((uid, answer)) = waiting.next(), if !waiting.is_empty() => answered(&shared, uid, answer),
+                Some((uid, answer)) = waiting.next(), if !waiting.is_empty() => match answer {
+                    Err(PublishError::Refused(refusal)) if mandatory && refusal.reason == Reason::Unroutable => {
+                        shared.oracle.borrow_mut().published(uid, Outcome::Failed);
+                    }
+                    answer => answered(&shared, uid, answer),
+                },
                 () = &mut pause => break,
             }
         }
@@ -75,9 +83,11 @@ async fn send(
     let padding = usize::try_from(rng.below(shared.load.payload_bytes_max)).unwrap_or(0);
     let key = rng.percent(50).then(|| rng.below(8));
     let scheduled = shared.load.times && rng.percent(10);
-    let sent = Sent { subject: subject.to_owned(), key, scheduled, ..sent };
+    let marked = rng.percent(50);
+    let sent = Sent { subject: subject.to_owned(), key, scheduled, marked, ..sent };
     let uid = shared.oracle.borrow_mut().sent(sent);
     let message = Message::new(payload(uid, padding)).subject(subject);
+    let message = if marked { message.header(MARK.0, MARK.1) } else { message };
     let message = key.into_iter().fold(message, |message, key| message.key(format!("k{key}")));
     let message = if scheduled { message.delay(rng.ms(1, 1_500)) } else { message };
     let message = if shared.load.times { timed(message, rng) } else { message };

@@ -53,6 +53,7 @@ impl Worker {
             subject: String::new(),
             key: None,
             scheduled: false,
+            marked: false,
             at: now(),
         };
         let uid = shared.oracle.borrow_mut().sent(sent);

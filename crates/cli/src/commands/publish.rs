@@ -85,11 +85,14 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "DURATION", requires = "producer", default_value = "7d",
           value_parser = humantime::parse_duration)]
     expiry: Duration,
+    /// Refuse what no subscription would get (UNROUTABLE), instead of storing it for nobody.
+    #[arg(long)]
+    mandatory: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -130,9 +133,9 @@ impl PublishArgs {
     }
 
     async fn publisher(&self, client: &Client) -> Result<As, Failure> {
-        let timeout = self.client.timeout;
+        let (timeout, mandatory) = (self.client.timeout, self.mandatory);
         let Some(name) = &self.producer else {
-            let options = PublisherOptions { timeout, ..PublisherOptions::default() };
+            let options = PublisherOptions { timeout, mandatory, ..PublisherOptions::default() };
             return Ok(As::Nobody(client.publisher(options)));
         };
         let options = ProducerOptions { timeout, expiry: self.expiry, ..ProducerOptions::default() };

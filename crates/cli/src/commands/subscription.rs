@@ -2,18 +2,19 @@
 
 use super::backoff;
 use super::look::{self, PeekArgs};
+use super::publish::header;
 use super::read::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
-use quorate_client::{Client, SeekTo, Start, v1};
+use quorate_client::{Client, Headers, SeekTo, Start, v1};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Selects every message.
-const EVERYTHING: &str = "#";
+pub(super) const EVERYTHING: &str = "#";
 
 const EXAMPLES: &str = "\
 A subscription gets each message once that matches one of its bindings. A binding is a topic and a filter over
@@ -27,6 +28,7 @@ Examples:
   quorate subscription create billing orders --kind key-shared     many consumers, each key in its order
   quorate subscription create audit orders --start earliest     also everything that orders keeps
   quorate subscription bind archive returns '#'
+  quorate subscription bind vip orders --header tier=gold --header tier=platinum --match any
   quorate subscription describe packing
   quorate subscription purge packing
   quorate subscription mark packing before-release
@@ -212,6 +214,74 @@ struct Binding {
     /// Where the subject matches.
     #[arg(default_value = EVERYTHING)]
     filter: String,
+    /// Where a message has this header, too; up to 16. It takes a step longer: somebody has to look.
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// How many of the headers a message must have.
+    #[arg(long = "match", value_enum, default_value_t = Rule::All, requires = "headers")]
+    rule: Rule,
+}
+
+/// How many of the wanted headers a message must have.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Rule {
+    /// Each of them.
+    All,
+    /// One of them at least.
+    Any,
+}
+
+impl Binding {
+    fn headers(&self) -> Option<Headers> {
+        let pairs = self.headers.clone();
+        (!pairs.is_empty()).then(|| match self.rule {
+            Rule::All => Headers::all(pairs),
+            Rule::Any => Headers::any(pairs),
+        })
+    }
+
+    /// What it selects, as it is typed.
+    fn text(&self) -> String {
+        selected(&self.filter, self.rule, self.headers.iter().map(|(n, v)| format!("{n}={v}")))
+    }
+
+    fn document(&self) -> Value {
+        let mut document =
+            json!({ "topic": self.topic, "subscription": self.subscription, "filter": self.filter });
+        if !self.headers.is_empty() {
+            let headers: Vec<Value> =
+                self.headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+            document["headers"] = json!({ "match": rule_name(self.rule), "headers": headers });
+        }
+        document
+    }
+}
+
+fn rule_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::All => "all",
+        Rule::Any => "any",
+    }
+}
+
+fn selected(filter: &str, rule: Rule, headers: impl Iterator<Item = String>) -> String {
+    let headers = headers.collect::<Vec<_>>().join(" ");
+    let rule = rule_name(rule);
+    if headers.is_empty() { filter.to_owned() } else { format!("{filter} with {rule} of {headers}") }
+}
+
+fn rule_of(wanted: &v1::HeaderMatch) -> Rule {
+    match wanted.rule() {
+        v1::MatchRule::Any => Rule::Any,
+        v1::MatchRule::All | v1::MatchRule::Unspecified => Rule::All,
+    }
+}
+
+/// What a binding selects, as it is typed.
+pub(super) fn binding_text(binding: &v1::Binding) -> String {
+    let Some(wanted) = &binding.headers else { return binding.filter.clone() };
+    let header = |h: &v1::Header| format!("{}={}", h.name, h.value.escape_ascii());
+    selected(&binding.filter, rule_of(wanted), wanted.headers.iter().map(header))
 }
 
 /// `latest`, `earliest`, `offset:N` or `time:T`.
@@ -257,15 +327,21 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
             output.result(format!("subscription {name} is deleted"), &json!({ "subscription": name }))
         }
         SubscriptionCommand::Bind { binding, start, client } => {
-            let Binding { subscription, topic, filter } = &binding;
-            connect(&client).await?.bind_from(topic, subscription, filter, start).await?;
-            output.result(format!("{topic} {filter} -> {subscription}"), &document_of(&binding))
+            let (Binding { subscription, topic, filter, .. }, client) = (&binding, connect(&client).await?);
+            match binding.headers() {
+                None => client.bind_from(topic, subscription, filter, start).await?,
+                Some(headers) => client.bind_headers(topic, subscription, (filter, &headers), start).await?,
+            }
+            output.result(format!("{topic} {} -> {subscription}", binding.text()), &binding.document())
         }
         SubscriptionCommand::Unbind { binding, client } => {
-            let Binding { subscription, topic, filter } = &binding;
-            connect(&client).await?.unbind(topic, subscription, filter).await?;
-            let text = format!("{topic} {filter} no longer goes to {subscription}");
-            output.result(text, &document_of(&binding))
+            let (Binding { subscription, topic, filter, .. }, client) = (&binding, connect(&client).await?);
+            match binding.headers() {
+                None => client.unbind(topic, subscription, filter).await?,
+                Some(headers) => client.unbind_headers(topic, subscription, (filter, &headers)).await?,
+            }
+            let text = format!("{topic} {} no longer goes to {subscription}", binding.text());
+            output.result(text, &binding.document())
         }
         SubscriptionCommand::Purge { subscription: name, client } => {
             let messages = connect(&client).await?.purge_subscription(&name).await?;
@@ -341,7 +417,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         text += &format!("\n{label:<15}{count}");
     }
     for binding in &described.bindings {
-        text += &format!("\nbinding        {} {}", binding.topic, binding.filter);
+        text += &format!("\nbinding        {} {}", binding.topic, binding_text(binding));
     }
     for at in &described.catching_up {
         text += &format!("\ncatching up    {} from {} to {}", at.topic, at.offset, at.next_offset);
@@ -444,16 +520,19 @@ fn document(subscription: &v1::Subscription) -> Value {
     document
 }
 
-fn document_of(binding: &Binding) -> Value {
-    json!({ "topic": binding.topic, "subscription": binding.subscription, "filter": binding.filter })
-}
-
 /// Bindings as an array.
 pub(super) fn bindings_document(bindings: &[v1::Binding]) -> Value {
-    bindings
-        .iter()
-        .map(|b| json!({ "topic": b.topic, "subscription": b.subscription, "filter": b.filter }))
-        .collect()
+    let document = |b: &v1::Binding| {
+        let mut document = json!({ "topic": b.topic, "subscription": b.subscription, "filter": b.filter });
+        if let Some(wanted) = &b.headers {
+            let header =
+                |h: &v1::Header| json!({ "name": h.name, "value": String::from_utf8_lossy(&h.value) });
+            let headers: Vec<Value> = wanted.headers.iter().map(header).collect();
+            document["headers"] = json!({ "match": rule_name(rule_of(wanted)), "headers": headers });
+        }
+        document
+    };
+    bindings.iter().map(document).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `quorate topic …`
 
 use super::look::{self, TraceArgs};
+use super::subscription::{EVERYTHING, binding_text, bindings_document};
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -16,7 +17,10 @@ Examples:
   quorate topic create audit --retention-age 7d --retention-bytes 10000000000
   quorate topic list --output json
   quorate topic configure audit --retention-age 30d
-  quorate topic trace orders 1000";
+  quorate topic trace orders 1000
+  quorate topic create incoming --alternate-topic audit       what nothing is bound for goes to audit
+  quorate topic bind orders audit '*.paid'                    what is paid goes to audit, too
+  quorate topic unbind orders audit '*.paid'";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -59,6 +63,20 @@ enum TopicCommand {
     },
     /// Show where a message of a topic is: which subscriptions have it, and who holds it.
     Trace(TraceArgs),
+    /// Pass messages on to another topic, from now on, where the filter matches. They are not copied.
+    Bind {
+        #[command(flatten)]
+        binding: TopicBinding,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take a binding between topics back. What was passed on stays.
+    Unbind {
+        #[command(flatten)]
+        binding: TopicBinding,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Delete a topic with its bindings; what subscriptions had not settled of it is counted as purged.
     Delete {
         /// Its name.
@@ -88,6 +106,26 @@ struct Settings {
     /// What waits for longer to be processed expires.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
+    /// Pass messages on to this topic that no binding selects. It must be there [default: nobody gets them].
+    #[arg(long, value_name = "TOPIC")]
+    alternate_topic: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct TopicBinding {
+    /// The topic that passes messages on.
+    from: String,
+    /// The topic that gets them.
+    to: String,
+    /// Where the subject matches.
+    #[arg(default_value = EVERYTHING)]
+    filter: String,
+}
+
+impl TopicBinding {
+    fn document(&self) -> Value {
+        json!({ "from": self.from, "to": self.to, "filter": self.filter })
+    }
 }
 
 impl From<Settings> for v1::TopicConfig {
@@ -97,6 +135,7 @@ impl From<Settings> for v1::TopicConfig {
             retention_ms: settings.retention_age.map(ms),
             retention_bytes: settings.retention_bytes,
             ttl_ms: settings.ttl.map(ms),
+            alternate_topic: settings.alternate_topic.unwrap_or_default(),
         }
     }
 }
@@ -114,6 +153,16 @@ pub(crate) async fn run(args: TopicArgs, output: Output) -> Result<(), Failure> 
             output.result(format!("topic {topic} is configured"), &json!({ "topic": topic }))
         }
         TopicCommand::Trace(args) => look::trace(args, output).await,
+        TopicCommand::Bind { binding, client } => {
+            let TopicBinding { from, to, filter } = &binding;
+            connect(&client).await?.bind_topic(from, to, filter).await?;
+            output.result(format!("{from} {filter} -> topic {to}"), &binding.document())
+        }
+        TopicCommand::Unbind { binding, client } => {
+            let TopicBinding { from, to, filter } = &binding;
+            connect(&client).await?.unbind_topic(from, to, filter).await?;
+            output.result(format!("{from} {filter} no longer goes to topic {to}"), &binding.document())
+        }
         TopicCommand::Delete { topic, client } => {
             connect(&client).await?.delete_topic(&topic).await?;
             output.result(format!("topic {topic} is deleted"), &json!({ "topic": topic }))
@@ -149,10 +198,18 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         topic.group
     );
     for binding in bindings {
-        text += &format!("\nbinding      {} -> {}", binding.filter, binding.subscription);
+        text += &format!("\nbinding      {} -> {}", binding_text(binding), binding.subscription);
+    }
+    for binding in &described.onward {
+        text += &format!("\nbinding      {} -> topic {}", binding.filter, binding.to);
+    }
+    if let Some(to) = alternate(&topic) {
+        text += &format!("\nelse         -> topic {to}");
     }
     let mut document = document(&topic);
-    document["bindings"] = super::subscription::bindings_document(bindings);
+    document["bindings"] = bindings_document(bindings);
+    let onward = |b: &v1::TopicBinding| json!({ "from": b.from, "to": b.to, "filter": b.filter });
+    document["onward"] = described.onward.iter().map(onward).collect();
     output.result(text, &document)
 }
 
@@ -168,8 +225,12 @@ fn row(topic: &v1::Topic) -> Vec<String> {
     ]
 }
 
+fn alternate(topic: &v1::Topic) -> Option<&str> {
+    topic.config.as_ref().map(|config| config.alternate_topic.as_str()).filter(|to| !to.is_empty())
+}
+
 fn document(topic: &v1::Topic) -> Value {
-    let config = topic.config.unwrap_or_default();
+    let config = topic.config.clone().unwrap_or_default();
     json!({
         "topic": topic.name,
         "first_offset": topic.first_offset,
@@ -180,17 +241,18 @@ fn document(topic: &v1::Topic) -> Value {
         "retention_ms": config.retention_ms,
         "retention_bytes": config.retention_bytes,
         "ttl_ms": config.ttl_ms,
+        "alternate_topic": alternate(topic),
         "group": topic.group,
     })
 }
 
 fn ttl(topic: &v1::Topic) -> String {
-    let ttl = topic.config.unwrap_or_default().ttl_ms.map(Duration::from_millis);
+    let ttl = topic.config.as_ref().and_then(|config| config.ttl_ms).map(Duration::from_millis);
     ttl.map_or_else(|| "none".to_owned(), |ttl| humantime::format_duration(ttl).to_string())
 }
 
 fn retention(topic: &v1::Topic) -> String {
-    let config = topic.config.unwrap_or_default();
+    let config = topic.config.clone().unwrap_or_default();
     let age = config.retention_ms.map(|ms| humantime::format_duration(Duration::from_millis(ms)).to_string());
     let bytes = config.retention_bytes.map(|bytes| format!("{bytes} bytes"));
     match (age, bytes) {

@@ -146,7 +146,7 @@ impl Trial {
 
     async fn prepare(&self, client: &Client) -> Result<(), Failure> {
         let kept = v1::TopicConfig { retention_ms: Some(RETENTION_MS), ..Default::default() };
-        client.create_topic(&self.topic, kept).await?;
+        client.create_topic(&self.topic, kept.clone()).await?;
         if self.options.workers.is_some() {
             client.create_topic(&self.moving.1, kept).await?;
             let config = v1::SubscriptionConfig::default();

@@ -73,7 +73,8 @@ impl Shared {
 }
 
 pub(crate) fn start(client: Client, options: PublisherOptions) -> Publisher {
-    spawn(client, options, Queue::default(), None)
+    let queue = Queue::new(options.mandatory);
+    spawn(client, options, queue, None)
 }
 
 /// `producer`: the session of a producer, and the leader's address if it is known.

@@ -104,6 +104,7 @@ impl Client {
         let ProducerOptions { window_messages, window_bytes, timeout, prefer_leader, .. } = options;
         let window_messages = window_messages.min(WINDOW_MAX);
         let options = PublisherOptions {
+            mandatory: false,
             window_messages,
             window_bytes,
             timeout,

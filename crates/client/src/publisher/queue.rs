@@ -74,19 +74,22 @@ pub(super) struct Batch {
     commit: Option<v1::Commit>,
     /// Its number, where the caller has given it one: it is sent under this one, and in no case left out.
     pub(super) sequence: Option<u64>,
+    /// What is for no subscription is refused: what was handed over together by itself, so that it takes nothing else along.
+    mandatory: bool,
 }
 
 impl Batch {
     fn takes(&self, topic: &str, count: usize, bytes: usize) -> bool {
-        let names = if self.is_last(topic) { 0 } else { topic.len() };
+        let names = if self.goes_on(topic) { 0 } else { topic.len() };
         !self.alone
             && self.messages.len() + count <= BATCH_MESSAGES_MAX
             && self.bytes + bytes + names <= BATCH_BYTES_MAX
     }
 
     fn add(&mut self, topic: &str, messages: &[v1::Message], arena: &mut BytesMut) {
+        let goes_on = self.goes_on(topic);
         match self.runs.back_mut() {
-            Some(run) if run.topic == topic => run.messages += messages.len(),
+            Some(run) if goes_on => run.messages += messages.len(),
             _ => {
                 self.bytes += topic.len();
                 let topic = encoded_topic(arena, topic);
@@ -96,9 +99,10 @@ impl Batch {
         self.messages.extend(messages.iter().map(|message| encode(arena, message)));
     }
 
-    /// Whether the newest message goes to this topic.
-    fn is_last(&self, topic: &str) -> bool {
-        self.runs.back().is_some_and(|run| run.topic == topic)
+    /// Whether messages to this topic are stored or refused with those before them.
+    fn goes_on(&self, topic: &str) -> bool {
+        let together = !self.mandatory || self.commit.is_some();
+        together && self.runs.back().is_some_and(|run| run.topic == topic)
     }
 
     /// How many outcomes the request has: one at least.
@@ -113,10 +117,11 @@ impl Batch {
     /// What is sent, but for its place in the session.
     pub(super) fn request(&self) -> v1::PublishRequest {
         let mut rest = self.messages.as_slice();
+        let mandatory = self.mandatory;
         let mut runs = self.runs.iter().map(|run| {
             let (messages, later) = rest.split_at(run.messages.min(rest.len()));
             rest = later;
-            v1::TopicMessages { topic: run.topic.clone(), messages: messages.to_vec() }
+            v1::TopicMessages { topic: run.topic.clone(), messages: messages.to_vec(), mandatory }
         });
         let commit = self.commit.clone();
         let Some(first) = runs.next() else { return v1::PublishRequest { commit, ..Default::default() } };
@@ -124,6 +129,7 @@ impl Batch {
             commit,
             topic: String::from_utf8_lossy(&first.topic).into_owned(),
             messages: first.messages,
+            mandatory,
             more: runs.collect(),
             ..Default::default()
         }
@@ -225,6 +231,7 @@ pub(super) struct Queue {
     pub(super) closed: bool,
     /// The next number of a producer; nothing where the numbers are the task's business.
     next_sequence: Option<u64>,
+    mandatory: bool,
 }
 
 /// A number that would leave out the one before it.
@@ -235,6 +242,11 @@ pub(super) struct Gap {
 }
 
 impl Queue {
+    /// An empty one. `mandatory`: what is for no subscription is refused.
+    pub(super) fn new(mandatory: bool) -> Self {
+        Self { mandatory, ..Self::default() }
+    }
+
     /// For a producer that goes on after this number: what it hands over together is a request of its own.
     pub(super) fn numbered(last_sequence: u64) -> Self {
         Self { next_sequence: Some(last_sequence.saturating_add(1)), ..Self::default() }
@@ -279,7 +291,7 @@ impl Queue {
         let alone = bytes >= ALONE_BYTES && messages.len() == 1;
         let fits = !alone && self.batches.back().is_some_and(|b| b.takes(topic, messages.len(), bytes));
         if !fits {
-            self.batches.push_back(Batch { alone, ..Batch::default() });
+            self.batches.push_back(Batch { alone, mandatory: self.mandatory, ..Batch::default() });
         }
         if let Some(batch) = self.batches.back_mut() {
             batch.bytes += bytes;
@@ -298,8 +310,15 @@ impl Queue {
         waiter: Waiter,
     ) -> bool {
         let first = self.batches.is_empty();
-        let mut batch =
-            Batch { waiters: vec![waiter], alone: true, commit: Some(commit), sequence, ..Batch::default() };
+        let mandatory = self.mandatory;
+        let mut batch = Batch {
+            waiters: vec![waiter],
+            alone: true,
+            commit: Some(commit),
+            sequence,
+            mandatory,
+            ..Batch::default()
+        };
         for (topic, message) in publishes {
             batch.add(topic, std::slice::from_ref(message), &mut self.arena);
         }
@@ -374,6 +393,23 @@ mod tests {
     use bytes::Bytes;
     use quorate_types::{Reason, Refusal};
     use std::time::Duration;
+
+    #[test]
+    fn what_is_mandatory_is_refused_by_itself_and_what_is_committed_together() {
+        let deadline = Instant::now();
+        for (mandatory, parts) in [(false, 1), (true, 3)] {
+            let mut queue = Queue::new(mandatory);
+            let told: Vec<_> = (0..3).map(|_| put(&mut queue, "a", 1, deadline)).collect();
+            let request = queue.take().unwrap().request();
+            assert_eq!((request.mandatory, 1 + request.more.len()), (mandatory, parts));
+            assert!(request.more.iter().all(|more| more.mandatory == mandatory && more.messages.len() == 1));
+            drop(told);
+            let told = put_commit(&mut queue, &["a", "a", "b"], deadline);
+            let request = queue.take().unwrap().request();
+            assert_eq!((request.mandatory, request.messages.len(), request.more.len()), (mandatory, 2, 1));
+            drop(told);
+        }
+    }
 
     fn put(
         queue: &mut Queue,

@@ -110,9 +110,13 @@ impl Fake {
         if request.sequence != last + 1 {
             return Err(Refusal::new(Reason::SequenceGap, "an earlier request is missing"));
         }
-        let first = v1::TopicMessages { topic: request.topic.into(), messages: request.messages };
+        let first = v1::TopicMessages {
+            topic: request.topic.into(),
+            messages: request.messages,
+            ..Default::default()
+        };
         let mut outcomes = Vec::new();
-        for v1::TopicMessages { topic, messages } in std::iter::once(first).chain(request.more) {
+        for v1::TopicMessages { topic, messages, .. } in std::iter::once(first).chain(request.more) {
             if topic == state.unknown_topic {
                 outcomes.push(Err(Refusal::new(Reason::TopicNotFound, "there is no such topic")));
                 continue;

@@ -60,6 +60,7 @@ impl Replica {
         probe::tell(|| Fact::Applied { voter, group, id: at, state: hash });
         tell_leases(group, &effects);
         let wake = state.count(bytes);
+        let has_scan = state.has_scan();
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
@@ -67,6 +68,7 @@ impl Replica {
         }
         drop(state);
         self.applied.send_replace(at.index);
+        self.set_scans(has_scan);
         if wake {
             self.wake.notify_one();
         }
@@ -74,6 +76,11 @@ impl Replica {
             effects.clear();
         }
         Ok(Applying { at, replies: Replies(replies), effects, caught_up })
+    }
+
+    /// Nobody is woken where nothing changes: by far most entries.
+    fn set_scans(&self, has_scan: bool) {
+        self.scans.send_if_modified(|had| std::mem::replace(had, has_scan) != has_scan);
     }
 
     /// Tells the node what follows from an entry.
@@ -110,8 +117,10 @@ impl Replica {
         next.running = state.running;
         next.stored = (!state.running).then(|| (meta.clone(), image));
         *state = next;
+        let has_scan = state.has_scan();
         drop(state);
         self.applied.send_replace(last.index);
+        self.set_scans(has_scan);
         self.effects.emit(GroupEvent::Installed { group: self.group, at: last });
         if replaying {
             self.effects.emit(GroupEvent::CaughtUp { group: self.group });

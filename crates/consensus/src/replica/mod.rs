@@ -15,7 +15,7 @@ use crate::codec;
 use crate::effects::{EffectSink, GroupEvent};
 use crate::error::StartError;
 use crate::type_config::{SnapshotMeta, StoredMembership, raft_log_id};
-use quorate_machine::Machine;
+use quorate_machine::{Machine, Shard};
 use quorate_storage::GroupStorage;
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId, Voter};
@@ -35,6 +35,8 @@ pub(crate) struct Replica {
     /// One checkpoint or install at a time: each takes from the state and writes what it took.
     writing: tokio::sync::Mutex<()>,
     applied: watch::Sender<u64>,
+    /// Whether the machine waits for a leader to look into blocks.
+    scans: watch::Sender<bool>,
     wake: Notify,
 }
 
@@ -99,6 +101,7 @@ impl Replica {
         state.dropped = orphans(&storage, &state.machine);
         let caught_up = state.replay_until.is_none();
         let applied = watch::Sender::new(state.applied_index());
+        let scans = watch::Sender::new(state.has_scan());
         let replica = Self {
             me,
             group,
@@ -108,6 +111,7 @@ impl Replica {
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             applied,
+            scans,
             wake: Notify::new(),
         };
         if caught_up {
@@ -131,6 +135,11 @@ impl Replica {
     /// Index of the last applied entry, 0 before the first.
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Whether the machine waits for a leader to look into blocks.
+    pub(crate) fn scans(&self) -> watch::Receiver<bool> {
+        self.scans.subscribe()
     }
 
     /// Looks at the machine. `look` must be short: apply waits for it.
@@ -217,6 +226,10 @@ impl State {
 
     fn applied_index(&self) -> u64 {
         self.machine.applied().map_or(0, |id| id.index)
+    }
+
+    fn has_scan(&self) -> bool {
+        self.machine.shard().is_some_and(Shard::has_scan)
     }
 
     /// What describes the state as it is now.

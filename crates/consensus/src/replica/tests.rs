@@ -72,7 +72,7 @@ impl Bench {
             .ask(Op::Bind {
                 topic: topic(),
                 subscription: subscription(),
-                filters: vec![filter],
+                selectors: vec![filter.into()],
                 start: Start::Latest,
                 create_topic: false,
             })
@@ -131,6 +131,7 @@ impl Bench {
             fragment_bytes: u32::try_from(block.len()).unwrap(),
             message_bytes_max: 64,
             create_topic: false,
+            mandatory: false,
         };
         self.sequence += 1;
         let origin = Origin::Session { session: self.session, sequence: self.sequence };

@@ -77,7 +77,7 @@ impl Publisher {
                 Op::Bind {
                     topic: topic(),
                     subscription: subscription(),
-                    filters: vec![filter],
+                    selectors: vec![filter.into()],
                     start: Start::Latest,
                     create_topic: false,
                 },
@@ -110,6 +110,7 @@ impl Publisher {
             fragment_bytes: u32::try_from(block.len()).unwrap(),
             message_bytes_max: u32::try_from(body.len()).unwrap(),
             create_topic: false,
+            mandatory: false,
         };
         let envelope = self.envelope(Op::Publish(publish));
         entry::encode(&batch(vec![envelope], block))

@@ -66,6 +66,7 @@ fn one_publish(topic: &TopicName, subjects: &[Subject], body: &[u8]) -> (Publish
         fragment_bytes: u32::try_from(fragment.len()).unwrap(),
         message_bytes_max: u32::try_from(body.len()).unwrap(),
         create_topic: false,
+        mandatory: false,
     };
     (publish, fragment)
 }
@@ -129,7 +130,7 @@ impl World {
         self.ask(Op::Bind {
             topic,
             subscription,
-            filters: vec![filter],
+            selectors: vec![filter.into()],
             start: Start::Latest,
             create_topic: false,
         });

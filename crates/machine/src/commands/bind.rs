@@ -1,18 +1,18 @@
-//! Routes messages where filters match, from a start on.
+//! Routes messages that selectors select, from a start on.
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
 use crate::op::{Start, TopicConfig};
 use crate::rows::RowKey;
 use crate::shard::{Binding, Context, Shard, Topic};
-use quorate_types::{Filter, Reason, Refusal, SubscriptionName, TopicName};
+use quorate_types::{Reason, Refusal, Selector, SubscriptionName, TopicName};
 use std::collections::BTreeSet;
 
 impl Shard {
     pub(crate) fn bind(
         &mut self,
         (topic, subscription): (&TopicName, &SubscriptionName),
-        filters: &[Filter],
+        selectors: &[Selector],
         start: Start,
         create_topic: bool,
         ctx: &mut Context<'_>,
@@ -31,8 +31,8 @@ impl Shard {
             return Ok(Answer::Done);
         };
         let bound = topic.bindings.get(&id);
-        let is_new = |filter: &&Filter| bound.is_none_or(|bound| !bound.contains_key(*filter));
-        let new: BTreeSet<&Filter> = filters.iter().filter(is_new).collect();
+        let is_new = |selector: &&Selector| bound.is_none_or(|bound| !bound.contains_key(*selector));
+        let new: BTreeSet<&Selector> = selectors.iter().filter(is_new).collect();
         if new.is_empty() {
             return Ok(Answer::Done);
         }
@@ -45,10 +45,10 @@ impl Shard {
             return Err(bound_already(topic, subscription));
         }
         let from = begin(topic, start)?;
-        for filter in new {
+        for selector in new {
             self.last_binding += 1;
             let binding = Binding { number: self.last_binding, from };
-            topic.bindings.entry(id).or_default().insert(filter.clone(), binding);
+            topic.bindings.entry(id).or_default().insert(selector.clone(), binding);
             ctx.touch(RowKey::Binding(topic.id, id, self.last_binding));
         }
         state.topics.insert(topic.id);

@@ -140,6 +140,9 @@ impl Shard {
                     Place::New(name)
                 }
             };
+            if publish.mandatory {
+                self.check_routable(publish.topic, publish.runs)?;
+            }
             admitted.push(Admitted { place, count });
         }
         Ok(admitted)

@@ -16,6 +16,7 @@ impl Shard {
     ) -> Reply {
         create_topic::check(name, config)?;
         let id = self.topic_id(name.as_str())?;
+        self.check_alternate(name, config, ctx.limits)?;
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.config = config.clone();
             ctx.touch_topic(id);

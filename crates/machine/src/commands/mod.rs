@@ -2,6 +2,7 @@
 
 mod attach;
 mod bind;
+mod bind_topic;
 mod cancel;
 mod close_session;
 mod close_shard;
@@ -33,6 +34,7 @@ mod set_credit;
 mod settle;
 mod tick;
 mod unbind;
+mod unbind_topic;
 
 use quorate_types::{ConsumerId, MarkName, Reason, Refusal, SubscriptionName};
 use std::fmt::Display;

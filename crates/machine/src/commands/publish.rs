@@ -7,13 +7,9 @@ use crate::op::{Publish, TopicConfig};
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Context, Ready, Shard};
+use crate::shard::{Block, Context, Ready, Shard, Stretch, Topic, selected, union};
 use quorate_types::probe;
-use quorate_types::{Filter, Reason, Refusal, SubscriptionId, TopicId};
-use std::collections::BTreeMap;
-
-/// Consecutive messages of a publish, by the number of the first and how many.
-type Stretch = (u64, u64);
+use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
 
 impl Shard {
     /// `fragment`: byte position of the publish's fragment in the entry's block; `None` when the lengths that the
@@ -37,6 +33,9 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx)?;
+        if publish.mandatory && (publish.create_topic || self.topic_id(publish.topic).is_ok()) {
+            self.check_routable(publish.topic, publish.runs)?;
+        }
         let default = TopicConfig::default();
         let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
         Ok(self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx))
@@ -48,7 +47,22 @@ impl Shard {
         &mut self,
         id: TopicId,
         runs: Runs<'_>,
+        block: Block,
+        ctx: &mut Context<'_>,
+    ) -> Appended {
+        if self.topics.get(&id).is_some_and(Topic::passes_on) {
+            return self.store_and_pass_on(id, runs, block, ctx);
+        }
+        self.store_here(id, runs, block, &[], ctx)
+    }
+
+    /// As [`Self::store`], in this topic alone. `onward`: what of it goes on to others.
+    pub(crate) fn store_here(
+        &mut self,
+        id: TopicId,
+        runs: Runs<'_>,
         mut block: Block,
+        onward: &[Stretch],
         ctx: &mut Context<'_>,
     ) -> Appended {
         let Some(topic) = self.topics.get_mut(&id) else { return Appended::default() };
@@ -57,7 +71,9 @@ impl Shard {
             .bindings
             .iter()
             .filter(|(subscription, _)| !topic.catching_up.contains_key(subscription))
-            .map(|(subscription, filters)| (*subscription, stretches(filters, runs)))
+            .map(|(subscription, selectors)| {
+                (*subscription, selected(selectors.keys().map(|s| &s.filter), runs))
+            })
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
         block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
@@ -75,7 +91,10 @@ impl Shard {
             ctx.topics.insert(id);
         }
         if !topic.keeps_settled() {
-            topic.unrouted += u64::from(count) - covered(&routes, count);
+            topic.unrouted += u64::from(count) - covered(&routes, onward, count);
+        }
+        if !topic.catching_up.is_empty() {
+            self.wake_catching_up(id, first_offset);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
         let plain = ttl.is_none() && runs.into_iter().all(|run| run.options.is_plain());
@@ -140,26 +159,6 @@ pub(super) fn check(publish: &PublishView<'_>, ctx: &Context<'_>) -> Result<u32,
     Ok(count)
 }
 
-/// Which messages the filters select, joined where they follow each other.
-fn stretches<B>(filters: &BTreeMap<Filter, B>, runs: Runs<'_>) -> Vec<Stretch> {
-    if filters.keys().any(Filter::matches_all) {
-        return vec![(0, runs.map(|run| u64::from(run.count)).sum())];
-    }
-    let mut found: Vec<Stretch> = Vec::new();
-    let mut at = 0;
-    for RunView { subject, count, .. } in runs {
-        let count = u64::from(count);
-        if filters.keys().any(|f| f.matches(subject)) {
-            match found.last_mut() {
-                Some((start, n)) if *start + *n == at => *n += count,
-                _ => found.push((at, count)),
-            }
-        }
-        at += count;
-    }
-    found
-}
-
 /// The parts of a stretch whose messages are alike in what `labelled` says of their options.
 fn alike<T: PartialEq>(
     runs: Runs<'_>,
@@ -184,54 +183,28 @@ fn alike<T: PartialEq>(
     found
 }
 
-/// How many of the messages went to at least one subscription.
-fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], count: u32) -> u64 {
+/// How many of the messages went to at least one subscription, or on to other topics.
+fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], onward: &[Stretch], count: u32) -> u64 {
     let whole = (0, u64::from(count));
     if routes.iter().any(|(_, s)| s.as_slice() == [whole]) {
         return whole.1;
     }
-    let mut all: Vec<Stretch> = routes.iter().flat_map(|(_, s)| s.iter().copied()).collect();
-    all.sort_unstable();
-    let (mut sum, mut upto) = (0, 0);
-    for (start, n) in all {
-        let end = start + n;
-        sum += end.saturating_sub(upto.max(start));
-        upto = upto.max(end);
-    }
-    sum
+    let all = routes.iter().flat_map(|(_, s)| s).chain(onward).copied().collect();
+    union(all).iter().map(|(_, n)| n).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::PublishRun;
-    use quorate_types::Subject;
-
-    fn filters(filters: &[&str]) -> BTreeMap<Filter, u64> {
-        (0..).zip(filters).map(|(n, f)| (Filter::parse(f).unwrap(), n)).collect()
-    }
-
-    #[test]
-    fn messages_that_follow_each_other_are_one_stretch_whichever_filter_selects_them() {
-        let runs =
-            [("a.b", 2), ("c", 1), ("a.x", 3), ("a.b", 1), ("", 1)].map(|(subject, count)| PublishRun {
-                subject: Subject::parse(subject).unwrap(),
-                count,
-                options: MessageOptions::default(),
-            });
-        let runs = Runs::Plain(&runs);
-        assert_eq!(stretches(&filters(&["#", "a.*"]), runs), [(0, 8)]);
-        assert_eq!(stretches(&filters(&["a.b", "a.x", "*.x"]), runs), [(0, 2), (3, 4)]);
-        assert_eq!(stretches(&filters(&["d"]), runs), []);
-        assert_eq!(stretches(&filters(&[]), runs), []);
-    }
 
     #[test]
     fn overlapping_routes_cover_a_message_once() {
         let id = SubscriptionId::new;
         let routes = vec![(id(1), vec![(0, 3), (5, 2)]), (id(2), vec![(2, 4)])];
-        assert_eq!(covered(&routes, 10), 7);
-        assert_eq!(covered(&[(id(1), vec![(0, 10)])], 10), 10);
-        assert_eq!(covered(&[], 10), 0);
+        assert_eq!(covered(&routes, &[], 10), 7);
+        assert_eq!(covered(&routes, &[(6, 2)], 10), 8);
+        assert_eq!(covered(&[(id(1), vec![(0, 10)])], &[(2, 1)], 10), 10);
+        assert_eq!(covered(&[], &[(2, 1)], 10), 1);
+        assert_eq!(covered(&[], &[], 10), 0);
     }
 }

@@ -3,8 +3,8 @@
 use super::{invalid, unknown_consumer};
 use crate::applied::{Answer, Reply, SettleResult};
 use crate::backoff::Backoff;
-use crate::dead_letter::DeathReason;
 use crate::op::{Settlement, Verdict};
+use crate::provenance::DeathReason;
 use crate::shard::{Context, Ending, Lease, Shard, Taken, ready};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};

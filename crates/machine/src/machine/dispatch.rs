@@ -99,6 +99,8 @@ impl Machine {
             | Op::DeleteSubscription { .. }
             | Op::Bind { .. }
             | Op::Unbind { .. }
+            | Op::BindTopic { .. }
+            | Op::UnbindTopic { .. }
             | Op::CloseShard { .. }
             | Op::OpenShard { .. } => self.metadata(op, ctx),
         }
@@ -114,10 +116,12 @@ impl Machine {
                 shard.create_subscription(subscription, config, *create_topic, ctx)
             }
             Op::DeleteSubscription { subscription } => shard.delete_subscription(subscription, ctx),
-            Op::Bind { topic, subscription, filters, start, create_topic } => {
-                shard.bind((topic, subscription), filters, *start, *create_topic, ctx)
+            Op::Bind { topic, subscription, selectors, start, create_topic } => {
+                shard.bind((topic, subscription), selectors, *start, *create_topic, ctx)
             }
-            Op::Unbind { topic, subscription, filter } => shard.unbind(topic, subscription, filter, ctx),
+            Op::Unbind { topic, subscription, selector } => shard.unbind(topic, subscription, selector, ctx),
+            Op::BindTopic { from, to, filters } => shard.bind_topic(from, to, filters, ctx),
+            Op::UnbindTopic { from, to, filter } => shard.unbind_topic(from, to, filter, ctx),
             Op::CloseShard { revision } => shard.close(*revision, ctx),
             Op::OpenShard { revision } => shard.open(*revision, ctx),
             _ => {

@@ -14,7 +14,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Block, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letter::{DeadLetter, DeathReason};
+    use crate::provenance::{Death, DeathReason, Provenance};
     use crate::shard::Origin;
     use quorate_types::{Millis, SubscriptionName, TopicName};
 
@@ -32,15 +32,21 @@ mod tests {
             origin: None,
         };
         assert_eq!(decode(&encode(&block)), Ok(block.clone()));
-        let letter = DeadLetter {
-            topic: TopicName::parse("orders").unwrap(),
-            offset: 1 << 40,
-            stored: Millis::new(1 << 40),
+        let death = Death {
             subscription: SubscriptionName::parse("billing").unwrap(),
             reason: DeathReason::MaxAttempts,
             attempts: 5,
         };
-        let dead = Block { origin: Some(Box::new(Origin { slot: 7, letter })), ..block };
-        assert_eq!(decode(&encode(&dead)), Ok(dead));
+        for death in [None, Some(death)] {
+            let provenance = Provenance {
+                topic: TopicName::parse("orders").unwrap(),
+                offset: 1 << 40,
+                stored: Millis::new(1 << 40),
+                death,
+            };
+            let from_elsewhere =
+                Block { origin: Some(Box::new(Origin { slot: 7, provenance })), ..block.clone() };
+            assert_eq!(decode(&encode(&from_elsewhere)), Ok(from_elsewhere));
+        }
     }
 }

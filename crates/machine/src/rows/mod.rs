@@ -22,6 +22,7 @@ pub(crate) mod placement;
 pub(crate) mod session;
 pub(crate) mod subscription;
 pub(crate) mod topic;
+pub(crate) mod topic_binding;
 
 use crate::codec::DecodeError;
 use quorate_types::{ConsumerId, GroupId, NamespaceId, NodeId, SessionId, SubscriptionId, TopicId};
@@ -100,6 +101,8 @@ pub(crate) enum RowKey {
     Mark(SubscriptionId, u64),
     /// Sessions of producers whose record is gone; none when there are none.
     GoneProducers,
+    /// A binding from a topic to another one, by its number.
+    TopicBinding(TopicId, TopicId, u64),
 }
 
 impl RowKey {
@@ -123,6 +126,7 @@ impl RowKey {
             Self::Closing => (14, [None; 3]),
             Self::Mark(s, number) => (15, [Some(s.get()), Some(number), None]),
             Self::GoneProducers => (16, [None; 3]),
+            Self::TopicBinding(from, to, number) => (17, [Some(from.get()), Some(to.get()), Some(number)]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -152,6 +156,7 @@ impl RowKey {
             (14, []) => Self::Closing,
             (15, [s, number]) => Self::Mark(SubscriptionId::new(*s), *number),
             (16, []) => Self::GoneProducers,
+            (17, [from, to, number]) => Self::TopicBinding(TopicId::new(*from), TopicId::new(*to), *number),
             _ => return None,
         })
     }
@@ -183,6 +188,7 @@ mod tests {
             RowKey::Closing,
             RowKey::Mark(SubscriptionId::new(1), 99),
             RowKey::GoneProducers,
+            RowKey::TopicBinding(TopicId::new(2), TopicId::new(1), 5),
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

@@ -45,7 +45,11 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let config = TopicConfig { retention_bytes: Some(9), ..TopicConfig::default() };
+        let config = TopicConfig {
+            retention_bytes: Some(9),
+            alternate_topic: TopicName::parse("rest").ok(),
+            ..TopicConfig::default()
+        };
         let mut topic = Topic::new(TopicId::new(4), TopicName::parse("orders").unwrap(), config);
         (topic.next_offset, topic.appended, topic.unrouted) = (1 << 40, 2, 3);
         for sweep in [None, Some(Sweep { subscription: SubscriptionId::new(2), position: 77 })] {

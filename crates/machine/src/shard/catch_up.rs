@@ -8,13 +8,17 @@
 //! Where a filter selects everything the machine goes on by itself, by ticks. Other filters need the subjects, and some
 //! subscriptions and messages the options, which are in the blocks alone: the leader looks into them and says what matches
 //! ([`crate::Op::Route`]).
+//!
+//! A selector that asks for headers needs the blocks for ever, and so its subscription catches up for ever: at the end of the
+//! topic the cursor waits for what is published next, and the leader is told of it at once. What its other filters select goes
+//! the same way, so that all of it comes in order.
 
 use super::context::Context;
 use super::due::Due;
 use super::{Ready, Shard, Topic};
 use crate::options::MessageOptions;
 use crate::rows::RowKey;
-use quorate_types::{Filter, SubscriptionId, TopicId};
+use quorate_types::{Selector, SubscriptionId, TopicId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -24,7 +28,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 pub(crate) struct CatchUp {
     /// What comes before it was routed where a filter selects it, as far as the filter's start reaches.
     pub(crate) cursor: u64,
-    /// Changes with the filters.
+    /// Changes with the selectors.
     pub(crate) version: u64,
 }
 
@@ -35,14 +39,14 @@ pub struct Scan {
     pub topic: TopicId,
     /// The subscription.
     pub subscription: SubscriptionId,
-    /// Of the filters.
+    /// Of the selectors.
     pub version: u64,
     /// From this offset
     pub from: u64,
     /// up to this one, not included, or less.
     pub to: u64,
-    /// What is wanted: messages whose subject one of these selects.
-    pub filters: Vec<Filter>,
+    /// What is wanted: messages that one of these selects.
+    pub selectors: Vec<Selector>,
 }
 
 /// What a cursor has before it.
@@ -63,23 +67,37 @@ impl Topic {
         self.catching_up.values().map(|c| c.cursor).min()
     }
 
+    /// Whether a subscription looks at headers, and so never has caught up for good. One that gets everything does not look.
+    fn looks_at_headers(&self, subscription: SubscriptionId) -> bool {
+        self.bindings.get(&subscription).is_some_and(|selectors| {
+            selectors.keys().any(|s| s.headers.is_some()) && !selectors.keys().any(Selector::matches_all)
+        })
+    }
+
+    /// A subscription that looks at headers and has no cursor: nothing would ever come to it.
+    pub(super) fn missing_cursor(&self) -> Option<SubscriptionId> {
+        let mut subscriptions = self.bindings.keys().filter(|_| !self.is_doomed());
+        subscriptions.find(|id| self.looks_at_headers(**id) && !self.catching_up.contains_key(id)).copied()
+    }
+
     /// `looks`: the subscription asks for more than subjects.
     fn ahead(&self, subscription: SubscriptionId, looks: bool) -> Option<Ahead> {
         let cursor = self.catching_up.get(&subscription)?.cursor;
         let bindings = self.bindings.get(&subscription)?;
         let Some((first, block)) = self.blocks_of(cursor, self.next_offset).next() else {
-            return Some(Ahead::End);
+            let waits = cursor == self.next_offset && self.looks_at_headers(subscription);
+            return (!waits).then_some(Ahead::End);
         };
-        // Filters that begin later have no part in what comes before.
+        // Selectors that begin later have no part in what comes before.
         let begins = bindings.values().map(|b| b.from).filter(|from| *from > cursor).min();
         let end = begins.unwrap_or(self.next_offset).min(self.next_offset);
         let mut begun =
-            bindings.iter().filter(|(_, b)| b.from <= cursor).map(|(filter, _)| filter).peekable();
+            bindings.iter().filter(|(_, b)| b.from <= cursor).map(|(selector, _)| selector).peekable();
         Some(if first > cursor {
             Ahead::Gap(first.min(end))
         } else if begun.peek().is_none() {
             Ahead::Gap(end)
-        } else if !begun.any(Filter::matches_all) || (looks && block.origin.is_none()) {
+        } else if !begun.any(Selector::matches_all) || (looks && !block.is_dead()) {
             Ahead::Looks(end)
         } else if block.timed {
             Ahead::Looks(end.min(first + u64::from(block.count)))
@@ -95,16 +113,23 @@ impl Shard {
         self.topics.get(&topic)?.ahead(subscription, looks)
     }
 
-    /// What a leader has to look through next; `None` when nothing. `after`: which topic and subscription it looked after last,
-    /// so that all of them get their turn.
+    /// What a leader has to look through next, for at most `max` topics and subscriptions. `after`: which ones it looked after
+    /// last, so that all of them get their turn.
     #[must_use]
-    pub fn scan(&self, after: Option<(TopicId, SubscriptionId)>) -> Option<Scan> {
-        let next = after.and_then(|after| self.scans.range((Excluded(after), Unbounded)).next());
-        next.or_else(|| self.scans.first())
-            .and_then(|(topic, subscription)| self.scan_of(*topic, *subscription))
+    pub fn scans(&self, after: Option<(TopicId, SubscriptionId)>, max: usize) -> Vec<Scan> {
+        let later = self.scans.range((after.map_or(Unbounded, Excluded), Unbounded));
+        let before = after.into_iter().flat_map(|after| self.scans.range(..=after));
+        let pairs = later.chain(before).take(max);
+        pairs.filter_map(|(topic, subscription)| self.scan_of(*topic, *subscription)).collect()
     }
 
-    /// Whether [`Self::scan`] has something.
+    /// The first of [`Self::scans`]; `None` when there is nothing to look through.
+    #[must_use]
+    pub fn scan(&self) -> Option<Scan> {
+        self.scans(None, 1).pop()
+    }
+
+    /// Whether [`Self::scans`] has something.
     #[must_use]
     pub fn has_scan(&self) -> bool {
         !self.scans.is_empty()
@@ -115,11 +140,12 @@ impl Shard {
         let CatchUp { cursor: from, version } = *state.catching_up.get(&subscription)?;
         let Some(Ahead::Looks(to)) = self.ahead((topic, subscription)) else { return None };
         let bindings = state.bindings.get(&subscription)?.iter();
-        let filters = bindings.filter(|(_, b)| b.from <= from).map(|(filter, _)| filter.clone()).collect();
-        Some(Scan { topic, subscription, version, from, to, filters })
+        let begun = bindings.filter(|(_, b)| b.from <= from);
+        let selectors = begun.map(|(selector, _)| selector.clone()).collect();
+        Some(Scan { topic, subscription, version, from, to, selectors })
     }
 
-    /// Filters were bound that begin at `from`. Nothing that catches up goes on with the filters of before.
+    /// Selectors were bound that begin at `from`. Nothing that catches up goes on with those of before.
     pub(crate) fn begin_catching_up(
         &mut self,
         (topic, subscription): (TopicId, SubscriptionId),
@@ -128,11 +154,13 @@ impl Shard {
     ) {
         let Some(state) = self.topics.get_mut(&topic) else { return };
         let version = self.last_binding;
+        let waits = state.looks_at_headers(subscription);
         match state.catching_up.get_mut(&subscription) {
             Some(catch_up) => catch_up.version = version,
-            None if from >= state.next_offset => return,
+            None if from >= state.next_offset && !waits => return,
             None => {
-                state.catching_up.insert(subscription, CatchUp { cursor: from, version });
+                let cursor = from.min(state.next_offset);
+                state.catching_up.insert(subscription, CatchUp { cursor, version });
                 if let Some(subscription) = self.subscriptions.get_mut(&subscription) {
                     subscription.went_back = subscription.next_position;
                     ctx.touch(RowKey::Subscription(subscription.id));
@@ -164,9 +192,10 @@ impl Shard {
         self.begin_catching_up((topic, subscription), from, ctx);
     }
 
-    /// A filter was taken back; another one is still bound.
+    /// A selector was taken back; another one is still bound.
     pub(crate) fn change_catching_up(&mut self, pair: (TopicId, SubscriptionId), ctx: &mut Context<'_>) {
-        let catches_up = |topic: &Topic| topic.catching_up.contains_key(&pair.1);
+        let catches_up =
+            |topic: &Topic| topic.catching_up.contains_key(&pair.1) || topic.looks_at_headers(pair.1);
         if self.topics.get(&pair.0).is_some_and(catches_up) {
             self.last_binding += 1;
             self.begin_catching_up(pair, u64::MAX, ctx);
@@ -184,7 +213,7 @@ impl Shard {
         while let Some(ahead) = self.ahead(pair) {
             match ahead {
                 Ahead::Looks(_) => return,
-                Ahead::End => return self.end_catching_up(pair, ctx),
+                Ahead::End => return self.reach_end(pair, ctx),
                 _ if ctx.budget() == 0 => return,
                 Ahead::Gap(end) => {
                     ctx.spend();
@@ -224,6 +253,22 @@ impl Shard {
         }
     }
 
+    /// Messages were stored from `offset` on, for which cursors may have waited.
+    pub(crate) fn wake_catching_up(&mut self, topic: TopicId, offset: u64) {
+        let Some(state) = self.topics.get(&topic) else { return };
+        let waited = state.catching_up.iter().filter(|(_, at)| at.cursor >= offset);
+        let waited: Vec<Due> = waited.map(|(id, _)| Due::CatchUp(topic, *id)).collect();
+        waited.into_iter().for_each(|due| self.schedule(due));
+    }
+
+    /// Nothing is left before the cursor: it waits there where headers are looked at.
+    fn reach_end(&mut self, pair: (TopicId, SubscriptionId), ctx: &mut Context<'_>) {
+        match self.topics.get(&pair.0).filter(|topic| topic.looks_at_headers(pair.1)) {
+            Some(topic) => self.move_cursor(pair, topic.next_offset, ctx),
+            None => self.end_catching_up(pair, ctx),
+        }
+    }
+
     /// It has caught up, or gives up: publishes route by its bindings from now on.
     pub(crate) fn end_catching_up(&mut self, pair: (TopicId, SubscriptionId), ctx: &mut Context<'_>) {
         let Some(topic) = self.topics.get_mut(&pair.0) else { return };
@@ -251,7 +296,7 @@ impl Shard {
                 return end;
             };
             let Some((first, block)) = topic.blocks_of(at, end).next() else { return end };
-            let looks = state.config.looks_at_options() && block.origin.is_none();
+            let looks = state.config.looks_at_options() && !block.is_dead();
             if ((block.timed || looks) && options.is_none()) || !ctx.spend() {
                 return at.max(first);
             }

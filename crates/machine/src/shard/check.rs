@@ -110,6 +110,18 @@ pub enum Violation {
         /// The topic's name.
         topic: TopicName,
     },
+    /// A topic's alternate topic is not there: what no binding selects would be lost.
+    #[error("topic {topic}: its alternate topic is not there")]
+    AlternateTopic {
+        /// Which topic.
+        topic: TopicId,
+    },
+    /// Messages of a topic come back to it, or are passed on to one that is not there.
+    #[error("topic {topic}: what it passes on comes back to it, or goes nowhere")]
+    Onward {
+        /// Which topic.
+        topic: TopicId,
+    },
     /// Something that is not bound, or not there, catches up, or is beyond the end.
     #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
     CatchUp {
@@ -190,6 +202,8 @@ impl Shard {
         found.extend(orphans.map(|c| Violation::Orphan { consumer: c.id }));
         self.check_blocks(&mut found);
         self.check_catching_up(&mut found);
+        found.extend(self.missing_alternate().map(|topic| Violation::AlternateTopic { topic }));
+        found.extend(self.topic_in_a_loop().map(|topic| Violation::Onward { topic }));
         found
     }
 
@@ -266,6 +280,9 @@ impl Shard {
     fn check_catching_up(&self, found: &mut Vec<Violation>) {
         let mut scans = BTreeSet::new();
         for topic in self.topics.values() {
+            if let Some(subscription) = topic.missing_cursor() {
+                found.push(Violation::CatchUp { topic: topic.name.clone(), subscription });
+            }
             for (&id, at) in &topic.catching_up {
                 let pair = (topic.id, id);
                 scans.extend(self.scan_of(topic.id, id).map(|_| pair));

@@ -3,8 +3,8 @@
 use super::due::first_due;
 use super::subscription::Subscription;
 use super::{Context, Shard};
-use crate::dead_letter::DeathReason;
 use crate::options::Label;
+use crate::provenance::DeathReason;
 use quorate_types::{Millis, SubscriptionId, probe};
 
 impl Subscription {

@@ -14,9 +14,13 @@ impl Shard {
         match key {
             RowKey::Topic(id) => topic(id).map(rows::topic::encode),
             RowKey::Binding(t, s, number) => {
-                let filters = topic(t)?.bindings.get(&s)?;
-                let found = filters.iter().find(|(_, binding)| binding.number == number);
-                found.map(|(filter, binding)| rows::binding::encode(filter, binding.from))
+                let selectors = topic(t)?.bindings.get(&s)?;
+                let found = selectors.iter().find(|(_, binding)| binding.number == number);
+                found.map(|(selector, binding)| rows::binding::encode(selector, binding.from))
+            }
+            RowKey::TopicBinding(from, to, number) => {
+                let found = topic(from)?.onward.get(&to)?.iter().find(|(_, n)| **n == number);
+                found.map(|(filter, _)| rows::topic_binding::encode(filter))
             }
             RowKey::Block(id, first) => topic(id)?.blocks.get(&first).map(rows::block::encode),
             RowKey::CatchUp(t, s) => topic(t)?.catching_up.get(&s).map(rows::catch_up::encode),
@@ -43,6 +47,8 @@ impl Shard {
             keys.insert(RowKey::Topic(topic.id));
             let bindings = topic.bindings.iter().flat_map(|(s, f)| f.values().map(move |b| (s, b)));
             keys.extend(bindings.map(|(s, binding)| RowKey::Binding(topic.id, *s, binding.number)));
+            let onward = topic.onward.iter().flat_map(|(to, f)| f.values().map(move |number| (*to, *number)));
+            keys.extend(onward.map(|(to, number)| RowKey::TopicBinding(topic.id, to, number)));
             keys.extend(topic.catching_up.keys().map(|s| RowKey::CatchUp(topic.id, *s)));
             keys.extend(topic.blocks.keys().map(|first| RowKey::Block(topic.id, *first)));
         }
@@ -73,9 +79,18 @@ impl Shard {
                 self.topics.insert(id, topic);
             }
             RowKey::Binding(topic, subscription, number) => {
-                let BindingRow { filter, from } = rows::binding::decode(bytes).map_err(bad)?;
+                let BindingRow { selector, from } = rows::binding::decode(bytes).map_err(bad)?;
                 let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
-                topic.bindings.entry(subscription).or_default().insert(filter, Binding { number, from });
+                topic.bindings.entry(subscription).or_default().insert(selector, Binding { number, from });
+            }
+            RowKey::TopicBinding(from, to, number) => {
+                let filter = rows::topic_binding::decode(bytes).map_err(bad)?;
+                let is_there = |id| self.topics.get(&id).is_some_and(|topic| !topic.is_doomed());
+                if !is_there(from) || !is_there(to) {
+                    return Err(LoadError::dangling(key));
+                }
+                let topic = self.topics.get_mut(&from).ok_or_else(|| LoadError::dangling(key))?;
+                topic.onward.entry(to).or_default().insert(filter, number);
             }
             RowKey::Block(topic, first) => self.load_block(key, topic, first, bytes)?,
             RowKey::Subscription(id) => {
@@ -181,6 +196,7 @@ impl Shard {
             return Err(LoadError::contradiction(RowKey::Closing));
         }
         self.link_bindings()?;
+        self.check_topics_passed_to()?;
         for subscription in self.subscriptions.values_mut() {
             if !subscription.ledger.is_conserved() {
                 return Err(LoadError::contradiction(RowKey::Subscription(subscription.id)));
@@ -215,6 +231,9 @@ impl Shard {
 
     fn link_bindings(&mut self) -> Result<(), LoadError> {
         for topic in self.topics.values() {
+            if let Some(id) = topic.missing_cursor() {
+                return Err(LoadError::dangling(RowKey::CatchUp(topic.id, id)));
+            }
             for (id, filters) in &topic.bindings {
                 let subscription = self.subscriptions.get_mut(id);
                 let subscription =
@@ -224,6 +243,12 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// That nothing is passed on to a topic that is not there, and nothing comes back.
+    fn check_topics_passed_to(&self) -> Result<(), LoadError> {
+        let wrong = self.missing_alternate().or_else(|| self.topic_in_a_loop());
+        wrong.map_or(Ok(()), |topic| Err(LoadError::contradiction(RowKey::Topic(topic))))
     }
 
     fn link_identities(&mut self) -> Result<(), LoadError> {

@@ -15,8 +15,11 @@ mod keys;
 mod load;
 mod mark;
 mod names;
+mod onward;
+mod origin;
 mod peek;
 mod returns;
+mod stretches;
 mod subscription;
 mod topic;
 mod trace;
@@ -29,16 +32,20 @@ pub use check::Violation;
 pub(crate) use closing::Closing;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
-#[cfg(test)]
-pub(crate) use dead_letters::Origin;
 pub(crate) use delayed::Delayed;
 pub(crate) use mark::Mark;
+#[cfg(test)]
+pub(crate) use origin::Origin;
 pub use peek::{Peek, PeekStates, Peeked, PeekedState};
 pub(crate) use returns::{Ending, ready};
+pub(crate) use stretches::{Stretch, selected, union};
 pub(crate) use subscription::{Lease, Ready, Subscription, Taken};
 pub(crate) use topic::{Binding, Block, Sweep, Topic};
 pub use trace::TraceRoute;
-pub use view::{BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, SubscriptionView, TopicView};
+pub use view::{
+    BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, SubscriptionView, TopicBindingView,
+    TopicView,
+};
 
 use crate::agenda::Agenda;
 use crate::applied::Effect;

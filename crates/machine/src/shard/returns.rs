@@ -3,8 +3,8 @@
 use super::delayed::Delayed;
 use super::due::first_due;
 use super::{Context, Lease, Ready, Shard};
-use crate::dead_letter::DeathReason;
 use crate::op::SubscriptionKind;
+use crate::provenance::DeathReason;
 use quorate_types::SubscriptionId;
 use quorate_types::probe;
 use std::time::Duration;

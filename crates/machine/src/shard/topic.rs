@@ -2,11 +2,11 @@
 
 use super::catch_up::CatchUp;
 use super::context::Context;
-use super::dead_letters::Origin;
+use super::origin::Origin;
 use crate::op::TopicConfig;
 use crate::publishes::PublishView;
 use crate::rows::RowKey;
-use quorate_types::{Filter, Millis, SubscriptionId, TopicId, TopicName};
+use quorate_types::{Filter, Millis, Selector, SubscriptionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub(crate) struct Block {
     pub(crate) live: u64,
     /// Some of its messages have times of their own: whoever routes them later has to look at them.
     pub(crate) timed: bool,
-    /// `None` where the topic's own messages are; else they are another one's, and came here as dead letters.
+    /// `None` where the topic's own messages are; else they are another one's, and came here as dead letters or passed on.
     pub(crate) origin: Option<Box<Origin>>,
 }
 
@@ -49,10 +49,7 @@ impl Block {
     fn goes_on_with(&self, next: &Self) -> bool {
         let follows = match (&self.origin, &next.origin) {
             (None, None) => self.fragment.checked_add(self.bytes) == Some(next.fragment),
-            (Some(origin), Some(other)) => {
-                (self.fragment, self.stamp) == (next.fragment, next.stamp)
-                    && origin.goes_on_with(other, self.count)
-            }
+            (Some(origin), Some(other)) => self.reference_goes_on_with(origin, next, other),
             _ => false,
         };
         self.index == next.index && self.timed == next.timed && follows
@@ -64,7 +61,7 @@ impl Block {
     }
 }
 
-/// One filter from a topic to a subscription.
+/// One selector from a topic to a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) number: u64,
@@ -96,8 +93,10 @@ pub(crate) struct Topic {
     pub(crate) unrouted: u64,
     /// Deleted, and being taken out of the subscriptions.
     pub(crate) sweep: Option<Sweep>,
-    /// Filters to each subscription.
-    pub(crate) bindings: BTreeMap<SubscriptionId, BTreeMap<Filter, Binding>>,
+    /// Selectors to each subscription.
+    pub(crate) bindings: BTreeMap<SubscriptionId, BTreeMap<Selector, Binding>>,
+    /// Topics that it passes messages on to, by these filters, with the number of each.
+    pub(crate) onward: BTreeMap<TopicId, BTreeMap<Filter, u64>>,
     /// Subscriptions to which not all is routed yet that the topic had when they were bound, or got since.
     pub(crate) catching_up: BTreeMap<SubscriptionId, CatchUp>,
     /// By first offset. There may be holes where blocks are gone.
@@ -121,6 +120,7 @@ impl Topic {
             unrouted: 0,
             sweep: None,
             bindings: BTreeMap::new(),
+            onward: BTreeMap::new(),
             catching_up: BTreeMap::new(),
             blocks: BTreeMap::new(),
             settled: BTreeSet::new(),

@@ -2,7 +2,7 @@
 
 use super::peek::{Peeked, PeekedState};
 use super::{Shard, Subscription};
-use quorate_types::{Filter, SubscriptionName, TopicId};
+use quorate_types::{Selector, SubscriptionName, TopicId};
 use std::collections::BTreeMap;
 
 /// Runs that one look visits, of all subscriptions together.
@@ -13,8 +13,8 @@ const RUNS_MAX: u32 = 100_000;
 pub struct TraceRoute {
     /// Which one.
     pub subscription: SubscriptionName,
-    /// Its filters that select the message, as they are bound now; none of a message that is not kept.
-    pub filters: Vec<Filter>,
+    /// What selects the message, as it is bound now; nothing of a message that is not kept.
+    pub selectors: Vec<Selector>,
     /// It catches up with the topic and has not come to the message.
     pub is_ahead: bool,
     /// Where the message is unsettled: in one place, save where it was routed again. In none: it was settled, or never routed.
@@ -24,17 +24,23 @@ pub struct TraceRoute {
 }
 
 impl Shard {
-    /// What the subscriptions have to do with a message of this subject, by name: those that are bound to the topic or have it
+    /// What the subscriptions have to do with a message of this subject and these headers, by name: those that are bound to the topic or have it
     /// unsettled. Visits up to 100,000 runs.
     #[must_use]
-    pub fn trace(&self, topic: TopicId, offset: u64, subject: &str) -> Vec<TraceRoute> {
+    pub fn trace(
+        &self,
+        topic: TopicId,
+        offset: u64,
+        (subject, headers): (&str, &[(&str, &[u8])]),
+    ) -> Vec<TraceRoute> {
         let Some(state) = self.topics.get(&topic).filter(|topic| !topic.is_doomed()) else {
             return Vec::new();
         };
         let block = state.blocks_of(offset, offset.saturating_add(1)).next().map(|(_, block)| block);
         // Dead letters are routed by who gave them up.
-        let letter = block.and_then(|block| block.origin.as_deref()).map(|origin| &origin.letter);
-        let subject = letter.map_or(subject, |letter| letter.subscription.as_str());
+        let origin = block.and_then(|block| block.origin.as_deref());
+        let death = origin.and_then(|origin| origin.provenance.death.as_ref());
+        let subject = death.map_or(subject, |death| death.subscription.as_str());
         let is_live = block.is_some_and(|block| block.live > 0);
         let mut left = RUNS_MAX;
         let names =
@@ -48,12 +54,12 @@ impl Shard {
             if bindings.is_none() && unsettled.is_empty() && is_whole {
                 return None;
             }
-            let filters = bindings.into_iter().flat_map(BTreeMap::iter);
-            let selects = |filter: &Filter| block.is_some() && filter.matches(subject);
-            let filters = filters.filter(|(filter, b)| b.from <= offset && selects(filter));
+            let bound = bindings.into_iter().flat_map(BTreeMap::iter);
+            let selects = |s: &Selector| block.is_some() && s.matches(subject, headers.iter().copied());
+            let selectors = bound.filter(|(selector, b)| b.from <= offset && selects(selector));
             Some(TraceRoute {
                 subscription: name.clone(),
-                filters: filters.map(|(filter, _)| filter.clone()).collect(),
+                selectors: selectors.map(|(selector, _)| selector.clone()).collect(),
                 is_ahead: state.catching_up.get(&subscription.id).is_some_and(|at| at.cursor <= offset),
                 unsettled,
                 is_whole,

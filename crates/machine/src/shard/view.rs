@@ -2,21 +2,33 @@
 
 use super::{Block, Consumer, Mark, Shard, Subscription, Topic};
 use crate::applied::LeaseRun;
-use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
 use crate::op::{SubscriptionConfig, TopicConfig};
+use crate::provenance::Provenance;
 use quorate_types::{
-    ConsumerId, Filter, MarkName, Millis, NodeId, SubscriptionId, SubscriptionName, TopicId, TopicName,
+    ConsumerId, Filter, MarkName, Millis, NodeId, Selector, SubscriptionId, SubscriptionName, TopicId,
+    TopicName,
 };
 use std::collections::BTreeMap;
 
-/// Topic + filter → subscription.
+/// Topic + selector → subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingView {
     /// From this topic
     pub topic: TopicName,
     /// to this subscription
     pub subscription: SubscriptionName,
+    /// what this selects.
+    pub selector: Selector,
+}
+
+/// Topic + filter → topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicBindingView {
+    /// From this topic
+    pub from: TopicName,
+    /// to this one
+    pub to: TopicName,
     /// where this matches.
     pub filter: Filter,
 }
@@ -38,10 +50,13 @@ pub struct TopicView {
     pub messages: u64,
     /// Bytes of blocks that are kept.
     pub bytes: u64,
-    /// Messages that no binding matched and nothing kept, neither retention nor a subscription that caught up.
+    /// Messages that no binding matched and nothing kept, neither retention nor a subscription that caught up, and that were
+    /// not passed on.
     pub unrouted: u64,
-    /// From it, in order of subscription and filter.
+    /// From it, in order of subscription and selector.
     pub bindings: Vec<BindingView>,
+    /// From it to other topics, in order of topic and filter.
+    pub onward: Vec<TopicBindingView>,
 }
 
 /// A subscription that catches up with a topic, at one moment.
@@ -73,7 +88,7 @@ pub struct SubscriptionView {
     pub ledger: Ledger,
     /// Position of the oldest message that is not settled.
     pub oldest_unsettled: Option<u64>,
-    /// To it, in order of topic and filter.
+    /// To it, in order of topic and selector.
     pub bindings: Vec<BindingView>,
     /// Topics of which it has not got all yet that it is to get.
     pub catching_up: Vec<CatchUpView>,
@@ -126,8 +141,8 @@ pub struct BlockSlice {
     pub count: u32,
     /// When the topic got them: log time.
     pub stamp: Millis,
-    /// Of dead letters: where they came from, and why; the offset is the first one's.
-    pub dead_letter: Option<Box<DeadLetter>>,
+    /// Of dead letters, and of what another topic passed on: where it came from, and why; the offset is the first one's.
+    pub provenance: Option<Box<Provenance>>,
 }
 
 impl Shard {
@@ -181,7 +196,7 @@ impl Shard {
                 offset: begin,
                 count: u32::try_from(count).ok().filter(|c| *c > 0)?,
                 stamp: block.stamp,
-                dead_letter: origin.map(|origin| Box::new(origin.letter)),
+                provenance: origin.map(|origin| Box::new(origin.provenance)),
             })
         };
         topic.blocks_of(offset, end).filter_map(slice).collect()
@@ -270,10 +285,15 @@ impl Shard {
     }
 
     fn view_topic(&self, topic: &Topic) -> TopicView {
-        let filters = topic.bindings.iter().flat_map(|(s, filters)| filters.keys().map(move |f| (s, f)));
-        let binding = |(id, filter): (&SubscriptionId, &Filter)| {
+        let selectors = topic.bindings.iter().flat_map(|(id, all)| all.keys().map(move |s| (id, s)));
+        let binding = |(id, selector): (&SubscriptionId, &Selector)| {
             let subscription = self.subscriptions.get(id)?.name.clone();
-            Some(BindingView { topic: topic.name.clone(), subscription, filter: filter.clone() })
+            Some(BindingView { topic: topic.name.clone(), subscription, selector: selector.clone() })
+        };
+        let filters = topic.onward.iter().flat_map(|(id, all)| all.keys().map(move |f| (id, f)));
+        let onward = |(id, filter): (&TopicId, &Filter)| {
+            let to = self.topics.get(id)?.name.clone();
+            Some(TopicBindingView { from: topic.name.clone(), to, filter: filter.clone() })
         };
         TopicView {
             id: topic.id,
@@ -284,23 +304,25 @@ impl Shard {
             messages: topic.messages,
             bytes: topic.bytes,
             unrouted: topic.unrouted,
-            bindings: filters.filter_map(binding).collect(),
+            bindings: selectors.filter_map(binding).collect(),
+            onward: filters.filter_map(onward).collect(),
         }
     }
 
     fn view_subscription(&self, subscription: &Subscription) -> SubscriptionView {
         let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
         let bindings = topics.filter(|topic| !topic.is_doomed()).flat_map(|topic| {
-            let filters = topic.bindings.get(&subscription.id).into_iter().flat_map(BTreeMap::keys);
-            filters.map(|filter| BindingView {
+            let selectors = topic.bindings.get(&subscription.id).into_iter().flat_map(BTreeMap::keys);
+            selectors.map(|selector| BindingView {
                 topic: topic.name.clone(),
                 subscription: subscription.name.clone(),
-                filter: filter.clone(),
+                selector: selector.clone(),
             })
         });
         let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
         let catching_up = topics.filter_map(|topic| {
-            let at = topic.catching_up.get(&subscription.id)?;
+            // One that looks at headers is always catching up: it is said of it while it is behind.
+            let at = topic.catching_up.get(&subscription.id).filter(|at| at.cursor < topic.next_offset)?;
             let (topic, next_offset) = (topic.name.clone(), topic.next_offset);
             Some(CatchUpView { topic, offset: at.cursor, next_offset })
         });

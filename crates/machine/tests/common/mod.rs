@@ -10,8 +10,8 @@ use quorate_machine::{
     Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
-    BootId, ConsumerId, Filter, GroupId, Limits, LogId, MarkName, Millis, NodeId, ProducerName, Reason,
-    SessionId, Subject, SubscriptionName, TopicName,
+    BootId, ConsumerId, Filter, GroupId, HeaderMatch, Limits, LogId, MarkName, MatchRule, Millis, NodeId,
+    ProducerName, Reason, Selector, SessionId, Subject, SubscriptionName, TopicName,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -327,23 +327,41 @@ pub fn bind_from(topic_name: &str, subscription: &str, filters: &[&str], start: 
     Op::Bind {
         topic: topic(topic_name),
         subscription: sub(subscription),
-        filters: filters.iter().map(|filter| Filter::parse(filter).unwrap()).collect(),
+        selectors: filters.iter().map(|filter| selector(filter)).collect(),
         start,
         create_topic: false,
     }
 }
 
-/// What a leader finds who looks through at most `count` offsets, by the subject of each.
-pub fn routed<'a>(scan: &Scan, count: u64, subject: impl Fn(u64) -> &'a str) -> Op {
-    routed_with(scan, count, |offset| (subject(offset), MessageOptions::default()))
+/// A filter, perhaps with headers: `a.*{all:k=v&j=w}` or `#{any:k=v}`.
+pub fn selector(text: &str) -> Selector {
+    let (filter, headers) = text.split_once('{').unwrap_or((text, ""));
+    let filter = Filter::parse(filter).unwrap();
+    let Some((rule, pairs)) = headers.strip_suffix('}').and_then(|headers| headers.split_once(':')) else {
+        return filter.into();
+    };
+    let rule = if rule == "any" { MatchRule::Any } else { MatchRule::All };
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
+    let pairs = pairs.split('&').filter_map(|pair| pair.split_once('='));
+    Selector { filter, headers: Some(HeaderMatch::new(rule, pairs.map(pair)).unwrap()) }
 }
 
-/// The same by the subject and the options of each.
-pub fn routed_with<'a>(scan: &Scan, count: u64, message: impl Fn(u64) -> (&'a str, MessageOptions)) -> Op {
+/// What a leader finds who looks through at most `count` offsets, by the subject of each. Messages have no headers.
+pub fn routed<'a>(scan: &Scan, count: u64, subject: impl Fn(u64) -> &'a str) -> Op {
+    found(scan, count, |offset| (subject(offset), None, MessageOptions::default()))
+}
+
+/// As [`routed`], by the subject, the one header and the options of each.
+pub fn found<'a>(
+    scan: &Scan,
+    count: u64,
+    message: impl Fn(u64) -> (&'a str, Option<(&'a str, &'a str)>, MessageOptions),
+) -> Op {
     let to = scan.to.min(scan.from.saturating_add(count.max(1)));
     let found = |offset| {
-        let (subject, options) = message(offset);
-        let wanted = scan.filters.iter().any(|filter| filter.matches(subject));
+        let (subject, header, options) = message(offset);
+        let headers = || header.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let wanted = scan.selectors.iter().any(|selector| selector.matches(subject, headers()));
         wanted.then_some(Match { offset, count: 1, options })
     };
     let matches = (scan.from..to).filter_map(found).collect();
@@ -375,6 +393,7 @@ pub fn publish_with(topic_name: &str, runs: &[(&str, u32, MessageOptions)]) -> (
         fragment_bytes: u32::try_from(fragment.len()).unwrap(),
         message_bytes_max: u32::try_from(BODY.len()).unwrap(),
         create_topic: false,
+        mandatory: false,
     };
     (publish, fragment)
 }

@@ -6,14 +6,19 @@ use quorate_types::Millis;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    Publish(usize, Vec<(usize, u32)>),
+    Publish(usize, Vec<(usize, u32)>, bool),
     /// With options, some of them wrong.
     PublishWith(usize, Vec<(usize, u32, MessageOptions)>),
     Cancel(usize, u64),
     PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
     /// Leases that are held, and what is published with their end.
     Commit(Vec<Held>, Vec<(usize, Vec<(usize, u32)>)>),
-    Topic(usize),
+    /// Which one, and its alternate topic.
+    Topic(usize, usize),
+    Configure(usize, usize),
+    /// From, to, filter.
+    BindTopic(usize, usize, usize),
+    UnbindTopic(usize, usize, usize),
     DeleteTopic(usize),
     /// Which one, with which settings and of which kind.
     Subscription(usize, usize),
@@ -87,7 +92,7 @@ fn options() -> impl Strategy<Value = MessageOptions> {
 }
 
 pub(crate) fn act() -> impl Strategy<Value = Act> {
-    let n = || 0usize..6;
+    let n = || 0usize..60;
     let runs = move || prop::collection::vec((n(), 1u32..4), 1..4);
     let who = || 0u64..3;
     let far = |max: u64| prop_oneof![9 => 0..max, 1 => Just(u64::MAX)];
@@ -125,7 +130,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         4 => n().prop_map(To::Mark),
     ];
     let publish = prop_oneof![
-        (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs, false)),
         (n(), runs()).prop_map(|(t, runs)| Act::PublishEach(vec![(t, runs)])),
         prop::collection::vec(held.clone(), 0..4).prop_map(|held| Act::Commit(held, Vec::new())),
     ];
@@ -134,14 +139,17 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         6 => (n(), prop_oneof![3 => Just(0usize), 1 => 1usize..3], publish)
             .prop_map(|(p, back, what)| Act::Produce(p, back, Box::new(what))),
         1 => n().prop_map(Act::DeleteProducer),
-        10 => (n(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        10 => (n(), runs(), prop::bool::weighted(0.2)).prop_map(|(t, runs, mandatory)| Act::Publish(t, runs, mandatory)),
         14 => (n(), prop::collection::vec((n(), 1u32..4, options()), 1..5))
             .prop_map(|(t, runs)| Act::PublishWith(t, runs)),
         2 => (n(), 0u64..20).prop_map(|(t, offset)| Act::Cancel(t, offset)),
         4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
         8 => (prop::collection::vec(held.clone(), 0..4), prop::collection::vec((n(), runs()), 0..3))
             .prop_map(|(held, parts)| Act::Commit(held, parts)),
-        2 => n().prop_map(Act::Topic),
+        3 => (n(), n()).prop_map(|(t, to)| Act::Topic(t, to)),
+        2 => (n(), n()).prop_map(|(t, to)| Act::Configure(t, to)),
+        4 => (n(), n(), n()).prop_map(|(from, to, f)| Act::BindTopic(from, to, f)),
+        1 => (n(), n(), n()).prop_map(|(from, to, f)| Act::UnbindTopic(from, to, f)),
         1 => n().prop_map(Act::DeleteTopic),
         3 => (n(), 0usize..24).prop_map(|(s, kind)| Act::Subscription(s, kind)),
         1 => n().prop_map(Act::DeleteSubscription),

@@ -7,6 +7,7 @@
 mod act;
 #[path = "../common/mod.rs"]
 mod common;
+mod onward;
 mod pair;
 mod producers;
 mod returns;

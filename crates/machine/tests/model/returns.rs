@@ -1,20 +1,21 @@
 //! The model's part of what becomes of messages whose lease ended: back, later, or to a dead-letter topic.
 
+use crate::onward::Stored;
 use crate::shard::{Message, Model, Place, is_held};
 use quorate_machine::{
-    Backoff, DeathReason, SettleResult, Settlement, SubscriptionConfig, SubscriptionKind, Verdict,
+    Backoff, DeathReason, MessageOptions, SettleResult, Settlement, SubscriptionConfig, SubscriptionKind,
+    Verdict,
 };
 use quorate_types::{ConsumerId, SubscriptionId, TopicId};
 
-/// What a dead letter must say of itself.
+/// What a message that came from another topic must say of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub(crate) topic: String,
     pub(crate) offset: u64,
     pub(crate) stored: u64,
-    pub(crate) subscription: &'static str,
-    pub(crate) reason: DeathReason,
-    pub(crate) attempts: u32,
+    /// Of dead letters: by whom, why, and after how many attempts.
+    pub(crate) death: Option<(&'static str, DeathReason, u32)>,
 }
 
 /// What a message waits after an attempt, in milliseconds.
@@ -189,15 +190,16 @@ impl Model {
                 topic: self.topic_name(topic).to_owned(),
                 offset,
                 stored: self.stored[&(topic, offset)],
-                subscription: queue,
-                reason,
-                attempts,
+                death: None,
             },
         };
-        let letter = self.letter(queue);
+        let marked = self.message(topic, offset).marked;
+        let (subject, options, at) = (queue.to_owned(), MessageOptions::default(), self.now);
+        let letter = Stored { subject, marked, options, at, timed: false, letter: true };
         let place = self.append(target.as_str(), &[letter]).map(|appended| appended.first_offset).unwrap();
         let target = self.topics[target.as_str()].0;
-        self.letters.insert((target, place), Letter { subscription: queue, reason, attempts, ..first });
+        let death = Some((queue, reason, attempts));
+        self.letters.insert((target, place), Letter { death, ..first });
     }
 
     fn topic_name(&self, id: TopicId) -> &'static str {

@@ -1,13 +1,15 @@
 //! The model: what becomes of each message, one by one.
 
+use crate::common;
+use crate::onward::Stored;
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use crate::producers::Producers;
 use crate::returns::Letter;
 use quorate_machine::{
-    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, MessageOptions, Op, PublishView, Reply,
-    RunView, Settlement, Start, SubscriptionConfig, SubscriptionKind, Verdict,
+    Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, MessageOptions, Op, Reply, Settlement,
+    Start, SubscriptionConfig, SubscriptionKind, Verdict,
 };
-use quorate_types::{ConsumerId, Filter, LogId, Reason, Refusal, SessionId, SubscriptionId, TopicId};
+use quorate_types::{ConsumerId, LogId, Reason, Refusal, Selector, SessionId, SubscriptionId, TopicId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,18 +33,6 @@ pub(crate) struct Message {
     pub(crate) options: MessageOptions,
     /// When it expires; 0: never.
     pub(crate) expires: u64,
-}
-
-/// A message as its topic has it.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) subject: String,
-    pub(crate) options: MessageOptions,
-    at: u64,
-    /// It was published with one that has a time of its own.
-    timed: bool,
-    /// It died before.
-    letter: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -78,6 +68,9 @@ pub(crate) struct Model {
     pub(crate) ttl: BTreeMap<&'static str, u64>,
     /// What came back of a key in this entry: what is later in it follows.
     pub(crate) returned: Vec<(&'static str, usize)>,
+    /// From, to, and the filter.
+    pub(crate) onward: BTreeSet<(&'static str, &'static str, &'static str)>,
+    pub(crate) alternates: BTreeMap<&'static str, &'static str>,
     pub(crate) last_subscription: u64,
     pub(crate) queues: BTreeMap<&'static str, Queue>,
     pub(crate) holders: BTreeMap<ConsumerId, Holder>,
@@ -113,19 +106,10 @@ impl Model {
                 Ok(Answer::PublishedEach { outcomes, log_id: LogId::default() })
             }
             Op::Commit(commit) => self.commit(commit),
-            Op::CreateTopic { topic, config } => {
-                let name = known(&TOPICS, topic.as_str());
-                if self.made.contains(name) {
-                    return Err(Reason::TopicExists);
-                }
-                if !self.topics.contains_key(name) {
-                    self.check_open()?;
-                    self.add_topic(name);
-                    let ttl = config.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap());
-                    self.ttl.extend(ttl.map(|ttl| (name, ttl)));
-                }
-                Ok(Answer::Done)
-            }
+            Op::CreateTopic { topic, config } => self.create_topic(topic, config),
+            Op::ConfigureTopic { topic, config } => self.configure_topic(topic, config),
+            Op::BindTopic { from, to, filters } => self.bind_topic(from.as_str(), to.as_str(), &filters[0]),
+            Op::UnbindTopic { from, to, filter } => self.unbind_topic(from.as_str(), to.as_str(), filter),
             Op::DeleteTopic { topic } => self.delete_topic(known(&TOPICS, topic.as_str())),
             Op::CreateSubscription { subscription, config, create_topic } => {
                 self.create_subscription(subscription.as_str(), config, *create_topic)
@@ -135,18 +119,18 @@ impl Model {
                 self.holders.retain(|_, h| h.queue != name);
                 self.queues.remove(name).map(|_| Answer::Done).ok_or(Reason::SubscriptionNotFound)
             }
-            Op::Bind { topic, subscription, filters, start, .. } => {
-                self.bind(topic.as_str(), subscription.as_str(), &filters[0], *start)
+            Op::Bind { topic, subscription, selectors, start, .. } => {
+                self.bind(topic.as_str(), subscription.as_str(), &selectors[0], *start)
             }
-            Op::Unbind { topic, subscription, filter } => {
-                let binding = self.binding(topic.as_str(), filter);
+            Op::Unbind { topic, subscription, selector } => {
+                let binding = self.binding(topic.as_str(), selector);
                 let queue = self.queue(subscription.as_str())?;
                 let binding = binding?;
                 queue.bindings.remove(&binding).ok_or(Reason::BindingNotFound)?;
                 if !queue.bindings.keys().any(|(t, _)| *t == binding.0) {
                     queue.cursors.remove(binding.0);
                 }
-                self.catch_up(known(&SUBSCRIPTIONS, subscription.as_str()), binding.0);
+                self.wait_for_headers(known(&SUBSCRIPTIONS, subscription.as_str()), binding.0);
                 Ok(Answer::Done)
             }
             Op::Attach { consumer, subscription, credit, priority, identity } => {
@@ -196,14 +180,14 @@ impl Model {
         self.queues.get_mut(name).ok_or(Reason::SubscriptionNotFound)
     }
 
-    fn binding(&self, topic: &str, filter: &Filter) -> Result<(&'static str, &'static str), Reason> {
+    fn binding(&self, topic: &str, selector: &Selector) -> Result<(&'static str, &'static str), Reason> {
         let topic = known(&TOPICS, topic);
-        let filter = known(&FILTERS, filter.as_str());
+        let filter = FILTERS.into_iter().find(|text| common::selector(text) == *selector).unwrap();
         self.topics.get(topic).map(|_| (topic, filter)).ok_or(Reason::TopicNotFound)
     }
 
-    fn bind(&mut self, topic: &str, name: &str, filter: &Filter, start: Start) -> Result<Answer, Reason> {
-        let binding = self.binding(topic, filter);
+    fn bind(&mut self, topic: &str, name: &str, selector: &Selector, start: Start) -> Result<Answer, Reason> {
+        let binding = self.binding(topic, selector);
         self.queue(name)?;
         let (topic, filter) = binding?;
         if self.queue(name)?.config.dead_letter_topic.as_ref().is_some_and(|t| t.as_str() == topic) {
@@ -225,18 +209,30 @@ impl Model {
         if first {
             queue.cursors.insert(topic, from);
         }
-        self.catch_up(known(&SUBSCRIPTIONS, name), topic);
+        self.wait_for_headers(known(&SUBSCRIPTIONS, name), topic);
         Ok(Answer::Done)
     }
 
-    /// Goes on with a cursor until subjects have to be looked at.
+    /// Filters changed: what looks at headers has a cursor.
+    fn wait_for_headers(&mut self, name: &'static str, topic: &'static str) {
+        let end = self.topics[topic].1.len() as u64;
+        let queue = self.queues.get_mut(name).unwrap();
+        if queue.looks_at_headers(topic) {
+            queue.cursors.entry(topic).or_insert(end);
+        }
+        self.catch_up(name, topic);
+    }
+
+    /// Goes on with a cursor until messages have to be looked at.
     pub(crate) fn catch_up(&mut self, name: &'static str, topic: &'static str) {
         let Some((id, stored)) = self.topics.get(topic) else { return };
         let (ttl, now) = (self.ttl.get(topic).copied(), self.now);
         let Some(queue) = self.queues.get_mut(name) else { return };
         while let Some(at) = queue.cursors.get(topic).copied() {
             if at >= stored.len() as u64 {
-                queue.cursors.remove(topic);
+                if !queue.looks_at_headers(topic) {
+                    queue.cursors.remove(topic);
+                }
                 return;
             }
             if self.gone.contains(&(*id, at)) {
@@ -271,36 +267,22 @@ impl Model {
         self.catch_up(queue, name);
     }
 
-    /// What the leader sees of a message.
-    pub(crate) fn seen(&self, topic: TopicId, offset: u64) -> (&str, MessageOptions) {
+    pub(crate) fn message(&self, topic: TopicId, offset: u64) -> &Stored {
         let (_, stored) = self.topics.values().find(|(id, _)| *id == topic).unwrap();
-        let message = &stored[usize::try_from(offset).unwrap()];
-        (&message.subject, message.options)
+        &stored[usize::try_from(offset).unwrap()]
     }
 
-    fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
-        let timed = publish.runs.into_iter().any(|run| run.options.have_times());
-        let each = |run: RunView<'_>| {
-            let (subject, options, at) = (run.subject.to_owned(), run.options, self.now);
-            vec![Stored { subject, options, at, timed, letter: false }; run.count as usize]
-        };
-        let messages: Vec<Stored> = publish.runs.flat_map(each).collect();
-        if messages.iter().any(|m| m.options.priority > MessageOptions::PRIORITY_MAX) {
-            return Err(Reason::InvalidArgument);
-        }
-        self.append(publish.topic, &messages)
-    }
-
-    pub(crate) fn letter(&self, subject: &str) -> Stored {
-        let options = MessageOptions::default();
-        Stored { subject: subject.to_owned(), options, at: self.now, timed: false, letter: true }
+    /// Whether a cursor waits for the leader to look.
+    pub(crate) fn has_scan(&self) -> bool {
+        let end = |topic: &str| self.topics[topic].1.len() as u64;
+        self.queues.values().any(|queue| queue.cursors.iter().any(|(topic, at)| *at < end(topic)))
     }
 
     pub(crate) fn append(&mut self, name: &str, messages: &[Stored]) -> Result<Appended, Reason> {
         let name = known(&TOPICS, name);
         let (topic, stored) = self.topics.get_mut(name).ok_or(Reason::TopicNotFound)?;
         let (topic, first_offset) = (*topic, stored.len() as u64);
-        stored.extend(messages.iter().cloned());
+        stored.extend_from_slice(messages);
         let offsets = first_offset..first_offset + messages.len() as u64;
         self.stored.extend(offsets.map(|offset| ((topic, offset), self.now)));
         let (ttl, now) = (self.ttl.get(name).copied(), self.now);
@@ -308,7 +290,7 @@ impl Model {
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
             for (offset, message) in (first_offset..).zip(messages) {
-                if !queue.cursors.contains_key(name) && queue.wants(name, offset, &message.subject) {
+                if !queue.cursors.contains_key(name) && queue.wants(name, offset, message) {
                     queue.messages.push(message.routed((topic, offset), ttl, now));
                 }
             }
@@ -359,9 +341,9 @@ impl Model {
                 }
             }
         }
-        let known_topic = |p: PublishView<'_>| self.topics.contains_key(known(&TOPICS, p.topic));
-        if !commit.publishes.iter().all(known_topic) {
-            return Err(Reason::TopicNotFound);
+        for publish in commit.publishes.iter() {
+            self.topics.get(publish.topic).ok_or(Reason::TopicNotFound)?;
+            self.check_routable(&publish)?;
         }
         for (name, id, s) in parts {
             self.settle(name, id, s);
@@ -370,7 +352,7 @@ impl Model {
         Ok(Answer::Committed { appended, log_id: LogId::default() })
     }
 
-    fn add_topic(&mut self, name: &'static str) {
+    pub(crate) fn add_topic(&mut self, name: &'static str) {
         self.last_topic += 1;
         self.topics.insert(name, (TopicId::new(self.last_topic), Vec::new()));
     }
@@ -407,7 +389,7 @@ impl Model {
         Ok(Answer::Done)
     }
 
-    fn check_open(&self) -> Result<(), Reason> {
+    pub(crate) fn check_open(&self) -> Result<(), Reason> {
         if self.closing.1 { Err(Reason::NamespaceNotFound) } else { Ok(()) }
     }
 
@@ -436,9 +418,14 @@ impl Model {
         if self.queues.values().any(user) {
             return Err(Reason::TopicInUse);
         }
+        if self.alternates.iter().any(|(_, to)| *to == name) {
+            return Err(Reason::TopicInUse);
+        }
         self.topics.remove(name);
         self.ttl.remove(name);
         self.made.remove(name);
+        self.alternates.remove(name);
+        self.onward.retain(|(from, to, _)| *from != name && *to != name);
         for queue in self.queues.values_mut() {
             queue.bindings.retain(|(t, _), _| *t != name);
             queue.cursors.remove(name);
@@ -607,15 +594,22 @@ impl Queue {
         self.config.priorities || self.config.kind == SubscriptionKind::KeyShared
     }
 
-    fn wants(&self, topic: &str, offset: u64, subject: &str) -> bool {
-        let selects = |filter: &str| Filter::parse(filter).unwrap().matches(subject);
+    fn wants(&self, topic: &str, offset: u64, message: &Stored) -> bool {
+        let header = message.marked.then_some(("k", &b"v"[..]));
+        let selects = |filter: &str| common::selector(filter).matches(&message.subject, header.into_iter());
         self.bindings.iter().any(|((t, filter), from)| *t == topic && *from <= offset && selects(filter))
+    }
+
+    /// Whether a filter asks for headers, and none takes everything.
+    fn looks_at_headers(&self, topic: &str) -> bool {
+        let mut filters = self.bindings.keys().filter(|(t, _)| *t == topic).map(|(_, filter)| *filter);
+        filters.clone().any(|filter| filter.contains('{')) && !filters.any(|filter| filter == "#")
     }
 
     /// The cursor passes one message.
     fn pass(&mut self, id: TopicId, topic: &'static str, message: &Stored, (ttl, now): (Option<u64>, u64)) {
         let offset = self.cursors[topic];
-        if self.wants(topic, offset, &message.subject) {
+        if self.wants(topic, offset, message) {
             self.messages.push(message.routed((id, offset), ttl, now));
         }
         self.cursors.insert(topic, offset + 1);

@@ -13,8 +13,12 @@ pub(crate) enum Act {
     /// Which one, as whom (0: nobody), with which timeout.
     OpenProducer(usize, u8, u64),
     DeleteProducer(usize),
-    CreateTopic(usize, Option<u64>, Option<u64>),
-    ConfigureTopic(usize, Option<u64>, Option<u64>),
+    /// Which one, its retention, and what its alternate topic is.
+    CreateTopic(usize, (Option<u64>, Option<u64>), usize),
+    ConfigureTopic(usize, (Option<u64>, Option<u64>), usize),
+    /// From, to, filter.
+    BindTopic(usize, usize, usize),
+    UnbindTopic(usize, usize, usize),
     DeleteTopic(usize),
     /// Which one, its lease timeout, and which other settings.
     CreateSubscription(usize, u64, usize),
@@ -35,7 +39,8 @@ pub(crate) enum Act {
     DeleteMark(usize, usize),
     Close(u64),
     Open(u64),
-    Publish(usize, Vec<(usize, u32)>),
+    /// Topic, runs, and whether it is mandatory.
+    Publish(usize, Vec<(usize, u32)>, bool),
     /// Through which session; the topics, with the runs to each.
     PublishEach(usize, Vec<(usize, Vec<(usize, u32)>)>),
     /// Through which session; parts of leases that are held: whose, which, from where on, and how they end; what is published.
@@ -74,8 +79,10 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => some().prop_map(Act::CloseClient),
         3 => (some(), 0u8..4, 0u64..200_000).prop_map(|(p, who, ms)| Act::OpenProducer(p, who, ms)),
         1 => some().prop_map(Act::DeleteProducer),
-        3 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::CreateTopic(t, age, bytes)),
-        1 => (some(), retention()).prop_map(|(t, (age, bytes))| Act::ConfigureTopic(t, age, bytes)),
+        3 => (some(), retention(), some()).prop_map(|(t, kept, to)| Act::CreateTopic(t, kept, to)),
+        2 => (some(), retention(), some()).prop_map(|(t, kept, to)| Act::ConfigureTopic(t, kept, to)),
+        4 => (some(), some(), some()).prop_map(|(from, to, f)| Act::BindTopic(from, to, f)),
+        1 => (some(), some(), some()).prop_map(|(from, to, f)| Act::UnbindTopic(from, to, f)),
         1 => some().prop_map(Act::DeleteTopic),
         5 => (some(), 1_000u64..20_000, some())
             .prop_map(|(s, lease, kind)| Act::CreateSubscription(s, lease, kind)),
@@ -91,7 +98,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => (some(), some()).prop_map(|(s, m)| Act::DeleteMark(s, m)),
         1 => (0u64..6).prop_map(Act::Close),
         1 => (0u64..6).prop_map(Act::Open),
-        14 => (some(), runs()).prop_map(|(t, runs)| Act::Publish(t, runs)),
+        14 => (some(), runs(), prop::bool::weighted(0.2)).prop_map(|(t, runs, mandatory)| Act::Publish(t, runs, mandatory)),
         4 => (some(), prop::collection::vec((some(), runs()), 1..5)).prop_map(|(s, parts)| Act::PublishEach(s, parts)),
         6 => (some(), prop::collection::vec((some(), some(), 0u64..4, verdict()), 0..4), prop::collection::vec((some(), runs()), 0..3))
             .prop_map(|(s, held, parts)| Act::Commit(s, held, parts)),
@@ -109,8 +116,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
 
 /// Everything is deleted, and the shard closed, if its revision allows it and nothing is left for ticks.
 pub(crate) fn clear() -> impl Strategy<Value = Vec<Act>> {
-    let all = (0..3).flat_map(|i| [Act::DeleteSubscription(i), Act::DeleteTopic(i)]);
-    let all: Vec<Act> = all.collect();
+    let all = (0..3).flat_map(|i| [Act::DeleteSubscription(i), Act::ConfigureTopic(i, (None, None), 0)]);
+    let all: Vec<Act> = all.chain((0..3).map(Act::DeleteTopic)).collect();
     (0u64..6).prop_map(move |revision| all.iter().cloned().chain([Act::Close(revision)]).collect())
 }
 

@@ -11,8 +11,8 @@ use act::{Story, stories, verdict};
 use bytes::Bytes;
 use common::{Driver, SHARD, delivered, positions};
 use proptest::prelude::*;
-use quorate_machine::{Applied, Batch, Machine, Op, Start, SubscriptionConfig, TopicConfig};
-use quorate_types::{Filter, LogId, Millis};
+use quorate_machine::{Applied, Batch, Machine, MessageOptions, Op, Start, SubscriptionConfig, TopicConfig};
+use quorate_types::{LogId, Millis};
 use std::collections::BTreeMap;
 use wild::wild;
 use world::{FILTERS, SUBJECTS, World, fresh, limits};
@@ -40,11 +40,19 @@ fn image(machine: &Machine) -> BTreeMap<Vec<u8>, Vec<u8>> {
     machine.image().into_iter().collect()
 }
 
+/// The header that every third message has.
+fn marked(offset: u64) -> Option<(&'static str, &'static [u8])> {
+    offset.is_multiple_of(3).then_some(("k", b"v"))
+}
+
 /// A tick, and what the leader finds in so many messages.
 fn catch_up(driver: &mut Driver, stored: &[&str], count: u64) {
     drop(driver.lead(Op::Tick));
-    if let Some(scan) = driver.state().scan(None) {
-        let op = common::routed(&scan, count, |offset| stored[usize::try_from(offset).unwrap()]);
+    if let Some(scan) = driver.state().scan() {
+        let header = |offset| marked(offset).map(|_| ("k", "v"));
+        let op = common::found(&scan, count, |offset| {
+            (stored[usize::try_from(offset).unwrap()], header(offset), MessageOptions::default())
+        });
         drop(driver.lead(op));
     }
     driver.check();
@@ -154,8 +162,8 @@ proptest! {
         let config = SubscriptionConfig::default();
         driver.done(session, common::create_subscription("s", config));
         driver.done(session, common::bind_from("t", "s", &[FILTERS[filter]], Start::Offset(start)));
-        let all = Filter::parse("#").unwrap();
-        driver.done(session, Op::Unbind { topic: common::topic("t"), subscription: common::sub("holds"), filter: all });
+        let selector = common::selector("#");
+        driver.done(session, Op::Unbind { topic: common::topic("t"), subscription: common::sub("holds"), selector });
         for (subject, count) in meanwhile {
             match subject {
                 Some(subject) => {
@@ -172,8 +180,8 @@ proptest! {
         prop_assert!(driver.subscription("s").catching_up.is_empty());
         let (consumer, effects) = driver.attach(session, 1, "s", 1_000);
         let got: Vec<u64> = delivered(&effects, consumer).iter().flat_map(|r| r.offset..r.offset + r.count).collect();
-        let filter = Filter::parse(FILTERS[filter]).unwrap();
-        let wanted = |offset: &u64| filter.matches(stored[usize::try_from(*offset).unwrap()]);
+        let selector = common::selector(FILTERS[filter]);
+        let wanted = |offset: &u64| selector.matches(stored[usize::try_from(*offset).unwrap()], marked(*offset).into_iter());
         let wanted: Vec<u64> = (start..stored.len() as u64).filter(wanted).collect();
         prop_assert_eq!(got, wanted);
     }

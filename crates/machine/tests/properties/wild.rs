@@ -6,11 +6,9 @@ use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
 use quorate_machine::{
     Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Match, MessageOptions, Op, Origin,
-    Publish, PublishRun, Publishes, SeekTo, Settlement, Start,
+    Publish, PublishRun, Publishes, SeekTo, Settlement, Start, TopicConfig,
 };
-use quorate_types::{
-    BootId, ConsumerId, Filter, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId,
-};
+use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId};
 use std::time::Duration;
 
 /// Publishes and settles whose numbers are anything at all.
@@ -43,6 +41,7 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
             fragment_bytes,
             message_bytes_max,
             create_topic,
+            mandatory: message_bytes_max % 3 == 0,
         },
     );
     let op = prop_oneof![
@@ -91,13 +90,22 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         (number(), prop::bool::ANY).prop_map(|(at, time)| Op::Bind {
             topic: topic(TOPICS[0]),
             subscription: sub("s1"),
-            filters: vec![Filter::parse("a.*").unwrap(); 2],
+            selectors: vec![common::selector("a.*"); 2],
             start: if time { Start::Time(Millis::new(at)) } else { Start::Offset(at) },
             create_topic: false,
         }),
         (number(), prop::bool::ANY).prop_map(|(at, time)| Op::Seek {
             subscription: sub("s1"),
             to: SeekTo::Start(if time { Start::Time(Millis::new(at)) } else { Start::Offset(at) }),
+        }),
+        (0..TOPICS.len(), 0..TOPICS.len(), 0usize..3).prop_map(|(from, to, count)| Op::BindTopic {
+            from: topic(TOPICS[from]),
+            to: topic(TOPICS[to]),
+            filters: vec![common::selector("a.*").filter; count],
+        }),
+        (0..TOPICS.len(), 0..TOPICS.len()).prop_map(|(t, to)| Op::ConfigureTopic {
+            topic: topic(TOPICS[t]),
+            config: TopicConfig { alternate_topic: Some(topic(TOPICS[to])), ..TopicConfig::default() },
         }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),

@@ -8,14 +8,14 @@ use quorate_machine::{
     MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
     Verdict,
 };
-use quorate_types::{BootId, ConsumerId, Filter, Limits, Millis, NodeId, SessionId, SubscriptionId};
+use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 pub(crate) const SUBSCRIPTIONS: [&str; 3] = ["s0", "s1", "s2"];
 pub(crate) const MARKS: [&str; 3] = ["m0", "m1", "m2"];
-pub(crate) const FILTERS: [&str; 4] = ["#", "a.*", "*.b", "a.#"];
+pub(crate) const FILTERS: [&str; 6] = ["#", "a.*", "*.b", "a.#", "#{any:k=v}", "a.#{all:k=v&j=w}"];
 pub(crate) const KINDS: [SubscriptionKind; 4] = [
     SubscriptionKind::Shared,
     SubscriptionKind::Exclusive,
@@ -107,8 +107,8 @@ impl World {
         };
         let start = [
             Act::Hello(1),
-            Act::CreateTopic(0, None, None),
-            Act::CreateTopic(1, None, None),
+            Act::CreateTopic(0, (None, None), 0),
+            Act::CreateTopic(1, (None, None), 0),
             Act::CreateSubscription(0, 10_000, kind),
             Act::Bind(0, 0, 0, None),
             Act::Attach(0, 1, 0, (5, 0), (1, 0)),
@@ -164,15 +164,20 @@ impl World {
     fn step(&mut self, act: &Act) -> Option<Step> {
         let lead =
             |op| Some(Step { envelope: Envelope { origin: Origin::Leader, op }, fragment: Bytes::new() });
-        let config = |age: &Option<u64>, bytes: &Option<u64>| TopicConfig {
+        let config = |(age, bytes): &(Option<u64>, Option<u64>), to: &usize| TopicConfig {
             retention_age: age.map(Duration::from_millis),
             retention_bytes: *bytes,
             ttl: bytes.and(*age).map(Duration::from_millis),
+            // Half of them have none.
+            alternate_topic: TOPICS
+                .get(to % (2 * TOPICS.len() + 1) / 2)
+                .filter(|_| to % 2 == 1)
+                .map(|t| topic(t)),
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
         let m = |pick: &usize| mark(MARKS[pick % MARKS.len()]);
-        let f = |pick: &usize| Filter::parse(FILTERS[pick % FILTERS.len()]).unwrap();
+        let f = |pick: &usize| common::selector(FILTERS[pick % FILTERS.len()]);
         let op = match act {
             Act::Hello(node) => {
                 let boot = self.boots.entry(*node).or_default();
@@ -180,11 +185,15 @@ impl World {
                 return lead(Op::Hello { node: NodeId::new(*node), boot: BootId::new(*boot) });
             }
             Act::Scan(count, every) => {
-                let scan = self.driver.state().scan(None)?;
-                let seen = |offset| {
-                    (if offset % every == 0 { "a.b" } else { "" }, options(usize::try_from(offset).unwrap()))
-                };
-                let op = common::routed_with(&scan, *count, seen);
+                let scan = self.driver.state().scan()?;
+                let op = common::found(&scan, *count, |offset| {
+                    let options = options(usize::try_from(offset).unwrap());
+                    match offset % every {
+                        0 => ("a.b", Some(("k", "v")), options),
+                        1 => ("a.b", None, options),
+                        _ => ("", None, options),
+                    }
+                });
                 self.looked = Some(op.clone());
                 return lead(op);
             }
@@ -204,11 +213,15 @@ impl World {
             Act::Repeat(pick) => {
                 return (!self.sent.is_empty()).then(|| self.sent[pick % self.sent.len()].clone());
             }
-            Act::Publish(pick, runs) => {
+            Act::Publish(pick, runs, mandatory) => {
                 let session = self.publisher(*pick)?;
                 let run = |(s, n): &(usize, u32)| (SUBJECTS[s % SUBJECTS.len()], *n, options(*s));
                 let runs: Vec<_> = runs.iter().map(run).collect();
-                return Some(self.driver.publish_with_step(session, TOPICS[pick % TOPICS.len()], &runs));
+                let mut step = self.driver.publish_with_step(session, TOPICS[pick % TOPICS.len()], &runs);
+                if let Op::Publish(publish) = &mut step.envelope.op {
+                    publish.mandatory = *mandatory;
+                }
+                return Some(step);
             }
             Act::PublishEach(pick, parts) => {
                 let session = self.publisher(*pick)?;
@@ -231,11 +244,17 @@ impl World {
             Act::Detach(..) | Act::SetCredit(..) | Act::SettleHeld(..) | Act::SettleAny(..) => {
                 return self.consumer_step(act);
             }
-            Act::CreateTopic(pick, age, bytes) => {
-                Op::CreateTopic { topic: t(pick), config: config(age, bytes) }
+            Act::CreateTopic(pick, kept, to) => Op::CreateTopic { topic: t(pick), config: config(kept, to) },
+            Act::ConfigureTopic(pick, kept, to) => {
+                Op::ConfigureTopic { topic: t(pick), config: config(kept, to) }
             }
-            Act::ConfigureTopic(pick, age, bytes) => {
-                Op::ConfigureTopic { topic: t(pick), config: config(age, bytes) }
+            Act::BindTopic(from, to, pick) => Op::BindTopic {
+                from: t(from),
+                to: t(to),
+                filters: vec![f(pick).filter, f(&(pick / 2)).filter],
+            },
+            Act::UnbindTopic(from, to, pick) => {
+                Op::UnbindTopic { from: t(from), to: t(to), filter: f(pick).filter }
             }
             Act::DeleteTopic(pick) => Op::DeleteTopic { topic: t(pick) },
             Act::CreateSubscription(pick, ms, kind) => {
@@ -246,9 +265,9 @@ impl World {
             Act::Bind(a, b, c, start) => {
                 let start = start.map_or(Start::Latest, Start::Offset);
                 let (topic, subscription) = (t(a), s(b));
-                Op::Bind { topic, subscription, filters: vec![f(c)], start, create_topic: c % 5 == 0 }
+                Op::Bind { topic, subscription, selectors: vec![f(c)], start, create_topic: c % 5 == 0 }
             }
-            Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), filter: f(c) },
+            Act::Unbind(a, b, c) => Op::Unbind { topic: t(a), subscription: s(b), selector: f(c) },
             Act::Cancel(pick, offset) => Op::Cancel { topic: t(pick), offset: *offset },
             Act::Purge(pick) => Op::Purge { subscription: s(pick) },
             Act::Seek(pick, to) => Op::Seek { subscription: s(pick), to: self.place(*to) },

@@ -7,12 +7,13 @@
 //! | `open-producer P MS [as=INSTANCE]`, `delete-producer P` | named conversations |
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
-//! | `create-topic T [age=MS] [bytes=N] [ttl=MS]`, `configure-topic …`, `delete-topic T` | topics |
+//! | `create-topic T [age=MS] [bytes=N] [ttl=MS] [alternate=T]`, `configure-topic …`, `delete-topic T` | topics |
 //! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `seek S latest`, `seek S offset=N`, `seek S time=MS`, `seek S mark=M`, `mark S M`, `unmark S M` | places of a subscription |
-//! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings |
+//! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings; a filter may ask for headers: `#{all:K=V&K=V}`, `a.*{any:K=V}` |
+//! | `bind-topic FROM TO FILTER[,FILTER]…`, `unbind-topic FROM TO FILTER` | bindings between topics |
 //! | `route T S VERSION FROM-TO [OFFSET*COUNT[OPTION…]]…` | what the leader found up to TO, not included, by ids of topic and subscription |
-//! | `publish T SUBJECT[*COUNT][OPTION…]… [auto]` | messages of ten bytes; `''` is the empty subject; an OPTION is `|key=K`, `|priority=N`, `|ttl=MS`, `|at=MS` or `|delay=MS` |
+//! | `publish T SUBJECT[*COUNT][OPTION…]… [mandatory] [auto]` | messages of ten bytes; `''` is the empty subject; an OPTION is `|key=K`, `|priority=N`, `|ttl=MS`, `|at=MS` or `|delay=MS` |
 //! | `cancel T OFFSET` | takes a scheduled message back |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
@@ -26,7 +27,7 @@
 //! | `show` | no entry: the state |
 //! | `peek S [from=N] [limit=N] [ready] [leased] [delayed]` | no entry: what is in a subscription |
 //! | `trace T OFFSET SUBJECT` | no entry: where a message is |
-//! | `letters T` | no entry: what a topic's dead letters say of themselves |
+//! | `letters T` | no entry: where a topic's messages lie, and what they say of where they came from |
 
 mod show;
 
@@ -170,9 +171,13 @@ fn publish(args: &[&str]) -> (Publish, Bytes) {
         [runs @ .., "auto"] => (true, runs),
         runs => (false, runs),
     };
+    let (mandatory, runs) = match runs {
+        [runs @ .., "mandatory"] => (true, runs),
+        runs => (false, runs),
+    };
     let runs: Vec<(&str, u32, MessageOptions)> = runs.iter().map(|word| run(word)).collect();
     let (publish, fragment) = common::publish_with(name, &runs);
-    (Publish { create_topic: auto, ..publish }, fragment)
+    (Publish { create_topic: auto, mandatory, ..publish }, fragment)
 }
 
 /// `SUBJECT[*COUNT][|OPTION]…`
@@ -237,7 +242,7 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
         ("bind", [t, s, filters, rest @ ..]) => Op::Bind {
             topic: topic(t),
             subscription: sub(s),
-            filters: filters.split(',').map(|f| Filter::parse(f).unwrap()).collect(),
+            selectors: filters.split(',').map(common::selector).collect(),
             start: start(rest),
             create_topic: rest.contains(&"auto"),
         },
@@ -253,7 +258,15 @@ fn metadata(name: &str, args: &[&str]) -> Option<Op> {
             }
         }
         ("unbind", [t, s, f]) => {
-            Op::Unbind { topic: topic(t), subscription: sub(s), filter: Filter::parse(f).unwrap() }
+            Op::Unbind { topic: topic(t), subscription: sub(s), selector: common::selector(f) }
+        }
+        ("bind-topic", [from, to, filters]) => Op::BindTopic {
+            from: topic(from),
+            to: topic(to),
+            filters: filters.split(',').map(|f| Filter::parse(f).unwrap()).collect(),
+        },
+        ("unbind-topic", [from, to, f]) => {
+            Op::UnbindTopic { from: topic(from), to: topic(to), filter: Filter::parse(f).unwrap() }
         }
         _ => return None,
     })
@@ -338,6 +351,7 @@ fn retention(options: &[&str]) -> TopicConfig {
         retention_age: option(options, "age").map(Duration::from_millis),
         retention_bytes: option(options, "bytes"),
         ttl: option(options, "ttl").map(Duration::from_millis),
+        alternate_topic: word(options, "alternate").map(topic),
     }
 }
 

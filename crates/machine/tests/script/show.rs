@@ -131,7 +131,9 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             "topic {}: first {first} next {next} kept {messages} unrouted {unrouted}",
             topic.name
         ));
-        lines.extend(topic.bindings.iter().map(|b| format!("  {} -> {}", b.filter, b.subscription)));
+        lines.extend(topic.bindings.iter().map(|b| format!("  {} -> {}", b.selector, b.subscription)));
+        lines.extend(topic.onward.iter().map(|b| format!("  {} -> topic {}", b.filter, b.to)));
+        lines.extend(topic.config.alternate_topic.iter().map(|to| format!("  else -> topic {to}")));
     }
     for subscription in shard.subscriptions() {
         let oldest = subscription.oldest_unsettled.map_or("none".to_owned(), |p| p.to_string());
@@ -152,11 +154,11 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             lines.push(format!("  active {active} of {}", join(line, " ")));
         }
     }
-    if let Some(scan) = shard.scan(None) {
-        let Scan { topic, subscription, version, from, to, filters } = scan;
-        let filters = join(filters, " ");
+    if let Some(scan) = shard.scan() {
+        let Scan { topic, subscription, version, from, to, selectors } = scan;
+        let selectors = join(selectors, " ");
         lines.push(format!(
-            "scan: topic {topic} for subscription {subscription} from {from} to {to}, version {version}: {filters}"
+            "scan: topic {topic} for subscription {subscription} from {from} to {to}, version {version}: {selectors}"
         ));
     }
     for view in NODES.flat_map(|n| shard.consumers_of(NodeId::new(n))) {
@@ -166,20 +168,20 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
     }
 }
 
-/// What each block of dead letters says: offsets, where it came from, and why.
+/// What each block of a topic says: offsets, where it lies, where it came from, and why.
 pub(super) fn letters(shard: &Shard, name: &TopicName) -> Vec<String> {
     let topic = shard.topic(name).unwrap();
     let slices = shard.locate(topic.id, topic.first_offset, topic.next_offset);
     let line = |slice: &BlockSlice| {
         let (here, at) = (span(slice.offset, u64::from(slice.count)), slice.stamp.get());
         let place = format!("entry {} fragment {} slot {}", slice.index, slice.fragment, slice.slot);
-        let origin = slice.dead_letter.as_ref().map_or("its own".to_owned(), |letter| {
-            let there = span(letter.offset, u64::from(slice.count));
-            let (why, attempts, stored) = (letter.reason.code(), letter.attempts, letter.stored.get());
-            format!(
-                "{} {there} by {} {why} attempts {attempts} stored {stored}",
-                letter.topic, letter.subscription
-            )
+        let origin = slice.provenance.as_ref().map_or("its own".to_owned(), |from| {
+            let (there, stored) = (span(from.offset, u64::from(slice.count)), from.stored.get());
+            let death = from.death.as_ref().map_or(String::new(), |death| {
+                let (by, why, attempts) = (&death.subscription, death.reason.code(), death.attempts);
+                format!(" by {by} {why} attempts {attempts}")
+            });
+            format!("{} {there}{death} stored {stored}", from.topic)
         });
         format!("{here} at {at} ({place}): {origin}")
     };
@@ -226,11 +228,11 @@ pub(super) fn trace(shard: &Shard, name: &TopicName, offset: u64, subject: &str)
         };
         let ahead =
             if route.is_ahead && !route.unsettled.is_empty() { ", and again when reached" } else { "" };
-        let filters = join(&route.filters, " ");
+        let filters = join(&route.selectors, " ");
         let part = if route.is_whole { "" } else { " (not looked at wholly)" };
         format!("{} [{filters}]: {places}{ahead}{part}", route.subscription)
     };
-    shard.trace(topic, offset, subject).iter().map(line).collect()
+    shard.trace(topic, offset, (subject, &[])).iter().map(line).collect()
 }
 
 /// The counters that are not 0.

@@ -96,6 +96,7 @@ impl World {
             fragment_bytes: u32::try_from(fragment.len()).unwrap(),
             message_bytes_max: 1,
             create_topic: false,
+            mandatory: false,
         };
         self.submit(id, Op::Publish(publish), Bytes::from_static(fragment).into());
     }

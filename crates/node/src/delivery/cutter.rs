@@ -1,4 +1,4 @@
-//! Reading messages out of blocks, without copying them; what is said of dead letters is added.
+//! Reading messages out of blocks, without copying them; what is said of where they came from is added.
 
 use super::{Messages, letters};
 use bytes::Bytes;
@@ -99,7 +99,8 @@ impl Cutter {
             messages,
         };
         let bytes = run.messages.iter().map(Bytes::len).sum();
-        let routed_by = slice.dead_letter.as_ref().map(|letter| letter.subscription.clone());
+        let death = slice.provenance.as_ref().and_then(|from| from.death.as_ref());
+        let routed_by = death.map(|death| death.subscription.clone());
         Ok(Some(Piece { run, bytes, routed_by }))
     }
 

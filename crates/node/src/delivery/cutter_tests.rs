@@ -38,7 +38,7 @@ impl Messages for Fake {
                 offset: from,
                 count: of(to - from),
                 stamp: Millis::new(index),
-                dead_letter: None,
+                provenance: None,
             })
         };
         Located { topic: Some("t".into()), slices: self.blocks.iter().filter_map(slice).collect() }

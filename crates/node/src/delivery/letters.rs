@@ -1,29 +1,38 @@
-//! What is said of dead letters when they are delivered or read.
+//! What is said of dead letters, and of what a topic passed on, when it is delivered or read.
 
 use bytes::Bytes;
-use quorate_machine::{BlockSlice, DeadLetter};
+use quorate_machine::{BlockSlice, Death, Provenance};
 use quorate_wire::{add_headers, v1};
 
-/// Adds to the messages of a slice of dead letters where they came from, and why. Others are as they were stored.
+/// Adds to messages that came from another topic where they came from, and why. Others are as they were stored.
 pub(super) fn complete(messages: &mut [Bytes], slice: &BlockSlice) {
-    let Some(letter) = &slice.dead_letter else { return };
-    for (offset, message) in (letter.offset..).zip(messages) {
-        *message = add_headers(message, headers(letter, offset, slice.stamp.get()));
+    let Some(provenance) = &slice.provenance else { return };
+    for (offset, message) in (provenance.offset..).zip(messages) {
+        *message = add_headers(message, headers(provenance, offset, slice.stamp.get()));
     }
 }
 
-fn headers(letter: &DeadLetter, offset: u64, at_ms: u64) -> Vec<v1::Header> {
+fn headers(provenance: &Provenance, offset: u64, at_ms: u64) -> Vec<v1::Header> {
+    match &provenance.death {
+        Some(death) => headers_of_letter(provenance, death, offset, at_ms),
+        None => [("topic", provenance.topic.to_string()), ("offset", offset.to_string())]
+            .map(|(name, value)| v1::Header { name: format!("quorate-origin-{name}"), value: value.into() })
+            .to_vec(),
+    }
+}
+
+fn headers_of_letter(provenance: &Provenance, death: &Death, offset: u64, at_ms: u64) -> Vec<v1::Header> {
     let header = |name: &str, value: String| v1::Header {
         name: format!("quorate-dead-letter-{name}"),
         value: value.into(),
     };
     vec![
-        header("topic", letter.topic.to_string()),
+        header("topic", provenance.topic.to_string()),
         header("offset", offset.to_string()),
-        header("subscription", letter.subscription.to_string()),
-        header("reason", letter.reason.code().to_owned()),
-        header("attempts", letter.attempts.to_string()),
-        header("stored-ms", letter.stored.get().to_string()),
+        header("subscription", death.subscription.to_string()),
+        header("reason", death.reason.code().to_owned()),
+        header("attempts", death.attempts.to_string()),
+        header("stored-ms", provenance.stored.get().to_string()),
         header("at-ms", at_ms.to_string()),
     ]
 }
@@ -44,14 +53,18 @@ mod tests {
             payload: Bytes::from_static(b"payload"),
             ..v1::Message::default()
         };
-        let letter = DeadLetter {
-            topic: TopicName::parse("orders").unwrap(),
-            offset: 7,
-            stored: Millis::new(100),
+        let death = Death {
             subscription: SubscriptionName::parse("packing").unwrap(),
             reason: DeathReason::MaxAttempts,
             attempts: 3,
         };
+        let passed_on = Provenance {
+            topic: TopicName::parse("orders").unwrap(),
+            offset: 7,
+            stored: Millis::new(100),
+            death: None,
+        };
+        let letter = Provenance { death: Some(death), ..passed_on.clone() };
         let slice = BlockSlice {
             index: 1,
             fragment: 0,
@@ -59,7 +72,7 @@ mod tests {
             offset: 0,
             count: 2,
             stamp: Millis::new(200),
-            dead_letter: Some(Box::new(letter)),
+            provenance: Some(Box::new(letter)),
         };
         let encoded = Bytes::from(stored.encode_to_vec());
         let mut messages = [encoded.clone(), encoded.clone()];
@@ -85,7 +98,13 @@ mod tests {
         assert_eq!(v1::Message { headers: vec![own], ..read }, stored);
 
         let mut messages = [encoded.clone()];
-        complete(&mut messages, &BlockSlice { dead_letter: None, ..slice });
+        complete(&mut messages, &BlockSlice { provenance: Some(Box::new(passed_on)), ..slice.clone() });
+        let read = v1::Message::decode(messages[0].clone()).unwrap();
+        let added: Vec<(&str, &[u8])> = read.headers[1..].iter().map(|h| (&*h.name, &*h.value)).collect();
+        assert_eq!(added, [("quorate-origin-topic", &b"orders"[..]), ("quorate-origin-offset", b"7")]);
+
+        let mut messages = [encoded.clone()];
+        complete(&mut messages, &BlockSlice { provenance: None, ..slice });
         assert_eq!(messages, [encoded]);
     }
 }

@@ -108,6 +108,7 @@ fn message() -> Operation {
         fragment_bytes: u32::try_from(MESSAGE_BYTES).unwrap(),
         message_bytes_max: 1,
         create_topic: true,
+        mandatory: false,
     };
     let fragment = Bytes::from(vec![7; MESSAGE_BYTES]).into();
     Operation { numbering: Numbering::Gateway, op: Op::Publish(publish), fragment }

@@ -2,8 +2,8 @@
 
 use super::admin_view::{
     catch_up_message, config_of_subscription, config_of_topic, consumer_message, mark_message,
-    namespace_message, page, producer_message, seek_of, start_of, subscription_bindings,
-    subscription_message, topic_bindings, topic_message,
+    namespace_message, onward_bindings, page, producer_message, seek_of, selector_of, start_of,
+    subscription_bindings, subscription_message, topic_bindings, topic_message,
 };
 use super::session;
 use crate::gateway::Gateway;
@@ -154,19 +154,20 @@ impl AdminService {
         Ok(())
     }
 
-    async fn bind_filters(
+    /// Binds bindings of one topic to a subscription.
+    async fn bind_all(
         &self,
         namespace: &str,
         number: Option<v1::Number>,
         (topic, subscription): (&str, &str),
-        filters: &[&str],
+        bindings: &[&v1::Binding],
         start: Option<v1::Start>,
     ) -> Result<(), Status> {
         let op = || {
             Ok(Op::Bind {
                 topic: wire::topic(topic)?,
                 subscription: wire::subscription(subscription)?,
-                filters: filters.iter().map(|filter| wire::filter(filter)).collect::<Result<_, _>>()?,
+                selectors: bindings.iter().map(|binding| selector_of(binding)).collect::<Result<_, _>>()?,
                 start: start_of(start),
                 create_topic: self.create_topics,
             })
@@ -233,7 +234,8 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
         let r = request.into_inner();
         let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        let op = Op::CreateTopic { topic, config: config_of_topic(r.config) };
+        let config = config_of_topic(r.config).map_err(|r| self.status(&r))?;
+        let op = Op::CreateTopic { topic, config };
         self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::CreateTopicResponse {}))
     }
@@ -244,7 +246,8 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::ConfigureTopicResponse>, Status> {
         let r = request.into_inner();
         let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        let op = Op::ConfigureTopic { topic, config: config_of_topic(r.config) };
+        let config = config_of_topic(r.config).map_err(|r| self.status(&r))?;
+        let op = Op::ConfigureTopic { topic, config };
         self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::ConfigureTopicResponse {}))
     }
@@ -267,8 +270,8 @@ impl Admin for AdminService {
         let name = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
         self.look(&r.namespace, |group, shard| {
             let topic = shard.topic(&name).ok_or_else(|| no_topic(&name))?;
-            let bindings = topic_bindings(&topic);
-            Ok(v1::DescribeTopicResponse { topic: Some(topic_message(group, &topic)), bindings })
+            let (bindings, onward) = (topic_bindings(&topic), onward_bindings(&topic));
+            Ok(v1::DescribeTopicResponse { topic: Some(topic_message(group, &topic)), bindings, onward })
         })
         .await
     }
@@ -307,12 +310,12 @@ impl Admin for AdminService {
             let same = |b: &&v1::Binding| b.topic == binding.topic;
             let (before, rest) = r.bindings.split_at(at);
             // Only the first one of a topic may begin in the past: it brings the others.
-            let filters: Vec<&str> = match before.iter().any(|b| same(&b)) {
-                true => vec![&binding.filter],
-                false => rest.iter().filter(same).map(|b| b.filter.as_str()).collect(),
+            let bindings: Vec<&v1::Binding> = match before.iter().any(|b| same(&b)) {
+                true => vec![binding],
+                false => rest.iter().filter(same).collect(),
             };
             let pair = (binding.topic.as_str(), r.subscription.as_str());
-            self.bind_filters(&r.namespace, number, pair, &filters, r.start).await?;
+            self.bind_all(&r.namespace, number, pair, &bindings, r.start).await?;
         }
         Ok(Response::new(v1::CreateSubscriptionResponse {}))
     }
@@ -469,7 +472,7 @@ impl Admin for AdminService {
         let r = request.into_inner();
         let b = r.binding.unwrap_or_default();
         let pair = (b.topic.as_str(), b.subscription.as_str());
-        self.bind_filters(&r.namespace, r.number, pair, &[&b.filter], r.start).await?;
+        self.bind_all(&r.namespace, r.number, pair, &[&b], r.start).await?;
         Ok(Response::new(v1::BindResponse {}))
     }
 
@@ -483,11 +486,41 @@ impl Admin for AdminService {
             Ok(Op::Unbind {
                 topic: wire::topic(&b.topic)?,
                 subscription: wire::subscription(&b.subscription)?,
-                filter: wire::filter(&b.filter)?,
+                selector: selector_of(&b)?,
             })
         };
         let op = op().map_err(|r: Refusal| self.status(&r))?;
         self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::UnbindResponse {}))
+    }
+
+    async fn bind_topic(
+        &self,
+        request: Request<v1::BindTopicRequest>,
+    ) -> Result<Response<v1::BindTopicResponse>, Status> {
+        let r = request.into_inner();
+        let b = r.binding.unwrap_or_default();
+        let op = || {
+            let (from, to) = (wire::topic(&b.from)?, wire::topic(&b.to)?);
+            Ok(Op::BindTopic { from, to, filters: vec![wire::filter(&b.filter)?] })
+        };
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
+        self.change(&r.namespace, r.number, op).await?;
+        Ok(Response::new(v1::BindTopicResponse {}))
+    }
+
+    async fn unbind_topic(
+        &self,
+        request: Request<v1::UnbindTopicRequest>,
+    ) -> Result<Response<v1::UnbindTopicResponse>, Status> {
+        let r = request.into_inner();
+        let b = r.binding.unwrap_or_default();
+        let op = || {
+            let (from, to) = (wire::topic(&b.from)?, wire::topic(&b.to)?);
+            Ok(Op::UnbindTopic { from, to, filter: wire::filter(&b.filter)? })
+        };
+        let op = op().map_err(|r: Refusal| self.status(&r))?;
+        self.change(&r.namespace, r.number, op).await?;
+        Ok(Response::new(v1::UnbindTopicResponse {}))
     }
 }

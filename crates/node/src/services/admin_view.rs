@@ -1,11 +1,14 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
 use super::session;
+use bytes::Bytes;
 use quorate_machine::{
-    Backoff, CatchUpView, ConsumerView, MarkView, ProducerView, SeekTo, Start, SubscriptionConfig,
-    SubscriptionKind, SubscriptionView, TopicConfig, TopicView,
+    Backoff, BindingView, CatchUpView, ConsumerView, MarkView, ProducerView, SeekTo, Start,
+    SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicBindingView, TopicConfig, TopicView,
 };
-use quorate_types::{GroupId, Millis, NamespaceId, Reason, Refusal, TopicName};
+use quorate_types::{
+    GroupId, HeaderMatch, MatchRule, Millis, NamespaceId, Reason, Refusal, Selector, TopicName,
+};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, backoff::Kind};
 use std::time::Duration;
@@ -42,13 +45,56 @@ pub(super) fn producer_message(group: GroupId, producer: &ProducerView) -> v1::P
     }
 }
 
-pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> TopicConfig {
+/// # Errors
+/// `INVALID_ARGUMENT` for an alternate topic that is no name.
+pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> Result<TopicConfig, Refusal> {
     let config = config.unwrap_or_default();
-    TopicConfig {
+    let alternate = Some(&config.alternate_topic).filter(|name| !name.is_empty());
+    Ok(TopicConfig {
         retention_age: config.retention_ms.map(Duration::from_millis),
         retention_bytes: config.retention_bytes,
         ttl: config.ttl_ms.map(Duration::from_millis),
+        alternate_topic: alternate.map(|name| wire::topic(name)).transpose()?,
+    })
+}
+
+fn topic_config(config: &TopicConfig) -> v1::TopicConfig {
+    v1::TopicConfig {
+        retention_ms: config.retention_age.map(millis),
+        retention_bytes: config.retention_bytes,
+        ttl_ms: config.ttl.map(millis),
+        alternate_topic: config.alternate_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
+}
+
+/// # Errors
+/// `INVALID_ARGUMENT` for what cannot be bound.
+pub(super) fn selector_of(binding: &v1::Binding) -> Result<Selector, Refusal> {
+    let invalid = |text: String| Refusal::new(Reason::InvalidArgument, text);
+    let headers = |wanted: &v1::HeaderMatch| {
+        let rule = match v1::MatchRule::try_from(wanted.rule) {
+            Ok(v1::MatchRule::Unspecified | v1::MatchRule::All) => MatchRule::All,
+            Ok(v1::MatchRule::Any) => MatchRule::Any,
+            Err(_) => {
+                return Err(invalid(format!("{} is no rule for headers: choose all or any", wanted.rule)));
+            }
+        };
+        let pairs = wanted.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
+        HeaderMatch::new(rule, pairs).map_err(|error| invalid(error.to_string()))
+    };
+    Ok(Selector {
+        filter: wire::filter(&binding.filter)?,
+        headers: binding.headers.as_ref().map(headers).transpose()?,
+    })
+}
+
+fn headers_message(wanted: &HeaderMatch) -> v1::HeaderMatch {
+    let rule = match wanted.rule() {
+        MatchRule::All => v1::MatchRule::All,
+        MatchRule::Any => v1::MatchRule::Any,
+    };
+    let header = |(name, value): (&str, &Bytes)| v1::Header { name: name.to_owned(), value: value.clone() };
+    v1::HeaderMatch { rule: rule.into(), headers: wanted.pairs().map(header).collect() }
 }
 
 /// # Errors
@@ -183,11 +229,7 @@ pub(super) fn namespace_message(name: &str, id: NamespaceId, groups: &[GroupId])
 pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
     v1::Topic {
         name: topic.name.to_string(),
-        config: Some(v1::TopicConfig {
-            ttl_ms: topic.config.ttl.map(millis),
-            retention_ms: topic.config.retention_age.map(millis),
-            retention_bytes: topic.config.retention_bytes,
-        }),
+        config: Some(topic_config(&topic.config)),
         first_offset: topic.first_offset,
         next_offset: topic.next_offset,
         messages: topic.messages,
@@ -197,22 +239,30 @@ pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
     }
 }
 
+fn binding_message(binding: &BindingView) -> v1::Binding {
+    v1::Binding {
+        topic: binding.topic.to_string(),
+        subscription: binding.subscription.to_string(),
+        filter: binding.selector.filter.to_string(),
+        headers: binding.selector.headers.as_ref().map(headers_message),
+    }
+}
+
 pub(super) fn topic_bindings(topic: &TopicView) -> Vec<v1::Binding> {
-    let binding = |b: &quorate_machine::BindingView| v1::Binding {
-        topic: b.topic.to_string(),
-        subscription: b.subscription.to_string(),
+    topic.bindings.iter().map(binding_message).collect()
+}
+
+pub(super) fn onward_bindings(topic: &TopicView) -> Vec<v1::TopicBinding> {
+    let binding = |b: &TopicBindingView| v1::TopicBinding {
+        from: b.from.to_string(),
+        to: b.to.to_string(),
         filter: b.filter.to_string(),
     };
-    topic.bindings.iter().map(binding).collect()
+    topic.onward.iter().map(binding).collect()
 }
 
 pub(super) fn subscription_bindings(subscription: &SubscriptionView) -> Vec<v1::Binding> {
-    let binding = |b: &quorate_machine::BindingView| v1::Binding {
-        topic: b.topic.to_string(),
-        subscription: b.subscription.to_string(),
-        filter: b.filter.to_string(),
-    };
-    subscription.bindings.iter().map(binding).collect()
+    subscription.bindings.iter().map(binding_message).collect()
 }
 
 pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v1::Subscription {
@@ -266,6 +316,42 @@ mod tests {
         assert_eq!(config_of_subscription(None), Ok(SubscriptionConfig::default()));
         let wrong = v1::SubscriptionConfig { dead_letter_topic: ".".to_owned(), ..Default::default() };
         assert!(config_of_subscription(Some(wrong)).is_err());
+    }
+
+    #[test]
+    fn settings_of_a_topic_survive_the_way_there_and_back() {
+        let config = TopicConfig {
+            ttl: Some(Duration::from_millis(9)),
+            retention_age: Some(Duration::from_millis(7)),
+            retention_bytes: Some(8),
+            alternate_topic: Some(wire::topic("rest").unwrap()),
+        };
+        for config in [config, TopicConfig::default()] {
+            assert_eq!(config_of_topic(Some(topic_config(&config))), Ok(config));
+        }
+        let wrong = v1::TopicConfig { alternate_topic: ".".to_owned(), ..Default::default() };
+        assert!(config_of_topic(Some(wrong)).is_err());
+    }
+
+    #[test]
+    fn what_is_bound_survives_the_way_there_and_back() {
+        let filter = wire::filter("a.*").unwrap();
+        let pairs = [("k".to_owned(), Bytes::from_static(&[0, 255])), ("j".to_owned(), Bytes::new())];
+        let wanted = [MatchRule::All, MatchRule::Any].map(|rule| HeaderMatch::new(rule, pairs.clone()).ok());
+        for headers in [None].into_iter().chain(wanted) {
+            let selector = Selector { filter: filter.clone(), headers };
+            let view = BindingView {
+                topic: wire::topic("t").unwrap(),
+                subscription: wire::subscription("s").unwrap(),
+                selector: selector.clone(),
+            };
+            assert_eq!(selector_of(&binding_message(&view)), Ok(selector));
+        }
+        let rule = |rule| v1::HeaderMatch { rule, headers: vec![v1::Header::default()] };
+        for headers in [rule(9), rule(0), v1::HeaderMatch::default()] {
+            let wrong = v1::Binding { headers: Some(headers), ..Default::default() };
+            assert!(selector_of(&wrong).is_err());
+        }
     }
 
     #[test]

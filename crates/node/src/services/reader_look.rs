@@ -71,10 +71,11 @@ impl ReaderService {
         let run = cut.pieces.into_iter().next().map(|piece| piece.run);
         let message = run.as_ref().and_then(|run| run.messages.first());
         let subject = message.and_then(|m| MessageView::parse(m).ok()).map_or("", |view| view.subject);
+        let headers: Vec<(&str, &[u8])> = message.into_iter().flat_map(|m| wire::headers(m)).collect();
         let (routes, index) = running.group.read(|machine| {
             let Some(shard) = machine.shard() else { return (Vec::new(), None) };
             let slice = shard.locate(topic.id, offset, 1).into_iter().next();
-            (shard.trace(topic.id, offset, subject), slice.map(|slice| slice.index))
+            (shard.trace(topic.id, offset, (subject, &headers)), slice.map(|slice| slice.index))
         });
         Ok(v1::TraceResponse {
             group: running.group.id().get(),
@@ -137,7 +138,7 @@ fn route_message(route: &TraceRoute) -> v1::TraceRoute {
     };
     v1::TraceRoute {
         subscription: route.subscription.to_string(),
-        filters: route.filters.iter().map(ToString::to_string).collect(),
+        filters: route.selectors.iter().map(ToString::to_string).collect(),
         outcome: outcome.into(),
         places: route.unsettled.iter().map(|peeked| place_message(peeked, 0)).collect(),
         ahead: route.is_ahead,
@@ -167,7 +168,7 @@ mod tests {
     fn a_route_says_what_is_known_and_no_more() {
         let route = |unsettled: Vec<Peeked>, is_ahead, is_whole| {
             let subscription = wire::subscription("s").unwrap();
-            let route = TraceRoute { subscription, filters: Vec::new(), is_ahead, unsettled, is_whole };
+            let route = TraceRoute { subscription, selectors: Vec::new(), is_ahead, unsettled, is_whole };
             route_message(&route)
         };
         let consumer = ConsumerId { session: SessionId::new(4), number: 9 };

@@ -88,6 +88,7 @@ mod tests {
         let mut topics = publishes.iter().map(|(topic, bytes)| v1::TopicMessages {
             topic: Bytes::copy_from_slice(topic.as_bytes()),
             messages: vec![message(*bytes)],
+            mandatory: false,
         });
         let first = topics.next().unwrap_or_default();
         let request = v1::PublishRequest {

@@ -41,6 +41,7 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
     let topic = wire::topic(&request.topic)?;
     check_size(&request.messages, limits)?;
     let publish = publish(topic, &request.messages, limits)?;
+    let publish = Publish { mandatory: request.mandatory, ..publish };
     let fragment = fragments(request, std::iter::once(&request.messages));
     Ok(Prepared { op: Op::Publish(publish), fragment, per_topic: PerTopic::default() })
 }
@@ -79,19 +80,20 @@ pub(super) fn gather(
     let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
     let bytes = all_messages(request).map(Bytes::len).sum();
     check_sum(count, bytes, limits)?;
-    let first = wire::topic(&request.topic);
-    let more = request.more.iter().map(|more| wire::topic_of_bytes(&more.topic));
+    let first = (wire::topic(&request.topic), request.mandatory);
+    let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), more.mandatory));
     let messages = std::iter::once(&request.messages).chain(request.more.iter().map(|more| &more.messages));
     let topics = 1 + request.more.len();
     let mut publishes = Vec::with_capacity(topics);
     let mut bytes = Vec::with_capacity(topics);
-    for (at, (topic, messages)) in std::iter::once(first).chain(more).zip(messages.clone()).enumerate() {
+    let parts = std::iter::once(first).chain(more).zip(messages.clone());
+    for (at, ((topic, mandatory), messages)) in parts.enumerate() {
         let checked = topic.and_then(|topic| {
             check_count(messages.len())?;
             publish(topic, messages, limits)
         });
         let publish = match checked {
-            Ok(publish) => publish,
+            Ok(publish) => Publish { mandatory, ..publish },
             Err(refusal) => instead(at, refusal)?,
         };
         bytes.push(publish.fragment_bytes);
@@ -150,6 +152,7 @@ fn publish(topic: TopicName, messages: &[Bytes], limits: &GatewayLimits) -> Resu
         fragment_bytes: u32::try_from(block::fragment_bytes(messages.len(), bytes)).unwrap_or(u32::MAX),
         message_bytes_max,
         create_topic: limits.auto_create_topics,
+        mandatory: false,
     })
 }
 
@@ -162,7 +165,14 @@ pub(super) fn void() -> Option<Op> {
 /// The machine refuses a publish without messages.
 fn void_publish() -> Option<Publish> {
     let topic = TopicName::parse("void").ok()?;
-    Some(Publish { topic, runs: Vec::new(), fragment_bytes: 0, message_bytes_max: 0, create_topic: false })
+    Some(Publish {
+        topic,
+        runs: Vec::new(),
+        fragment_bytes: 0,
+        message_bytes_max: 0,
+        create_topic: false,
+        mandatory: false,
+    })
 }
 
 fn check_size(messages: &[Bytes], limits: &GatewayLimits) -> Result<(), Refusal> {

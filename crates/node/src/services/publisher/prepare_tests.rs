@@ -64,7 +64,7 @@ fn an_operation_that_only_uses_up_a_number_has_no_messages() {
 }
 
 fn more(topic: &'static [u8], messages: Vec<Bytes>) -> v1::TopicMessages {
-    v1::TopicMessages { topic: Bytes::from_static(topic), messages }
+    v1::TopicMessages { topic: Bytes::from_static(topic), messages, mandatory: false }
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn large_messages_that_make_up_most_of_a_request_stay_where_they_lie() {
     assert_eq!(stays(&request([vec![large.clone()], vec![encoded("b", 99); 500]].concat())), 0);
     let refused = more(b"stock", vec![encoded("b", 1 << 20)]);
     assert_eq!(stays(&v1::PublishRequest { more: vec![refused], ..shared.clone() }), 0);
-    let name = v1::TopicMessages { topic: vec![b'x'; 1 << 20].into(), messages: vec![] };
+    let name = v1::TopicMessages { topic: vec![b'x'; 1 << 20].into(), ..Default::default() };
     assert_eq!(stays(&v1::PublishRequest { more: vec![name], ..shared }), 0);
 }
 

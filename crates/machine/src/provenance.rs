@@ -1,17 +1,24 @@
-//! What a dead letter says of itself: where it came from, and why.
+//! Where messages came from that a topic has from another one, and why.
 
 use quorate_types::{Millis, SubscriptionName, TopicName};
 use serde::{Deserialize, Serialize};
 
-/// Where a message died and where it was stored first: the same for all messages of a block of a dead-letter topic.
+/// Where messages were stored first: the same for all messages of a block that refers to another topic's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// The topic that it was published to. It may be deleted since.
+pub struct Provenance {
+    /// The topic that they were published to. It may be deleted since.
     pub topic: TopicName,
-    /// Its offset there: of the first message; the others follow densely.
+    /// Their offset there: of the first message; the others follow densely.
     pub offset: u64,
-    /// When it was stored there.
+    /// When they were stored there.
     pub stored: Millis,
+    /// Of dead letters: what became of them. Others were passed on by a topic.
+    pub death: Option<Death>,
+}
+
+/// What becomes of a message that a subscription gives up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
     /// The subscription that gave it up.
     pub subscription: SubscriptionName,
     /// Why.
