@@ -17,6 +17,7 @@ pub mod block;
 mod chain;
 mod codec;
 mod commands;
+mod config;
 mod ledger;
 mod machine;
 mod op;
@@ -33,11 +34,12 @@ pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, S
 pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
+pub use config::{SubscriptionConfig, SubscriptionKind, TopicConfig};
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
     Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, ProducerInstance, Publish,
-    PublishRun, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, Verdict,
+    PublishRun, SeekTo, Settlement, Start, Verdict,
 };
 pub use options::{KeyHash, MessageOptions};
 pub use producers::ProducerView;

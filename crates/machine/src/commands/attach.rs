@@ -2,7 +2,8 @@
 
 use super::{check_credit, invalid, limit};
 use crate::applied::{Answer, Effect, Reply};
-use crate::op::{ConsumerIdentity, SubscriptionKind};
+use crate::config::SubscriptionKind;
+use crate::op::ConsumerIdentity;
 use crate::shard::{Consumer, Context, Shard};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, NodeId, Reason, Refusal, SubscriptionId, SubscriptionName};

@@ -2,7 +2,8 @@
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
-use crate::op::{Start, TopicConfig};
+use crate::config::TopicConfig;
+use crate::op::Start;
 use crate::rows::RowKey;
 use crate::shard::{Binding, Context, Shard, Topic};
 use quorate_types::{Reason, Refusal, Selector, SubscriptionName, TopicName};

@@ -2,7 +2,7 @@
 
 use super::create_topic;
 use crate::applied::{Answer, Reply};
-use crate::op::TopicConfig;
+use crate::config::TopicConfig;
 use crate::shard::{Context, Shard};
 use quorate_types::TopicName;
 

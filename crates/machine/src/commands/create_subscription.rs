@@ -2,7 +2,7 @@
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
-use crate::op::{SubscriptionConfig, SubscriptionKind, TopicConfig};
+use crate::config::{SubscriptionConfig, SubscriptionKind, TopicConfig};
 use crate::shard::{Context, Shard, Subscription};
 use quorate_types::{Reason, Refusal, SubscriptionId, SubscriptionName};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
-use crate::op::TopicConfig;
+use crate::config::TopicConfig;
 use crate::shard::{Context, Shard, Topic};
 use quorate_types::{Limits, Reason, Refusal, TopicId, TopicName};
 

@@ -3,7 +3,8 @@
 use super::invalid;
 use crate::applied::{Answer, Appended, Reply};
 use crate::block;
-use crate::op::{Publish, TopicConfig};
+use crate::config::TopicConfig;
+use crate::op::Publish;
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;

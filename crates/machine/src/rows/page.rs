@@ -35,7 +35,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Page, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::SubscriptionConfig;
+    use crate::config::SubscriptionConfig;
     use crate::options::{KeyHash, Label};
     use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId};
 

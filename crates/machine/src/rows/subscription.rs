@@ -1,8 +1,8 @@
 //! One row per subscription. Its messages are in pages; what is ready, leased and delayed is counted from them.
 
 use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::config::SubscriptionConfig;
 use crate::ledger::Ledger;
-use crate::op::SubscriptionConfig;
 use crate::shard::Subscription;
 use quorate_types::{ConsumerId, SubscriptionId, SubscriptionName};
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::SubscriptionKind;
+    use crate::config::SubscriptionKind;
     use quorate_types::SessionId;
 
     #[test]

@@ -1,7 +1,7 @@
 //! One row per topic. Its blocks and bindings have rows of their own.
 
 use crate::codec::{DecodeError, decode_row, encode_row};
-use crate::op::TopicConfig;
+use crate::config::TopicConfig;
 use crate::shard::{Sweep, Topic};
 use quorate_types::{TopicId, TopicName};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! What must hold after every entry. A violation is a bug: tests fail on it, a running node raises an alarm.
 
 use super::{Consumer, Shard, Subscription, Topic};
+use crate::config::SubscriptionKind;
 use crate::ledger::Ledger;
-use crate::op::SubscriptionKind;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;

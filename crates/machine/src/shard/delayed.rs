@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::subscription::{Ready, Subscription};
-use crate::op::SubscriptionKind;
+use crate::config::SubscriptionKind;
 use quorate_types::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

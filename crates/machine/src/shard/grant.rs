@@ -6,7 +6,7 @@ use super::context::Context;
 use super::returns::Ending;
 use super::subscription::{Lease, Subscription};
 use crate::applied::LeaseRun;
-use crate::op::SubscriptionKind;
+use crate::config::SubscriptionKind;
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, SubscriptionId};

@@ -103,7 +103,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::SubscriptionConfig;
+    use crate::config::SubscriptionConfig;
     use quorate_types::{MarkName, SubscriptionId, SubscriptionName};
 
     fn mark(number: u64) -> Mark {

@@ -7,7 +7,7 @@
 use super::stretches::{self, Stretch, both, selected, union, without};
 use super::{Context, Shard, Topic};
 use crate::applied::Appended;
-use crate::op::TopicConfig;
+use crate::config::TopicConfig;
 use crate::publishes::Runs;
 use crate::rows::RowKey;
 use crate::shard::Block;

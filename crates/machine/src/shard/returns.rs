@@ -3,7 +3,7 @@
 use super::delayed::Delayed;
 use super::due::first_due;
 use super::{Context, Lease, Ready, Shard};
-use crate::op::SubscriptionKind;
+use crate::config::SubscriptionKind;
 use crate::provenance::DeathReason;
 use quorate_types::SubscriptionId;
 use quorate_types::probe;

@@ -3,7 +3,7 @@
 use super::catch_up::CatchUp;
 use super::context::Context;
 use super::origin::Origin;
-use crate::op::TopicConfig;
+use crate::config::TopicConfig;
 use crate::publishes::PublishView;
 use crate::rows::RowKey;
 use quorate_types::{Filter, Millis, Selector, SubscriptionId, TopicId, TopicName};

@@ -2,8 +2,8 @@
 
 use super::{Block, Consumer, Mark, Shard, Subscription, Topic};
 use crate::applied::LeaseRun;
+use crate::config::{SubscriptionConfig, TopicConfig};
 use crate::ledger::Ledger;
-use crate::op::{SubscriptionConfig, TopicConfig};
 use crate::provenance::Provenance;
 use quorate_types::{
     ConsumerId, Filter, MarkName, Millis, NodeId, Selector, SubscriptionId, SubscriptionName, TopicId,

@@ -478,7 +478,7 @@ fn topic_config(which: usize, alternate: usize, kind: usize) -> TopicConfig {
     let retention_bytes = (which % 4 == 1).then_some(u64::MAX);
     let to = [None, Some("t"), Some("u"), Some("v"), Some("w")][alternate % 5].filter(|_| which % 4 > 1);
     // One of them lets nothing wait for ever, in every second story.
-    let ttl = (which % 4 == 0 && kind % 2 == 1).then_some(Duration::from_secs(9));
+    let ttl = (which.is_multiple_of(4) && kind % 2 == 1).then_some(Duration::from_secs(9));
     TopicConfig { retention_bytes, ttl, alternate_topic: to.map(topic), ..TopicConfig::default() }
 }
 
