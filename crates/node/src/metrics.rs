@@ -24,6 +24,12 @@ struct TopicLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SubscriptionLabel {
+    group: u64,
+    subscription: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PlaceLabel {
     group: u64,
     subscription: String,
@@ -132,6 +138,7 @@ fn contents(groups: &[Group], registry: &mut Registry) {
     let kept = Family::<TopicLabel, Gauge>::default();
     let unrouted = Family::<TopicLabel, Counter>::default();
     let places = Family::<PlaceLabel, Gauge>::default();
+    let oldest = Family::<SubscriptionLabel, Gauge>::default();
     for group in groups {
         let id = group.id().get();
         let views = group.read(|m| m.shard().map(|s| (s.topics(), s.subscriptions())));
@@ -143,6 +150,10 @@ fn contents(groups: &[Group], registry: &mut Registry) {
             unrouted.get_or_create(&label).inc_by(topic.unrouted);
         }
         for view in subscriptions {
+            if let Some(stored) = view.oldest_stored {
+                let label = SubscriptionLabel { group: id, subscription: view.name.to_string() };
+                oldest.get_or_create(&label).set(number(stored.get() / 1_000));
+            }
             for (place, count) in ledger(&view.ledger) {
                 let subscription = view.name.to_string();
                 places.get_or_create(&PlaceLabel { group: id, subscription, place }).set(number(count));
@@ -154,6 +165,9 @@ fn contents(groups: &[Group], registry: &mut Registry) {
     registry.register("quorate_topic_unrouted", "Messages that nothing matched and nothing kept", unrouted);
     let help = "Messages of a subscription by where they are or went; routed is the sum of the others";
     registry.register("quorate_subscription_messages", help, places);
+    let help =
+        "When the oldest message was stored that the subscription has not settled, in seconds since 1970";
+    registry.register("quorate_subscription_oldest_unsettled_timestamp_seconds", help, oldest);
 }
 
 fn ledger(l: &Ledger) -> [(&'static str, u64); 9] {

@@ -211,7 +211,7 @@ fn state_text(attempts: u32, state: &PeekedState) -> String {
     format!("{what}, attempts {attempts}")
 }
 
-fn time_text(ms: u64) -> String {
+pub(super) fn time_text(ms: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
     time.map_or_else(|| format!("{ms} ms"), |time| humantime::format_rfc3339_millis(time).to_string())
 }

@@ -395,7 +395,10 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     let subscription = described.subscription.unwrap_or_default();
     let ledger = subscription.ledger.unwrap_or_default();
     let config = subscription.config.clone().unwrap_or_default();
-    let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |p| format!("from position {p}"));
+    let since = subscription.oldest_stored_ms.map(|ms| format!(", stored at {}", look::time_text(ms)));
+    let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |position| {
+        format!("from position {position}{}", since.unwrap_or_default())
+    });
     let mut text = format!(
         "subscription   {}\nkind           {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
         subscription.name,
@@ -512,6 +515,7 @@ fn document(subscription: &v1::Subscription) -> Value {
         "priorities": config.priorities,
         "dead_letter_topic": Some(config.dead_letter_topic).filter(|topic| !topic.is_empty()),
         "oldest_unsettled": subscription.oldest_unsettled,
+        "oldest_stored_ms": subscription.oldest_stored_ms,
         "group": subscription.group,
     });
     for (name, count) in counters(&subscription.ledger.unwrap_or_default()) {

@@ -205,7 +205,8 @@ impl Publisher {
             checked_publishes.push((topic, message));
         }
         check_request("commit", bytes + topics + prost::Message::encoded_len(&commit))?;
-        let room = (checked_publishes.len().max(1), bytes);
+        // One with more messages than the window takes all of it, and gives back no more than that.
+        let room = (checked_publishes.len().clamp(1, self.handle.window_messages as usize), bytes);
         self.reserve(room.0, room.1).await?;
         let (told, confirmed) = oneshot::channel();
         let waiter = self.handle.waiter(room.0, room.1, Confirm::Commit(told));

@@ -3,7 +3,7 @@
 use crate::fake::{Fake, Trick};
 use crate::pausing::{First, Pausing};
 use futures::future::join_all;
-use quorate_client::{Client, ClientOptions, Message, PublishError, PublisherOptions, Reason};
+use quorate_client::{Client, ClientOptions, Commit, Message, PublishError, PublisherOptions, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -165,6 +165,28 @@ async fn a_window_full_of_what_nobody_answers_does_not_hang_the_publisher() {
     let second = tokio::time::timeout(Duration::from_secs(10), publisher.publish("t", payload(1))).await;
     assert_eq!(second.unwrap(), Err(PublishError::NotSent { after: timeout, last: None }));
     assert!(fake.state().stored.len() <= 1, "what was told that it was not sent is not stored");
+}
+
+#[tokio::test]
+async fn a_commit_of_more_than_the_window_gives_back_what_it_took() {
+    let fake = Fake::default();
+    let client = client_of(&[&fake]).await;
+    let options = PublisherOptions {
+        window_messages: 2,
+        timeout: Duration::from_millis(300),
+        ..PublisherOptions::default()
+    };
+    let publisher = client.publisher(options);
+    let commit = (0..5).fold(Commit::new(), |commit, number| commit.publish("t", payload(number)));
+    publisher.commit(commit).await.unwrap();
+    fake.state().tricks.extend([Trick::Swallow; 8]);
+    let sent = [publisher.send("t", payload(5)).await, publisher.send("t", payload(6)).await];
+    assert!(sent.iter().all(Result::is_ok));
+    let beyond = publisher.send("t", payload(7)).await.map(drop);
+    assert!(
+        matches!(beyond, Err(PublishError::NotSent { .. })),
+        "a third one fits the window of two: {beyond:?}"
+    );
 }
 
 #[tokio::test]

@@ -88,6 +88,8 @@ pub struct SubscriptionView {
     pub ledger: Ledger,
     /// Position of the oldest message that is not settled.
     pub oldest_unsettled: Option<u64>,
+    /// When that was stored: log time.
+    pub oldest_stored: Option<Millis>,
     /// To it, in order of topic and selector.
     pub bindings: Vec<BindingView>,
     /// Topics of which it has not got all yet that it is to get.
@@ -309,6 +311,12 @@ impl Shard {
         }
     }
 
+    fn oldest_stored(&self, subscription: &Subscription) -> Option<Millis> {
+        let run = subscription.run_at(subscription.oldest_unsettled()?)?;
+        let mut blocks = self.topics.get(&run.topic)?.blocks_of(run.offset, run.offset.saturating_add(1));
+        blocks.next().map(|(_, block)| block.stamp)
+    }
+
     fn view_subscription(&self, subscription: &Subscription) -> SubscriptionView {
         let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
         let bindings = topics.filter(|topic| !topic.is_doomed()).flat_map(|topic| {
@@ -334,6 +342,7 @@ impl Shard {
             active: self.active(subscription),
             ledger: subscription.ledger,
             oldest_unsettled: subscription.oldest_unsettled(),
+            oldest_stored: self.oldest_stored(subscription),
             bindings: bindings.collect(),
             catching_up: catching_up.collect(),
             marks: subscription.marks.iter().map(|(name, mark)| self.view_mark(name, mark)).collect(),

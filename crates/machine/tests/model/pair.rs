@@ -422,7 +422,14 @@ impl Pair {
             assert!(keyed || in_order, "granted out of order");
             let count =
                 |f: &dyn Fn(&Place) -> bool| queue.messages.iter().filter(|m| f(&m.place)).count() as u64;
-            let ledger = self.driver.subscription(name).ledger;
+            let view = self.driver.subscription(name);
+            let unsettled = |m: &&Message| {
+                matches!(m.place, Place::Ready { .. } | Place::Leased { .. } | Place::Delayed { .. })
+            };
+            let oldest = queue.messages.iter().find(unsettled);
+            let stored = oldest.map(|m| self.model.stored[&(m.topic, m.offset)]);
+            assert_eq!(view.oldest_stored.map(Millis::get), stored, "the oldest of {name}");
+            let ledger = view.ledger;
             let (found, expected) = (
                 [
                     ledger.routed,

@@ -284,6 +284,7 @@ pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v
             redelivered: l.redelivered,
         }),
         oldest_unsettled: view.oldest_unsettled,
+        oldest_stored_ms: view.oldest_stored.map(Millis::get),
         group: group.get(),
     }
 }
