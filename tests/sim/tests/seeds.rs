@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const SEEDS: u64 = 300;
 /// From here on they reach every rare point.
-const FIRST: u64 = 301;
+const FIRST: u64 = 1_001;
 /// A workload that confirms less proves little.
 const CONFIRMED_MIN: usize = 30_000;
 

@@ -6,7 +6,7 @@ use super::{Phase, Shared, now};
 use crate::oracle::{Outcome, Sent, Uid, Violation, payload};
 use crate::rng::Rng;
 use futures::stream::{FuturesUnordered, StreamExt};
-use quorate_client::{Message, Producer, ProducerOptions, PublishError, Receipt};
+use quorate_client::{Message, Producer, ProducerOptions, PublishError, Reason, Receipt};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +26,8 @@ pub(super) struct File {
     lines: Vec<Line>,
     /// Lines without an answer, by number.
     open: BTreeSet<u64>,
+    /// An opening was given up, or begun by a host that may have died since: it may be done late, and fence the next one.
+    doubtful: bool,
 }
 
 #[derive(Clone)]
@@ -39,10 +41,13 @@ type Answer = Pin<Box<dyn Future<Output = (u64, Result<Receipt, PublishError>)>>
 
 pub(super) async fn live(shared: Rc<Shared>, which: u64) {
     let mut rng = shared.rng("producer");
-    if let Some(file) = shared.file(which)
-        && file.borrow().publisher == 0
-    {
-        file.borrow_mut().publisher = rng.next().max(1);
+    if let Some(file) = shared.file(which) {
+        let mut file = file.borrow_mut();
+        // Not the first life of this host: the one before may have died while it opened.
+        file.doubtful |= file.publisher > 0;
+        if file.publisher == 0 {
+            file.publisher = rng.next().max(1);
+        }
     }
     loop {
         let only = rng.percent(30).then(|| rng.between(1, crate::plan::NODES));
@@ -56,6 +61,9 @@ pub(super) async fn live(shared: Rc<Shared>, which: u64) {
             Ok(producer) => life(&shared, which, &producer, &mut rng).await,
             Err(error) => {
                 crate::trace::detail(format_args!("producer p{which} is not opened: {error}"));
+                if let Some(file) = shared.file(which) {
+                    file.borrow_mut().doubtful = true;
+                }
                 shared.pause(IDLE).await;
             }
         }
@@ -155,6 +163,10 @@ fn answered(
             file.open.remove(&number);
             shared.oracle.borrow_mut().published(line.uid, Outcome::Confirmed { offset: receipt.offset });
             true
+        }
+        // The next opening takes over again.
+        Err(PublishError::Refused(refusal)) if refusal.reason == Reason::ProducerFenced && file.doubtful => {
+            false
         }
         // Nobody else opens it, the topics that last are there, and its answers are all kept.
         Err(PublishError::Refused(_) | PublishError::Duplicate) => {
