@@ -1,8 +1,8 @@
 //! A worker that takes orders, and for each publishes one invoice and acks the order, in one step: exactly once.
 //!
-//! Run a cluster (`quorate dev`), then `cargo run -p quorate-client --example exactly_once [-- host:port …]`, in several terminals
-//! if you like. The first one publishes 1,000 orders. Kill workers and nodes as you please, and start them again: in the end
-//! `quorate topic describe invoices` has said 1,000.
+//! Run a cluster (`quorate dev`), then `cargo run -p quorate-client --example exactly_once [-- host:port …]`, in
+//! several terminals if you like. The first one publishes 1,000 orders. Kill workers and nodes as you please, and start
+//! them again: in the end `quorate topic describe invoices` has said 1,000.
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use quorate_client::{

@@ -1,10 +1,10 @@
 //! Publishes the lines of a file, each once, though this program is killed and started again: a line's place in the file is
 //! its number.
 //!
-//! Run a cluster (`quorate dev`), then `cargo run -p quorate-client --example ingest -- FILE [host:port …]`. Kill it and nodes as
-//! you please, and start it again, also while the first one still runs: the newer one goes on, the older one is fenced. In the
-//! end `quorate topic describe lines` has said as many as the file has. `quorate publish lines --file FILE --lines --producer
-//! ingest --sequence 1` does the same without a program.
+//! Run a cluster (`quorate dev`), then `cargo run -p quorate-client --example ingest -- FILE [host:port …]`. Kill it
+//! and nodes as you please, and start it again, also while the first one still runs: the newer one goes on, the older
+//! one is fenced. In the end `quorate topic describe lines` has said as many as the file has. `quorate publish lines
+//! --file FILE --lines --producer ingest --sequence 1` does the same without a program.
 
 use anyhow::Context;
 use quorate_client::{Client, ClientOptions, Confirmation, Message, Numbered, ProducerOptions, PublishError};

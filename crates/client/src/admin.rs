@@ -14,17 +14,14 @@ use tonic::{Response, Status};
 const PAGE: u32 = 1_000;
 
 impl Client {
-    pub(crate) async fn admin<T, F, A>(&self, attempt: F) -> Called<T>
+    pub(crate) async fn admin<Q, T, F, A>(&self, request: Q, attempt: F) -> Called<T>
     where
-        F: Fn(AdminClient<Channel>) -> A,
+        Q: Clone,
+        F: Fn(AdminClient<Channel>, Q) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
-        self.call(|channel| attempt(AdminClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX)))
-            .await
-    }
-
-    pub(crate) fn here(&self) -> String {
-        self.options.namespace.clone()
+        let client = |channel| AdminClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
+        self.call(request, |channel, request| attempt(client(channel), request)).await
     }
 
     /// Creates a namespace with so many shards; the number is fixed for its life. There already with the same number: done.
@@ -33,10 +30,8 @@ impl Client {
     /// [`CallError`]: `NAMESPACE_EXISTS`, `INVALID_ARGUMENT`, or no answer.
     pub async fn create_namespace(&self, namespace: &str, shards: u32) -> Result<v1::Namespace, CallError> {
         let request = v1::CreateNamespaceRequest { namespace: namespace.to_owned(), shards };
-        let called = self.admin(|mut admin| {
-            let request = request.clone();
-            async move { admin.create_namespace(request).await }
-        });
+        let called =
+            self.admin(request, |mut admin, request| async move { admin.create_namespace(request).await });
         called.await.result.map(|response| response.namespace.unwrap_or_default())
     }
 
@@ -47,10 +42,8 @@ impl Client {
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, `NAMESPACE_NOT_EMPTY`, or no answer.
     pub async fn delete_namespace(&self, namespace: &str) -> Result<(), CallError> {
         let request = v1::DeleteNamespaceRequest { namespace: namespace.to_owned() };
-        let called = self.admin(|mut admin| {
-            let request = request.clone();
-            async move { admin.delete_namespace(request).await }
-        });
+        let called =
+            self.admin(request, |mut admin, request| async move { admin.delete_namespace(request).await });
         gone(called.await, Reason::NamespaceNotFound)
     }
 
@@ -59,21 +52,13 @@ impl Client {
     /// # Errors
     /// [`CallError`] when no node answers.
     pub async fn namespaces(&self) -> Result<Vec<v1::Namespace>, CallError> {
-        let mut all: Vec<v1::Namespace> = Vec::new();
-        loop {
-            let after = all.last().map(|n| n.name.clone()).unwrap_or_default();
+        let page = |after| async move {
             let request = v1::ListNamespacesRequest { after, limit: PAGE };
-            let called = self.admin(|mut admin| {
-                let request = request.clone();
-                async move { admin.list_namespaces(request).await }
-            });
-            let page = called.await.result?;
-            let last = !page.more || page.namespaces.is_empty();
-            all.extend(page.namespaces);
-            if last {
-                return Ok(all);
-            }
-        }
+            let called =
+                self.admin(request, |mut admin, request| async move { admin.list_namespaces(request).await });
+            called.await.result.map(|page| (page.namespaces, page.more))
+        };
+        all_pages(|item: &v1::Namespace| &item.name, page).await
     }
 
     /// Creates a topic. There already with the same settings: done.
@@ -87,11 +72,9 @@ impl Client {
             config: Some(config),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.create_topic(v1::CreateTopicRequest { number, ..request }).await }
-        });
-        changed.await.map(|_| ())
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.create_topic(request).await });
+        changed.await.map(drop)
     }
 
     /// Replaces all settings of a topic.
@@ -105,11 +88,9 @@ impl Client {
             config: Some(config),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.configure_topic(v1::ConfigureTopicRequest { number, ..request }).await }
-        });
-        changed.await.map(|_| ())
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.configure_topic(request).await });
+        changed.await.map(drop)
     }
 
     /// Deletes a topic with its bindings; what is unsettled of it is counted as purged.
@@ -119,10 +100,8 @@ impl Client {
     pub async fn delete_topic(&self, topic: &str) -> Result<(), CallError> {
         let request =
             v1::DeleteTopicRequest { namespace: self.here(), topic: topic.to_owned(), number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.delete_topic(v1::DeleteTopicRequest { number, ..request }).await }
-        });
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.delete_topic(request).await });
         changed.await.map(drop)
     }
 
@@ -132,10 +111,8 @@ impl Client {
     /// [`CallError`]: `TOPIC_NOT_FOUND`, or no answer.
     pub async fn describe_topic(&self, topic: &str) -> Result<v1::DescribeTopicResponse, CallError> {
         let request = v1::DescribeTopicRequest { namespace: self.here(), topic: topic.to_owned() };
-        let called = self.admin(|mut admin| {
-            let request = request.clone();
-            async move { admin.describe_topic(request).await }
-        });
+        let called =
+            self.admin(request, |mut admin, request| async move { admin.describe_topic(request).await });
         called.await.result
     }
 
@@ -144,21 +121,13 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
     pub async fn topics(&self) -> Result<Vec<v1::Topic>, CallError> {
-        let mut all: Vec<v1::Topic> = Vec::new();
-        loop {
-            let after = all.last().map(|t| t.name.clone()).unwrap_or_default();
+        let page = |after| async move {
             let request = v1::ListTopicsRequest { namespace: self.here(), after, limit: PAGE };
-            let called = self.admin(|mut admin| {
-                let request = request.clone();
-                async move { admin.list_topics(request).await }
-            });
-            let page = called.await.result?;
-            let last = !page.more || page.topics.is_empty();
-            all.extend(page.topics);
-            if last {
-                return Ok(all);
-            }
-        }
+            let called =
+                self.admin(request, |mut admin, request| async move { admin.list_topics(request).await });
+            called.await.result.map(|page| (page.topics, page.more))
+        };
+        all_pages(|item: &v1::Topic| &item.name, page).await
     }
 
     /// Creates a subscription with its first bindings, as (topic, filter). There already with the same settings: done, and the
@@ -194,11 +163,10 @@ impl Client {
             bindings: bindings.iter().map(|&(topic, filter)| binding(topic, subscription, filter)).collect(),
             start: start.message(),
         };
-        let changed = self.change(1 + bindings.len() as u64, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.create_subscription(v1::CreateSubscriptionRequest { number, ..request }).await }
+        let changed = self.change(1 + bindings.len() as u64, request, |mut admin, request| async move {
+            admin.create_subscription(request).await
         });
-        changed.await.map(|_| ())
+        changed.await.map(drop)
     }
 
     /// Deletes a subscription; its consumers are closed.
@@ -211,10 +179,8 @@ impl Client {
             subscription: subscription.to_owned(),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.delete_subscription(v1::DeleteSubscriptionRequest { number, ..request }).await }
-        });
+        let changed = self
+            .change(1, request, |mut admin, request| async move { admin.delete_subscription(request).await });
         changed.await.map(drop)
     }
 
@@ -228,10 +194,8 @@ impl Client {
     ) -> Result<v1::DescribeSubscriptionResponse, CallError> {
         let request =
             v1::DescribeSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
-        let called = self.admin(|mut admin| {
-            let request = request.clone();
-            async move { admin.describe_subscription(request).await }
-        });
+        let called = self
+            .admin(request, |mut admin, request| async move { admin.describe_subscription(request).await });
         called.await.result
     }
 
@@ -240,21 +204,13 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
     pub async fn subscriptions(&self) -> Result<Vec<v1::Subscription>, CallError> {
-        let mut all: Vec<v1::Subscription> = Vec::new();
-        loop {
-            let after = all.last().map(|s| s.name.clone()).unwrap_or_default();
+        let page = |after| async move {
             let request = v1::ListSubscriptionsRequest { namespace: self.here(), after, limit: PAGE };
-            let called = self.admin(|mut admin| {
-                let request = request.clone();
-                async move { admin.list_subscriptions(request).await }
-            });
-            let page = called.await.result?;
-            let last = !page.more || page.subscriptions.is_empty();
-            all.extend(page.subscriptions);
-            if last {
-                return Ok(all);
-            }
-        }
+            let called = self
+                .admin(request, |mut admin, request| async move { admin.list_subscriptions(request).await });
+            called.await.result.map(|page| (page.subscriptions, page.more))
+        };
+        all_pages(|item: &v1::Subscription| &item.name, page).await
     }
 
     /// A producer by its name.
@@ -263,10 +219,8 @@ impl Client {
     /// [`CallError`]: `PRODUCER_NOT_FOUND`, or no answer.
     pub async fn describe_producer(&self, producer: &str) -> Result<v1::Producer, CallError> {
         let request = v1::DescribeProducerRequest { namespace: self.here(), producer: producer.to_owned() };
-        let called = self.admin(|mut admin| {
-            let request = request.clone();
-            async move { admin.describe_producer(request).await }
-        });
+        let called =
+            self.admin(request, |mut admin, request| async move { admin.describe_producer(request).await });
         called.await.result.map(|response| response.producer.unwrap_or_default())
     }
 
@@ -275,21 +229,13 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
     pub async fn producers(&self) -> Result<Vec<v1::Producer>, CallError> {
-        let mut all: Vec<v1::Producer> = Vec::new();
-        loop {
-            let after = all.last().map(|p| p.name.clone()).unwrap_or_default();
+        let page = |after| async move {
             let request = v1::ListProducersRequest { namespace: self.here(), after, limit: PAGE };
-            let called = self.admin(|mut admin| {
-                let request = request.clone();
-                async move { admin.list_producers(request).await }
-            });
-            let page = called.await.result?;
-            let last = !page.more || page.producers.is_empty();
-            all.extend(page.producers);
-            if last {
-                return Ok(all);
-            }
-        }
+            let called =
+                self.admin(request, |mut admin, request| async move { admin.list_producers(request).await });
+            called.await.result.map(|page| (page.producers, page.more))
+        };
+        all_pages(|item: &v1::Producer| &item.name, page).await
     }
 
     /// Deletes a producer: whoever has it open is told `PRODUCER_EXPIRED`, and what it published is not known any more.
@@ -299,10 +245,8 @@ impl Client {
     pub async fn delete_producer(&self, producer: &str) -> Result<(), CallError> {
         let request =
             v1::DeleteProducerRequest { namespace: self.here(), producer: producer.to_owned(), number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.delete_producer(v1::DeleteProducerRequest { number, ..request }).await }
-        });
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.delete_producer(request).await });
         changed.await.map(drop)
     }
 
@@ -317,10 +261,8 @@ impl Client {
             subscription: subscription.to_owned(),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.purge_subscription(v1::PurgeSubscriptionRequest { number, ..request }).await }
-        });
+        let changed = self
+            .change(1, request, |mut admin, request| async move { admin.purge_subscription(request).await });
         changed.await.map(|response| response.messages)
     }
 
@@ -331,15 +273,13 @@ impl Client {
     pub async fn cancel_scheduled(&self, topic: &str, offset: u64) -> Result<u32, CallError> {
         let (namespace, topic) = (self.here(), topic.to_owned());
         let request = v1::CancelScheduledRequest { namespace, topic, offset, number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.cancel_scheduled(v1::CancelScheduledRequest { number, ..request }).await }
-        });
+        let changed = self
+            .change(1, request, |mut admin, request| async move { admin.cancel_scheduled(request).await });
         changed.await.map(|response| response.subscriptions)
     }
 
-    /// Moves a subscription: what is unsettled in it is taken out, also what consumers hold, and what its topics keep from the new
-    /// place on comes, in order, whether it was acked or not. Returns how many messages were taken out.
+    /// Moves a subscription: what is unsettled in it is taken out, also what consumers hold, and what its topics keep
+    /// from the new place on comes, in order, whether it was acked or not. Returns how many messages were taken out.
     ///
     /// # Errors
     /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `MARK_NOT_FOUND`, `OFFSET_OUT_OF_RANGE`, `INVALID_ARGUMENT`, or no answer.
@@ -350,10 +290,8 @@ impl Client {
             to: to.message(),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.seek_subscription(v1::SeekSubscriptionRequest { number, ..request }).await }
-        });
+        let changed = self
+            .change(1, request, |mut admin, request| async move { admin.seek_subscription(request).await });
         changed.await.map(|response| response.messages)
     }
 
@@ -368,10 +306,8 @@ impl Client {
             mark: mark.to_owned(),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.mark_subscription(v1::MarkSubscriptionRequest { number, ..request }).await }
-        });
+        let changed = self
+            .change(1, request, |mut admin, request| async move { admin.mark_subscription(request).await });
         changed.await.map(drop)
     }
 
@@ -386,10 +322,8 @@ impl Client {
             mark: mark.to_owned(),
             number: None,
         };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.delete_mark(v1::DeleteMarkRequest { number, ..request }).await }
-        });
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.delete_mark(request).await });
         changed.await.map(drop)
     }
 
@@ -418,11 +352,8 @@ impl Client {
     pub(crate) async fn bind_binding(&self, binding: v1::Binding, start: Start) -> Result<(), CallError> {
         let (namespace, binding) = (self.here(), Some(binding));
         let request = v1::BindRequest { namespace, binding, start: start.message(), number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.bind(v1::BindRequest { number, ..request }).await }
-        });
-        changed.await.map(|_| ())
+        let changed = self.change(1, request, |mut admin, request| async move { admin.bind(request).await });
+        changed.await.map(drop)
     }
 
     /// Takes a binding back. What was routed stays.
@@ -435,10 +366,8 @@ impl Client {
 
     pub(crate) async fn unbind_binding(&self, binding: v1::Binding) -> Result<(), CallError> {
         let request = v1::UnbindRequest { namespace: self.here(), binding: Some(binding), number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.unbind(v1::UnbindRequest { number, ..request }).await }
-        });
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.unbind(request).await });
         changed.await.map(drop)
     }
 }
@@ -449,6 +378,23 @@ pub(crate) fn binding(topic: &str, subscription: &str, filter: &str) -> v1::Bind
         subscription: subscription.to_owned(),
         filter: filter.to_owned(),
         headers: None,
+    }
+}
+
+/// All items of a listing, in order of their names. `page`: those after a name, and whether others follow.
+async fn all_pages<T, F, A>(name: impl Fn(&T) -> &str, page: F) -> Result<Vec<T>, CallError>
+where
+    F: Fn(String) -> A,
+    A: Future<Output = Result<(Vec<T>, bool), CallError>>,
+{
+    let mut all: Vec<T> = Vec::new();
+    loop {
+        let (items, more) = page(all.last().map(&name).unwrap_or_default().to_owned()).await?;
+        let is_last = !more || items.is_empty();
+        all.extend(items);
+        if is_last {
+            return Ok(all);
+        }
     }
 }
 

@@ -42,13 +42,54 @@ struct Open {
     used: Instant,
 }
 
+/// A request of `quorate.v1.Admin` that has a place in a numbered conversation.
+pub(crate) trait Change: Clone {
+    /// It, under this number.
+    fn under(self, number: v1::Number) -> Self;
+}
+
+macro_rules! changes {
+    ($($request:ident),* $(,)?) => {$(
+        impl Change for v1::$request {
+            fn under(self, number: v1::Number) -> Self {
+                Self { number: Some(number), ..self }
+            }
+        }
+    )*};
+}
+
+changes! {
+    CreateTopicRequest,
+    ConfigureTopicRequest,
+    DeleteTopicRequest,
+    CreateSubscriptionRequest,
+    DeleteSubscriptionRequest,
+    PurgeSubscriptionRequest,
+    SeekSubscriptionRequest,
+    MarkSubscriptionRequest,
+    DeleteMarkRequest,
+    CancelScheduledRequest,
+    DeleteProducerRequest,
+    BindRequest,
+    UnbindRequest,
+    BindTopicRequest,
+    UnbindTopicRequest,
+}
+
 impl Client {
     /// Changes something, once, through however many nodes it is asked of. When it is answered, nothing of it comes later.
     ///
-    /// `numbers`: how many operations it consists of. One change at a time; others wait.
-    pub(crate) async fn change<T, F, A>(&self, numbers: u64, attempt: F) -> Result<T, CallError>
+    /// `numbers`: how many operations it consists of. `request`: what is asked, whatever number it has. One change at a
+    /// time; others wait.
+    pub(crate) async fn change<Q, T, F, A>(
+        &self,
+        numbers: u64,
+        request: Q,
+        attempt: F,
+    ) -> Result<T, CallError>
     where
-        F: Fn(AdminClient<Channel>, Option<v1::Number>) -> A,
+        Q: Change,
+        F: Fn(AdminClient<Channel>, Q) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
         let mut state = self.changes.state.lock().await;
@@ -57,7 +98,7 @@ impl Client {
             let number = v1::Number { session: open.session, sequence: open.next };
             // Unless it ends well: whoever drops this future leaves a change behind that may still be done.
             state.left = Some(open.session);
-            let Called { result, repeated } = self.admin(|admin| attempt(admin, Some(number))).await;
+            let Called { result, repeated } = self.admin(request.clone().under(number), &attempt).await;
             match &result {
                 Ok(_) => {
                     state.left = None;
@@ -86,27 +127,21 @@ impl Client {
             return Ok(open);
         }
         let request = v1::OpenSessionRequest {
-            namespace: self.options.namespace.clone(),
+            namespace: self.here(),
             topic: String::new(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         };
-        let opened = self.call(|channel| {
-            let request = request.clone();
-            async move { PublisherClient::new(channel).open_session(request).await }
+        let opened = self.call(request, |channel, request| async move {
+            PublisherClient::new(channel).open_session(request).await
         });
         let session = opened.await.result?.session;
         Ok(Open { session, next: 1, used: Instant::now() })
     }
 
     async fn close_conversation(&self, session: u64) -> Result<(), CallError> {
-        let request = v1::CloseSessionRequest {
-            namespace: self.options.namespace.clone(),
-            topic: String::new(),
-            session,
-        };
-        let closed = self.call(|channel| {
-            let request = request.clone();
-            async move { PublisherClient::new(channel).close_session(request).await }
+        let request = v1::CloseSessionRequest { namespace: self.here(), topic: String::new(), session };
+        let closed = self.call(request, |channel, request| async move {
+            PublisherClient::new(channel).close_session(request).await
         });
         match closed.await.result {
             Err(CallError::Refused(refusal)) if refusal.reason == Reason::SessionNotFound => Ok(()),

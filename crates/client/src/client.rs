@@ -9,6 +9,7 @@ use crate::options::{ClientOptions, ConsumerOptions, PublisherOptions};
 use crate::publisher::{self, Publisher};
 use crate::pulse::Pulse;
 use crate::requester::Requester;
+use bytes::Bytes;
 use quorate_types::{Kind, Reason, Refusal};
 use quorate_wire::v1;
 use quorate_wire::v1::cluster_client::ClusterClient;
@@ -73,14 +74,11 @@ impl Client {
     /// # Errors
     /// [`CallError::TimedOut`] when no node answers.
     pub async fn status(&self) -> Result<v1::StatusResponse, CallError> {
-        self.call(|channel| async move {
-            ClusterClient::new(channel)
-                .max_decoding_message_size(CLIENT_BYTES_MAX)
-                .status(v1::StatusRequest {})
-                .await
-        })
-        .await
-        .result
+        let called = self.call(v1::StatusRequest {}, |channel, request| async move {
+            let mut cluster = ClusterClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
+            cluster.status(request).await
+        });
+        called.await.result
     }
 
     /// A publisher. It connects with its first message.
@@ -102,9 +100,21 @@ impl Client {
         consumer::start(self.clone(), subscription, options).await
     }
 
+    /// The namespace of its calls.
+    pub(crate) fn here(&self) -> String {
+        self.options.namespace.clone()
+    }
+
     /// For a connection to that node.
     pub(crate) fn pulse(&self, address: &str) -> Pulse {
         Pulse::new(Arc::clone(&self.nodes), address.to_owned(), self.options.ping_timeout)
+    }
+
+    /// What nobody else is called, here or elsewhere.
+    pub(crate) fn draw_identity(&self) -> Bytes {
+        let entropy = &self.options.entropy;
+        let halves = [entropy.next_u64(), entropy.next_u64()];
+        halves.map(u64::to_le_bytes).concat().into()
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
@@ -112,9 +122,10 @@ impl Client {
     }
 
     /// Asks one node after the other until one decides or the call timeout is over.
-    pub(crate) async fn call<T, F, A>(&self, attempt: F) -> Called<T>
+    pub(crate) async fn call<Q, T, F, A>(&self, request: Q, attempt: F) -> Called<T>
     where
-        F: Fn(Channel) -> A,
+        Q: Clone,
+        F: Fn(Channel, Q) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
         let started = Instant::now();
@@ -122,7 +133,7 @@ impl Client {
         let mut backoff = self.backoff();
         let mut repeated = false;
         loop {
-            let last = match self.attempt(&mut route, &attempt).await {
+            let last = match self.attempt(&mut route, |channel| attempt(channel, request.clone())).await {
                 Ok(value) => return Called { result: Ok(value), repeated },
                 Err(refusal) => refusal,
             };
@@ -141,9 +152,8 @@ impl Client {
     }
 
     /// Asks the node that the route is at, and moves the route on if another one should be asked.
-    async fn attempt<T, F, A>(&self, route: &mut Route, attempt: &F) -> Result<T, Refusal>
+    async fn attempt<T, A>(&self, route: &mut Route, attempt: impl FnOnce(Channel) -> A) -> Result<T, Refusal>
     where
-        F: Fn(Channel) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
         let Some((address, channel)) = route.current() else {

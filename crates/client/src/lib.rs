@@ -22,7 +22,8 @@
 //! # }
 //! ```
 //!
-//! A program that is to store everything once though it is killed and started again publishes as a [`Producer`]. A worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
+//! A program that is to store everything once though it is killed and started again publishes as a [`Producer`]. A
+//! worker that publishes what comes of a message and acks it in one [`Commit`] does its work exactly once.
 //!
 //! A client knows several nodes and moves on to the next one when one fails. Publishing survives that without duplicates
 //! ([`Publisher`]); consuming goes on by itself ([`Consumer`]).

@@ -2,10 +2,9 @@
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::reader::{StoredMessage, stored};
+use crate::reader::{StoredMessage, client_of, stored};
 use quorate_types::{Millis, NodeId};
-use quorate_wire::v1::reader_client::ReaderClient;
-use quorate_wire::{CLIENT_BYTES_MAX, v1};
+use quorate_wire::v1;
 
 /// What to look at in a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,18 +101,15 @@ impl Client {
     /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `INVALID_ARGUMENT`, or no answer.
     pub async fn peek(&self, subscription: &str, options: PeekOptions) -> Result<PeekPage, CallError> {
         let request = v1::PeekRequest {
-            namespace: self.options.namespace.clone(),
+            namespace: self.here(),
             subscription: subscription.to_owned(),
             position: options.position,
             limit: options.limit,
             states: options.states.iter().map(|state| (*state).into()).collect(),
             linearizable: options.linearizable,
         };
-        let called = self.call(|channel| {
-            let request = request.clone();
-            let mut reader = ReaderClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
-            async move { reader.peek(request).await }
-        });
+        let called =
+            self.call(request, |channel, request| async move { client_of(channel).peek(request).await });
         let response = called.await.result?;
         let mut messages = Vec::new();
         for peeked in response.runs {
@@ -133,17 +129,10 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `OFFSET_OUT_OF_RANGE`, or no answer.
     pub async fn trace(&self, topic: &str, offset: u64, linearizable: bool) -> Result<Traced, CallError> {
-        let request = v1::TraceRequest {
-            namespace: self.options.namespace.clone(),
-            topic: topic.to_owned(),
-            offset,
-            linearizable,
-        };
-        let called = self.call(|channel| {
-            let request = request.clone();
-            let mut reader = ReaderClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
-            async move { reader.trace(request).await }
-        });
+        let request =
+            v1::TraceRequest { namespace: self.here(), topic: topic.to_owned(), offset, linearizable };
+        let called =
+            self.call(request, |channel, request| async move { client_of(channel).trace(request).await });
         let response = called.await.result?;
         let message = response.run.and_then(|run| stored(run).next()).transpose();
         let route = |route: v1::TraceRoute| TraceRoute {

@@ -149,8 +149,8 @@ pub struct ProducerOptions {
     pub window_messages: u32,
     /// Their bytes. Default 64 MiB.
     pub window_bytes: u32,
-    /// How long a message may stay unconfirmed before its publisher is told so. It is sent all the same, for its number is used:
-    /// ask again under the number. Default 30 s.
+    /// How long a message may stay unconfirmed before its publisher is told so. It is sent all the same, for its number
+    /// is used: ask again under the number. Default 30 s.
     pub timeout: Duration,
     /// How long the cluster remembers the producer while it publishes nothing: 1 min to 365 days. Default 7 days.
     pub expiry: Duration,

@@ -13,6 +13,7 @@ use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of, v1};
 use std::collections::VecDeque;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +68,10 @@ pub struct Reader {
     ended: bool,
 }
 
+pub(crate) fn client_of(channel: Channel) -> ReaderClient<Channel> {
+    ReaderClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX)
+}
+
 /// The messages of a run, each decoded by itself.
 pub(crate) fn stored(run: v1::Run) -> impl Iterator<Item = Result<StoredMessage, Refusal>> {
     let v1::Run { topic, first_offset, timestamp_ms, messages } = run;
@@ -91,7 +96,7 @@ impl Client {
             ReadFrom::Newest(count) => Some(From::Newest(count)),
         };
         let request = v1::ReadRequest {
-            namespace: self.options.namespace.clone(),
+            namespace: self.here(),
             topic: topic.to_owned(),
             from,
             limit: options.limit.unwrap_or(0),
@@ -143,7 +148,7 @@ impl Reader {
                 let Some((_, channel)) = self.route.current() else {
                     return Err((Refusal::new(Reason::Unavailable, "no node is known"), None));
                 };
-                let mut client = ReaderClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
+                let mut client = client_of(channel);
                 let opening = client.read(self.request.clone());
                 none.insert(timeout(limit, opening).await.map_err(late)?.map_err(failed)?.into_inner())
             }

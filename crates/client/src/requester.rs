@@ -5,7 +5,6 @@ use crate::error::{CallError, PublishError, RequestError};
 use crate::message::Message;
 use crate::options::PublisherOptions;
 use crate::publisher::Publisher;
-use bytes::Bytes;
 use quorate_types::{Reason, Refusal};
 use quorate_wire::v1::open_inbox_response::Response as InboxEvent;
 use quorate_wire::v1::requests_client::RequestsClient;
@@ -143,10 +142,8 @@ impl Client {
         };
         let request = v1::ReplyRequest { address, correlation_id, message: Some(reply.into()) };
         // Sent twice, the second one finds nobody waiting.
-        let called = self.call(|channel| {
-            let request = request.clone();
-            async move { client_of(channel).reply(request).await }
-        });
+        let called =
+            self.call(request, |channel, request| async move { client_of(channel).reply(request).await });
         called.await.result.map(drop)
     }
 }
@@ -164,8 +161,7 @@ fn client_of(channel: Channel) -> RequestsClient<Channel> {
 
 /// Keeps an inbox open, on one node after the other. Ends when it is aborted.
 async fn keep_inbox(client: Client, shared: Arc<Shared>) {
-    let entropy = &client.options.entropy;
-    let token = Bytes::from([entropy.next_u64().to_be_bytes(), entropy.next_u64().to_be_bytes()].concat());
+    let token = client.draw_identity();
     let (mut route, mut backoff) = (client.nodes.route(), client.backoff());
     loop {
         let mut next = None;

@@ -72,10 +72,8 @@ impl Client {
     pub async fn bind_topic(&self, from: &str, to: &str, filter: &str) -> Result<(), CallError> {
         let binding = Some(topic_binding(from, to, filter));
         let request = v1::BindTopicRequest { namespace: self.here(), binding, number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.bind_topic(v1::BindTopicRequest { number, ..request }).await }
-        });
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.bind_topic(request).await });
         changed.await.map(drop)
     }
 
@@ -86,10 +84,8 @@ impl Client {
     pub async fn unbind_topic(&self, from: &str, to: &str, filter: &str) -> Result<(), CallError> {
         let binding = Some(topic_binding(from, to, filter));
         let request = v1::UnbindTopicRequest { namespace: self.here(), binding, number: None };
-        let changed = self.change(1, |mut admin, number| {
-            let request = request.clone();
-            async move { admin.unbind_topic(v1::UnbindTopicRequest { number, ..request }).await }
-        });
+        let changed =
+            self.change(1, request, |mut admin, request| async move { admin.unbind_topic(request).await });
         changed.await.map(drop)
     }
 }

@@ -8,8 +8,7 @@ use crate::message::Message;
 use crate::nodes::Route;
 use crate::options::ConsumerOptions;
 use crate::pulse::Pulse;
-use bytes::Bytes;
-use quorate_types::{Entropy, Kind, Millis, Reason, Refusal};
+use quorate_types::{Kind, Millis, Reason, Refusal};
 use quorate_wire::v1::consume_request::Request;
 use quorate_wire::v1::consume_response::Response;
 use quorate_wire::v1::consumer_client::ConsumerClient;
@@ -35,12 +34,6 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) options: ConsumerOptions,
     pub(super) shared: Arc<Shared>,
-}
-
-/// Who a consumer is, through all its connections: the cluster takes the former one's messages back when it attaches again.
-pub(super) fn draw_identity(entropy: &dyn Entropy) -> Bytes {
-    let halves = [entropy.next_u64(), entropy.next_u64()];
-    halves.map(u64::to_le_bytes).concat().into()
 }
 
 /// One attached stream.
@@ -165,7 +158,7 @@ impl Driver {
         let (requests, queue) = mpsc::channel(STREAM_QUEUE);
         self.epoch += 1;
         let attach = v1::Attach {
-            namespace: self.parts.client.options.namespace.clone(),
+            namespace: self.parts.client.here(),
             subscription: self.parts.shared.subscription.clone(),
             credit: self.parts.options.credit,
             identity: self.parts.shared.identity.clone(),

@@ -61,7 +61,8 @@ struct Chunk {
 struct Shared {
     client: Client,
     subscription: String,
-    /// Who this consumer is, through all its connections.
+    /// Who this consumer is, through all its connections: the cluster takes the former one's messages back when it
+    /// attaches again.
     identity: Bytes,
     settles: Mutex<Settles>,
     /// There is something to settle, or the consumer was closed.
@@ -88,7 +89,7 @@ pub(crate) async fn start(
     let shared = Arc::new(Shared {
         client: client.clone(),
         subscription: subscription.to_owned(),
-        identity: driver::draw_identity(&*client.options.entropy),
+        identity: client.draw_identity(),
         settles: Mutex::new(Settles::default()),
         asked: Notify::new(),
     });

@@ -330,15 +330,13 @@ impl Driver {
             self.topic = String::from_utf8_lossy(&topic).into_owned();
         }
         let request = v1::OpenSessionRequest {
-            namespace: self.client.options.namespace.clone(),
+            namespace: self.client.here(),
             topic: self.topic.clone(),
             timeout_ms: u64::try_from(self.options.session_timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let client = self.client.clone();
-        let opening = client.call(|channel| {
-            let request = request.clone();
-            async move { client_of(channel).open_session(request).await }
-        });
+        let opening = client
+            .call(request, |channel, request| async move { client_of(channel).open_session(request).await });
         tokio::pin!(opening);
         let called = loop {
             tokio::select! {
@@ -368,7 +366,7 @@ impl Driver {
             return;
         };
         let request = v1::CloseSessionRequest {
-            namespace: self.client.options.namespace.clone(),
+            namespace: self.client.here(),
             topic: self.topic.clone(),
             session: session.get(),
         };

@@ -1,8 +1,9 @@
 //! Publishing: a handle that fills batches, and a task that sends them.
 //!
-//! The handle encodes a message and puts it into the newest waiting batch; the task takes whole batches, numbers them in the
-//! publisher's session and keeps them until they are answered. Messages that wait while a few requests are
-//! unanswered share the next request, whatever topics they go to: the batches grow with the load, and without load nobody waits.
+//! The handle encodes a message and puts it into the newest waiting batch; the task takes whole batches, numbers them
+//! in the publisher's session and keeps them until they are answered. Messages that wait while a few requests are
+//! unanswered share the next request, whatever topics they go to: the batches grow with the load, and without load
+//! nobody waits.
 
 mod driver;
 mod producer;
@@ -171,8 +172,8 @@ impl Publisher {
         self.send_batch(topic, messages).await?.receipts().await
     }
 
-    /// Does a commit and waits until it is durable: a receipt for each topic that it publishes to, in their order, where messages
-    /// to the same topic that follow each other share one.
+    /// Does a commit and waits until it is durable: a receipt for each topic that it publishes to, in their order,
+    /// where messages to the same topic that follow each other share one.
     ///
     /// # Errors
     /// [`PublishError`]. `Refused`: nothing of it is done; `STALE_LEASE` says that a delivery in it is not the consumer's any

@@ -8,7 +8,6 @@ use crate::commit::Commit;
 use crate::error::{CallError, PublishError};
 use crate::message::{Message, Receipt};
 use crate::options::{ProducerOptions, PublisherOptions};
-use bytes::Bytes;
 use quorate_types::{Reason, Refusal, SessionId};
 use quorate_wire::v1;
 use quorate_wire::v1::publisher_client::PublisherClient;
@@ -84,21 +83,18 @@ impl Client {
     /// Opens a producer, or goes on with it; its former owner is fenced.
     ///
     /// # Errors
-    /// [`CallError`]: `LIMIT_REACHED`, `NAMESPACE_NOT_FOUND`, `INVALID_ARGUMENT`, `PRODUCER_FENCED` when it was opened elsewhere
-    /// meanwhile, or no answer.
+    /// [`CallError`]: `LIMIT_REACHED`, `NAMESPACE_NOT_FOUND`, `INVALID_ARGUMENT`, `PRODUCER_FENCED` when it was opened
+    /// elsewhere meanwhile, or no answer.
     pub async fn producer(&self, name: &str, options: ProducerOptions) -> Result<Producer, CallError> {
-        let entropy = &self.options.entropy;
-        let instance = [entropy.next_u64().to_be_bytes(), entropy.next_u64().to_be_bytes()].concat();
         let request = v1::OpenProducerRequest {
-            namespace: self.options.namespace.clone(),
+            namespace: self.here(),
             topic: String::new(),
             producer: name.to_owned(),
-            instance: Bytes::from(instance),
+            instance: self.draw_identity(),
             timeout_ms: u64::try_from(options.expiry.as_millis()).unwrap_or(u64::MAX),
         };
-        let opened = self.call(|channel| {
-            let request = request.clone();
-            async move { PublisherClient::new(channel).open_producer(request).await }
+        let opened = self.call(request, |channel, request| async move {
+            PublisherClient::new(channel).open_producer(request).await
         });
         let opened = opened.await.result?;
         let ProducerOptions { window_messages, window_bytes, timeout, prefer_leader, .. } = options;

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 pub(super) const BATCH_MESSAGES_MAX: usize = 1_000;
 /// Bytes of one request's messages. Four of them make the largest entry.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A message from this size on is a request of its own: what goes to one topic is refused as a whole, and who is refused for its
-/// size should not take others along.
+/// A message from this size on is a request of its own: what goes to one topic is refused as a whole, and who is
+/// refused for its size should not take others along.
 const ALONE_BYTES: usize = 64 << 10;
 /// Small messages are encoded into shared pieces of memory of this size.
 const ARENA_BYTES: usize = 64 << 10;
@@ -79,6 +79,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// One that nothing is added to later.
+    fn alone(waiter: Waiter, sequence: Option<u64>) -> Self {
+        Self { waiters: vec![waiter], alone: true, sequence, ..Self::default() }
+    }
+
     fn takes(&self, topic: &str, count: usize, bytes: usize) -> bool {
         let names = if self.goes_on(topic) { 0 } else { topic.len() };
         !self.alone
@@ -271,12 +276,9 @@ impl Queue {
         messages: &[v1::Message],
         waiter: Waiter,
     ) -> bool {
-        let first = self.batches.is_empty();
-        let mut batch =
-            Batch { waiters: vec![waiter], alone: true, sequence: Some(sequence), ..Batch::default() };
+        let mut batch = Batch::alone(waiter, Some(sequence));
         batch.add(topic, messages, &mut self.arena);
-        self.batches.push_back(batch);
-        first
+        self.push(batch)
     }
 
     /// Adds messages that were handed over together. Says whether the queue was empty.
@@ -309,19 +311,16 @@ impl Queue {
         publishes: &[(String, v1::Message)],
         waiter: Waiter,
     ) -> bool {
-        let first = self.batches.is_empty();
-        let mandatory = self.mandatory;
-        let mut batch = Batch {
-            waiters: vec![waiter],
-            alone: true,
-            commit: Some(commit),
-            sequence,
-            mandatory,
-            ..Batch::default()
-        };
+        let alone = Batch::alone(waiter, sequence);
+        let mut batch = Batch { commit: Some(commit), mandatory: self.mandatory, ..alone };
         for (topic, message) in publishes {
             batch.add(topic, std::slice::from_ref(message), &mut self.arena);
         }
+        self.push(batch)
+    }
+
+    fn push(&mut self, batch: Batch) -> bool {
+        let first = self.batches.is_empty();
         self.batches.push_back(batch);
         first
     }
@@ -344,8 +343,8 @@ impl Queue {
         self.batches.pop_front()
     }
 
-    /// Takes out what was not sent in time, tells it so, and says what room becomes free. What has its number stays, for it will
-    /// be sent: its waiters are told `sent`.
+    /// Takes out what was not sent in time, tells it so, and says what room becomes free. What has its number stays,
+    /// for it will be sent: its waiters are told `sent`.
     pub(super) fn expire(&mut self, now: Instant, sent: &PublishError, unsent: &PublishError) -> Room {
         let mut room = Room::default();
         if self.next_sequence.is_some() {
