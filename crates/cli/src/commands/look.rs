@@ -1,6 +1,7 @@
 //! `quorate subscription peek` and `quorate topic trace`.
 
 use super::consume::{message_document, message_line};
+use super::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -8,7 +9,6 @@ use crate::output::Output;
 use clap::{Args, ValueEnum};
 use quorate_client::{PeekOptions, Peeked, PeekedState, TraceRoute, Traced, v1};
 use serde_json::{Value, json};
-use std::time::{Duration, UNIX_EPOCH};
 
 #[derive(Args, Debug)]
 pub(crate) struct PeekArgs {
@@ -112,7 +112,7 @@ fn trace_text(topic: &str, offset: u64, traced: &Traced) -> String {
         Some(stored) => format!(
             "{}\nstored         {}\nentry          {} of group {}",
             message_line(topic, offset, &stored.message),
-            time_text(stored.timestamp.get()),
+            time::millis(stored.timestamp.get()),
             traced.index,
             traced.group
         ),
@@ -201,19 +201,14 @@ fn place_document(position: u64, attempts: u32, state: &PeekedState) -> Value {
 fn state_text(attempts: u32, state: &PeekedState) -> String {
     let what = match state {
         PeekedState::Ready => "ready".to_owned(),
-        PeekedState::Delayed { until } => format!("delayed until {}", time_text(until.get())),
+        PeekedState::Delayed { until } => format!("delayed until {}", time::millis(until.get())),
         PeekedState::Leased { consumer, node, until } => {
             let node = node.map(|node| format!(" on node {node}")).unwrap_or_default();
-            format!("leased to {consumer}{node} until {}", time_text(until.get()))
+            format!("leased to {consumer}{node} until {}", time::millis(until.get()))
         }
         PeekedState::Unknown => "in a state that this version does not know".to_owned(),
     };
     format!("{what}, attempts {attempts}")
-}
-
-pub(super) fn time_text(ms: u64) -> String {
-    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    time.map_or_else(|| format!("{ms} ms"), |time| humantime::format_rfc3339_millis(time).to_string())
 }
 
 #[cfg(test)]

@@ -15,4 +15,5 @@ pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod serve;
 pub(crate) mod subscription;
+mod time;
 pub(crate) mod topic;

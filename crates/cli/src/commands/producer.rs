@@ -1,5 +1,6 @@
 //! `quorate producer …`
 
+use super::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -7,7 +8,6 @@ use crate::output::Output;
 use clap::{Args, Subcommand};
 use quorate_client::v1;
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
 
 const EXAMPLES: &str = "\
 A producer is a publisher with a name: what it publishes has numbers, and a number is stored once, though the program is \
@@ -80,8 +80,8 @@ fn fields(producer: &v1::Producer) -> [String; 6] {
         producer.name.clone(),
         producer.last_sequence.to_string(),
         producer.epoch.to_string(),
-        time(producer.seen_ms),
-        time(producer.seen_ms.saturating_add(producer.timeout_ms)),
+        time::seconds(producer.seen_ms),
+        time::seconds(producer.seen_ms.saturating_add(producer.timeout_ms)),
         producer.group.to_string(),
     ]
 }
@@ -95,23 +95,4 @@ fn document(producer: &v1::Producer) -> Value {
         "timeout_ms": producer.timeout_ms,
         "group": producer.group,
     })
-}
-
-/// The log's time, as people read it.
-fn time(ms: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    // What lies beyond the year 9999 has no such text.
-    let time = time.filter(|_| ms < 253_402_300_800_000);
-    time.map_or_else(|| format!("{ms} ms"), |time| humantime::format_rfc3339_seconds(time).to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time;
-
-    #[test]
-    fn any_time_has_a_text() {
-        assert_eq!(time(1_000), "1970-01-01T00:00:01Z");
-        assert_eq!(time(u64::MAX), format!("{} ms", u64::MAX));
-    }
 }

@@ -1,6 +1,6 @@
 //! `quorate publish`
 
-use super::read::time;
+use super::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -70,7 +70,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     delay: Option<Duration>,
     /// Deliver it at this time: RFC 3339, or milliseconds since 1970.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     deliver_at: Option<Millis>,
     /// For subscriptions with priorities: 0 to 9, the higher comes first.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]

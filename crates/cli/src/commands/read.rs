@@ -1,6 +1,7 @@
 //! `quorate read`
 
 use super::consume::{message_document, message_line, raw_line};
+use super::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -9,7 +10,6 @@ use clap::Args;
 use quorate_client::{ReadFrom, ReadOptions};
 use quorate_types::Millis;
 use serde_json::Value;
-use std::time::UNIX_EPOCH;
 
 const EXAMPLES: &str = "\
 Changes nothing: no subscription, no ack. What all subscriptions have settled is gone unless the topic has a
@@ -31,7 +31,7 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "N", group = "from")]
     offset: Option<u64>,
     /// Begin with the first message stored at this time or later: RFC 3339, or milliseconds since 1970.
-    #[arg(long, value_name = "TIME", group = "from", value_parser = time)]
+    #[arg(long, value_name = "TIME", group = "from", value_parser = time::parse)]
     time: Option<Millis>,
     /// The newest N messages.
     #[arg(long, value_name = "N", group = "from")]
@@ -50,17 +50,6 @@ pub(crate) struct ReadArgs {
     raw: bool,
     #[command(flatten)]
     client: ClientArgs,
-}
-
-/// A time, as RFC 3339 or as milliseconds since 1970.
-pub(super) fn time(text: &str) -> Result<Millis, String> {
-    if let Ok(ms) = text.parse() {
-        return Ok(Millis::new(ms));
-    }
-    let time = humantime::parse_rfc3339_weak(text)
-        .map_err(|_| format!("{text:?} is neither RFC 3339 (2026-01-31T12:00:00Z) nor milliseconds"))?;
-    let since = time.duration_since(UNIX_EPOCH).map_err(|_| format!("{text:?} is before 1970"))?;
-    Ok(Millis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
 
 pub(crate) async fn run(args: ReadArgs, output: Output) -> Result<(), Failure> {
@@ -87,16 +76,4 @@ pub(crate) async fn run(args: ReadArgs, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_is_read_in_both_forms() {
-        assert_eq!(time("1000"), Ok(Millis::new(1000)));
-        assert_eq!(time("1970-01-01T00:00:01Z"), Ok(Millis::new(1000)));
-        assert!(time("yesterday").is_err());
-    }
 }

@@ -1,20 +1,21 @@
 //! `quorate subscription …`
 
+pub(super) mod binding;
+mod place;
+mod show;
+
 use super::backoff;
 use super::look::{self, PeekArgs};
-use super::publish::header;
-use super::read::time;
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
+use binding::{Binding, EVERYTHING};
 use clap::{Args, Subcommand, ValueEnum};
-use quorate_client::{Client, Headers, SeekTo, Start, v1};
-use serde_json::{Value, json};
+use place::{seek_to, start};
+use quorate_client::{Client, SeekTo, Start, v1};
+use serde_json::json;
 use std::time::Duration;
-
-/// Selects every message.
-pub(super) const EVERYTHING: &str = "#";
 
 const EXAMPLES: &str = "\
 A subscription gets each message once that matches one of its bindings. A binding is a topic and a filter over
@@ -106,13 +107,13 @@ enum SubscriptionCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Move a subscription. What is unsettled in it is dropped, also what consumers hold; what its topics keep from there on comes,
-    /// acked or not.
+    /// Move a subscription. What is unsettled in it is dropped, also what consumers hold; what its topics keep from
+    /// there on comes, acked or not.
     Seek {
         /// Its name.
         subscription: String,
-        /// Where to: latest, earliest (all that its topics keep), offset:N (of its only topic), time:T (RFC 3339, or milliseconds
-        /// since 1970) or mark:NAME.
+        /// Where to: latest, earliest (all that its topics keep), offset:N (of its only topic), time:T (RFC 3339, or
+        /// milliseconds since 1970) or mark:NAME.
         #[arg(value_name = "WHERE", value_parser = seek_to)]
         to: SeekTo,
         #[command(flatten)]
@@ -205,112 +206,6 @@ impl Kind {
     }
 }
 
-#[derive(Args, Debug)]
-struct Binding {
-    /// The subscription.
-    subscription: String,
-    /// The topic.
-    topic: String,
-    /// Where the subject matches.
-    #[arg(default_value = EVERYTHING)]
-    filter: String,
-    /// Where a message has this header, too; up to 16. It takes a step longer: somebody has to look.
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
-    headers: Vec<(String, String)>,
-    /// How many of the headers a message must have.
-    #[arg(long = "match", value_enum, default_value_t = Rule::All, requires = "headers")]
-    rule: Rule,
-}
-
-/// How many of the wanted headers a message must have.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Rule {
-    /// Each of them.
-    All,
-    /// One of them at least.
-    Any,
-}
-
-impl Binding {
-    fn headers(&self) -> Option<Headers> {
-        let pairs = self.headers.clone();
-        (!pairs.is_empty()).then(|| match self.rule {
-            Rule::All => Headers::all(pairs),
-            Rule::Any => Headers::any(pairs),
-        })
-    }
-
-    /// What it selects, as it is typed.
-    fn text(&self) -> String {
-        selected(&self.filter, self.rule, self.headers.iter().map(|(n, v)| format!("{n}={v}")))
-    }
-
-    fn document(&self) -> Value {
-        let mut document =
-            json!({ "topic": self.topic, "subscription": self.subscription, "filter": self.filter });
-        if !self.headers.is_empty() {
-            let headers: Vec<Value> =
-                self.headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-            document["headers"] = json!({ "match": rule_name(self.rule), "headers": headers });
-        }
-        document
-    }
-}
-
-fn rule_name(rule: Rule) -> &'static str {
-    match rule {
-        Rule::All => "all",
-        Rule::Any => "any",
-    }
-}
-
-fn selected(filter: &str, rule: Rule, headers: impl Iterator<Item = String>) -> String {
-    let headers = headers.collect::<Vec<_>>().join(" ");
-    let rule = rule_name(rule);
-    if headers.is_empty() { filter.to_owned() } else { format!("{filter} with {rule} of {headers}") }
-}
-
-fn rule_of(wanted: &v1::HeaderMatch) -> Rule {
-    match wanted.rule() {
-        v1::MatchRule::Any => Rule::Any,
-        v1::MatchRule::All | v1::MatchRule::Unspecified => Rule::All,
-    }
-}
-
-/// What a binding selects, as it is typed.
-pub(super) fn binding_text(binding: &v1::Binding) -> String {
-    let Some(wanted) = &binding.headers else { return binding.filter.clone() };
-    let header = |h: &v1::Header| format!("{}={}", h.name, h.value.escape_ascii());
-    selected(&binding.filter, rule_of(wanted), wanted.headers.iter().map(header))
-}
-
-/// `latest`, `earliest`, `offset:N` or `time:T`.
-fn start(text: &str) -> Result<Start, String> {
-    match text.split_once(':') {
-        None if text == "latest" => Ok(Start::Latest),
-        None if text == "earliest" => Ok(Start::Earliest),
-        Some(("offset", offset)) => {
-            offset.parse().map(Start::Offset).map_err(|_| format!("{offset:?} is no offset: offset:1000"))
-        }
-        Some(("time", at)) => time(at).map(Start::Time),
-        _ => Err(format!("{text:?} is none of latest, earliest, offset:N, time:2026-01-31T12:00:00Z")),
-    }
-}
-
-/// As a start, or `mark:NAME`.
-fn seek_to(text: &str) -> Result<SeekTo, String> {
-    if let Some(("mark", name)) = text.split_once(':') {
-        return Ok(SeekTo::Mark(name.to_owned()));
-    }
-    let to = start(text).map_err(|error| format!("{error}, mark:NAME"))?;
-    Ok(match to {
-        Start::Latest => SeekTo::Latest,
-        Start::Earliest => SeekTo::Earliest,
-        Start::Offset(offset) => SeekTo::Offset(offset),
-        Start::Time(time) => SeekTo::Time(time),
-    })
-}
-
 pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Failure> {
     match args.command {
         SubscriptionCommand::Create { subscription, topic, filter, settings, start, client } => {
@@ -318,9 +213,9 @@ pub(crate) async fn run(args: SubscriptionArgs, output: Output) -> Result<(), Fa
             let bound = topic.as_deref().map(|topic| (topic, filter.as_str()));
             create(&client, &subscription, bound, (settings.config(), start), output).await
         }
-        SubscriptionCommand::List { client } => list(&connect(&client).await?, output).await,
+        SubscriptionCommand::List { client } => show::list(&connect(&client).await?, output).await,
         SubscriptionCommand::Describe { subscription, client } => {
-            describe(&connect(&client).await?, &subscription, output).await
+            show::describe(&connect(&client).await?, &subscription, output).await
         }
         SubscriptionCommand::Delete { subscription: name, client } => {
             connect(&client).await?.delete_subscription(&name).await?;
@@ -382,187 +277,4 @@ async fn create(
     );
     let document = json!({ "subscription": name, "topic": topic, "filter": filter });
     output.result(format!("subscription {name} is there{bound}"), &document)
-}
-
-async fn list(client: &Client, output: Output) -> Result<(), Failure> {
-    let all = client.subscriptions().await?;
-    let header = ["SUBSCRIPTION", "READY", "LEASED", "ACKED", "REDELIVERED", "CONSUMERS", "GROUP"];
-    output.table(&header, all.iter().map(row).collect(), &all.iter().map(document).collect::<Vec<_>>())
-}
-
-async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
-    let described = client.describe_subscription(name).await?;
-    let subscription = described.subscription.unwrap_or_default();
-    let ledger = subscription.ledger.unwrap_or_default();
-    let config = subscription.config.clone().unwrap_or_default();
-    let since = subscription.oldest_stored_ms.map(|ms| format!(", stored at {}", look::time_text(ms)));
-    let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |position| {
-        format!("from position {position}{}", since.unwrap_or_default())
-    });
-    let mut text = format!(
-        "subscription   {}\nkind           {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
-        subscription.name,
-        kind_name(&subscription),
-        subscription.consumers,
-        humantime::format_duration(Duration::from_millis(config.lease_timeout_ms)),
-        subscription.group,
-    );
-    text += &format!(
-        "\nmax attempts   {}\nbackoff        {}\ndead letters   {}",
-        config.max_attempts.map_or("unlimited".to_owned(), |n| n.to_string()),
-        backoff::show(config.backoff.as_ref()),
-        if config.dead_letter_topic.is_empty() { "dropped" } else { &config.dead_letter_topic },
-    );
-    text +=
-        if config.dead_letter_expired { "\nexpired        dead letters" } else { "\nexpired        dropped" };
-    text += if config.priorities { "\npriorities     yes" } else { "\npriorities     no" };
-    for (label, count) in counters(&ledger) {
-        text += &format!("\n{label:<15}{count}");
-    }
-    for binding in &described.bindings {
-        text += &format!("\nbinding        {} {}", binding.topic, binding_text(binding));
-    }
-    for at in &described.catching_up {
-        text += &format!("\ncatching up    {} from {} to {}", at.topic, at.offset, at.next_offset);
-    }
-    for mark in &described.marks {
-        let places = mark.topics.iter().map(|t| format!("{} {}", t.topic, t.offset)).collect::<Vec<_>>();
-        text += &format!("\nmark           {}: {}", mark.name, places.join(", "));
-    }
-    for consumer in &described.consumers {
-        let active = if consumer.active { ", active" } else { "" };
-        text += &format!(
-            "\nconsumer       {} on node {}: holds {} of {}, priority {}{active}",
-            consumer.consumer, consumer.node, consumer.outstanding, consumer.credit, consumer.priority
-        );
-    }
-    let mut document = document(&subscription);
-    document["catching_up"] = described.catching_up.iter().map(catch_up_document).collect();
-    document["marks"] = described.marks.iter().map(mark_document).collect();
-    document["attached"] = described.consumers.iter().map(consumer_document).collect();
-    document["bindings"] = bindings_document(&described.bindings);
-    output.result(text, &document)
-}
-
-fn kind_name(subscription: &v1::Subscription) -> &'static str {
-    match subscription.config.as_ref().map(v1::SubscriptionConfig::kind).unwrap_or_default() {
-        v1::SubscriptionKind::Exclusive => "exclusive",
-        v1::SubscriptionKind::Failover => "failover",
-        v1::SubscriptionKind::KeyShared => "key-shared",
-        v1::SubscriptionKind::Shared | v1::SubscriptionKind::Unspecified => "shared",
-    }
-}
-
-fn catch_up_document(at: &v1::CatchUp) -> Value {
-    json!({ "topic": at.topic, "offset": at.offset, "next_offset": at.next_offset })
-}
-
-fn mark_document(mark: &v1::Mark) -> Value {
-    let topic = |t: &v1::MarkedTopic| json!({ "topic": t.topic, "offset": t.offset });
-    json!({ "mark": mark.name, "at_ms": mark.at_ms, "topics": mark.topics.iter().map(topic).collect::<Vec<_>>() })
-}
-
-fn consumer_document(consumer: &v1::AttachedConsumer) -> Value {
-    json!({
-        "consumer": consumer.consumer,
-        "node": consumer.node,
-        "credit": consumer.credit,
-        "outstanding": consumer.outstanding,
-        "priority": consumer.priority,
-        "active": consumer.active,
-    })
-}
-
-/// Where messages went, in the order of their life.
-fn counters(ledger: &v1::Ledger) -> [(&'static str, u64); 10] {
-    [
-        ("routed", ledger.routed),
-        ("ready", ledger.ready),
-        ("leased", ledger.leased),
-        ("delayed", ledger.delayed),
-        ("acked", ledger.acked),
-        ("expired", ledger.expired),
-        ("dead_lettered", ledger.dead_lettered),
-        ("dropped", ledger.dropped),
-        ("purged", ledger.purged),
-        ("redelivered", ledger.redelivered),
-    ]
-}
-
-fn row(subscription: &v1::Subscription) -> Vec<String> {
-    let ledger = subscription.ledger.unwrap_or_default();
-    vec![
-        subscription.name.clone(),
-        ledger.ready.to_string(),
-        ledger.leased.to_string(),
-        ledger.acked.to_string(),
-        ledger.redelivered.to_string(),
-        subscription.consumers.to_string(),
-        subscription.group.to_string(),
-    ]
-}
-
-fn document(subscription: &v1::Subscription) -> Value {
-    let config = subscription.config.clone().unwrap_or_default();
-    let mut document = json!({
-        "subscription": subscription.name,
-        "consumers": subscription.consumers,
-        "kind": kind_name(subscription),
-        "lease_timeout_ms": config.lease_timeout_ms,
-        "max_attempts": config.max_attempts,
-        "backoff": config.backoff.as_ref().map(|backoff| backoff::show(Some(backoff))),
-        "dead_letter_expired": config.dead_letter_expired,
-        "priorities": config.priorities,
-        "dead_letter_topic": Some(config.dead_letter_topic).filter(|topic| !topic.is_empty()),
-        "oldest_unsettled": subscription.oldest_unsettled,
-        "oldest_stored_ms": subscription.oldest_stored_ms,
-        "group": subscription.group,
-    });
-    for (name, count) in counters(&subscription.ledger.unwrap_or_default()) {
-        document[name] = count.into();
-    }
-    document
-}
-
-/// Bindings as an array.
-pub(super) fn bindings_document(bindings: &[v1::Binding]) -> Value {
-    let document = |b: &v1::Binding| {
-        let mut document = json!({ "topic": b.topic, "subscription": b.subscription, "filter": b.filter });
-        if let Some(wanted) = &b.headers {
-            let header =
-                |h: &v1::Header| json!({ "name": h.name, "value": String::from_utf8_lossy(&h.value) });
-            let headers: Vec<Value> = wanted.headers.iter().map(header).collect();
-            document["headers"] = json!({ "match": rule_name(rule_of(wanted)), "headers": headers });
-        }
-        document
-    };
-    bindings.iter().map(document).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quorate_types::Millis;
-
-    #[test]
-    fn a_place_to_move_to_is_a_start_or_a_mark() {
-        assert_eq!(seek_to("latest"), Ok(SeekTo::Latest));
-        assert_eq!(seek_to("earliest"), Ok(SeekTo::Earliest));
-        assert_eq!(seek_to("offset:17"), Ok(SeekTo::Offset(17)));
-        assert_eq!(seek_to("time:1500"), Ok(SeekTo::Time(Millis::new(1_500))));
-        assert_eq!(seek_to("mark:before-release"), Ok(SeekTo::Mark("before-release".to_owned())));
-        assert!(seek_to("mark").is_err());
-    }
-
-    #[test]
-    fn a_start_is_typed_as_a_word_an_offset_or_a_time() {
-        assert_eq!(start("latest"), Ok(Start::Latest));
-        assert_eq!(start("earliest"), Ok(Start::Earliest));
-        assert_eq!(start("offset:17"), Ok(Start::Offset(17)));
-        assert_eq!(start("time:1500"), Ok(Start::Time(Millis::new(1_500))));
-        assert_eq!(start("time:1970-01-01T00:00:02Z"), Ok(Start::Time(Millis::new(2_000))));
-        for wrong in ["", "first", "offset", "offset:-1", "time:yesterday", "earliest:1"] {
-            assert!(start(wrong).is_err(), "{wrong}");
-        }
-    }
 }

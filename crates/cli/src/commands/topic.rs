@@ -1,7 +1,7 @@
 //! `quorate topic …`
 
 use super::look::{self, TraceArgs};
-use super::subscription::{EVERYTHING, binding_text, bindings_document};
+use super::subscription::binding::{EVERYTHING, binding_text, bindings_document};
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
@@ -124,8 +124,12 @@ struct TopicBinding {
 
 impl TopicBinding {
     fn document(&self) -> Value {
-        json!({ "from": self.from, "to": self.to, "filter": self.filter })
+        onward_document(&self.from, &self.to, &self.filter)
     }
+}
+
+fn onward_document(from: &str, to: &str, filter: &str) -> Value {
+    json!({ "from": from, "to": to, "filter": filter })
 }
 
 impl From<Settings> for v1::TopicConfig {
@@ -208,8 +212,8 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     }
     let mut document = document(&topic);
     document["bindings"] = bindings_document(bindings);
-    let onward = |b: &v1::TopicBinding| json!({ "from": b.from, "to": b.to, "filter": b.filter });
-    document["onward"] = described.onward.iter().map(onward).collect();
+    let onward = described.onward.iter().map(|b| onward_document(&b.from, &b.to, &b.filter));
+    document["onward"] = onward.collect();
     output.result(text, &document)
 }
 
