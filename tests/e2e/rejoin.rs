@@ -35,6 +35,8 @@ async fn rule_10_a_node_that_lost_its_disk_comes_back_as_a_learner_and_is_promot
     })
     .await?;
     cluster.wait_whole().await?;
+    // Until the change of the voters is over, the life that was wiped counts: the next node may go only when this one says so.
+    cluster.wait_ready().await?;
     assert_ne!(incarnation(&cluster, wiped).await?, before, "it votes as somebody new");
 
     // Now a majority can do without another node: with the one that came back.
