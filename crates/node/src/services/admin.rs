@@ -44,9 +44,16 @@ impl AdminService {
         self.gateway.status(refusal)
     }
 
-    /// A change on the namespace's shard, under the caller's number when it gave one.
-    async fn change(&self, namespace: &str, number: Option<v1::Number>, op: Op) -> Result<Answer, Status> {
+    /// A change on the namespace's shard, under the caller's number when it gave one. `op`: what was asked for, or what is
+    /// wrong with it.
+    async fn change(
+        &self,
+        namespace: &str,
+        number: Option<v1::Number>,
+        op: Result<Op, Refusal>,
+    ) -> Result<Answer, Status> {
         let done = async {
+            let op = op?;
             let group = self.gateway.resolve(namespace).await?;
             let done = self.change_in(group, number, op.clone()).await;
             if done.as_ref().err().is_none_or(|refusal| refusal.reason != Reason::NamespaceNotFound) {
@@ -172,8 +179,7 @@ impl AdminService {
                 create_topic: self.create_topics,
             })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(namespace, number, op).await.map(drop)
+        self.change(namespace, number, op()).await.map(drop)
     }
 }
 
@@ -233,10 +239,8 @@ impl Admin for AdminService {
         request: Request<v1::CreateTopicRequest>,
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
         let r = request.into_inner();
-        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        let config = config_of_topic(r.config).map_err(|r| self.status(&r))?;
-        let op = Op::CreateTopic { topic, config };
-        self.change(&r.namespace, r.number, op).await?;
+        let op = || Ok(Op::CreateTopic { topic: wire::topic(&r.topic)?, config: config_of_topic(r.config)? });
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::CreateTopicResponse {}))
     }
 
@@ -245,10 +249,9 @@ impl Admin for AdminService {
         request: Request<v1::ConfigureTopicRequest>,
     ) -> Result<Response<v1::ConfigureTopicResponse>, Status> {
         let r = request.into_inner();
-        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        let config = config_of_topic(r.config).map_err(|r| self.status(&r))?;
-        let op = Op::ConfigureTopic { topic, config };
-        self.change(&r.namespace, r.number, op).await?;
+        let op =
+            || Ok(Op::ConfigureTopic { topic: wire::topic(&r.topic)?, config: config_of_topic(r.config)? });
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::ConfigureTopicResponse {}))
     }
 
@@ -257,8 +260,8 @@ impl Admin for AdminService {
         request: Request<v1::DeleteTopicRequest>,
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
         let r = request.into_inner();
-        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        self.change(&r.namespace, r.number, Op::DeleteTopic { topic }).await?;
+        let op = wire::topic(&r.topic).map(|topic| Op::DeleteTopic { topic });
+        self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::DeleteTopicResponse {}))
     }
 
@@ -304,7 +307,7 @@ impl Admin for AdminService {
         }
         let config = config_of_subscription(r.config).map_err(|r| self.status(&r))?;
         let op = Op::CreateSubscription { subscription: name, config, create_topic: self.create_topics };
-        self.change(&r.namespace, r.number, op).await?;
+        self.change(&r.namespace, r.number, Ok(op)).await?;
         for (after, (at, binding)) in (1..).zip(r.bindings.iter().enumerate()) {
             let number = r.number.map(|n| v1::Number { sequence: n.sequence.saturating_add(after), ..n });
             let same = |b: &&v1::Binding| b.topic == binding.topic;
@@ -325,8 +328,9 @@ impl Admin for AdminService {
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
         let r = request.into_inner();
-        let subscription = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
-        self.change(&r.namespace, r.number, Op::DeleteSubscription { subscription }).await?;
+        let op =
+            wire::subscription(&r.subscription).map(|subscription| Op::DeleteSubscription { subscription });
+        self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::DeleteSubscriptionResponse {}))
     }
 
@@ -367,8 +371,8 @@ impl Admin for AdminService {
         request: Request<v1::PurgeSubscriptionRequest>,
     ) -> Result<Response<v1::PurgeSubscriptionResponse>, Status> {
         let r = request.into_inner();
-        let subscription = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
-        match self.change(&r.namespace, r.number, Op::Purge { subscription }).await? {
+        let op = wire::subscription(&r.subscription).map(|subscription| Op::Purge { subscription });
+        match self.change(&r.namespace, r.number, op).await? {
             Answer::Purged { messages } => Ok(Response::new(v1::PurgeSubscriptionResponse { messages })),
             other => Err(self.status(&unexpected(&other))),
         }
@@ -382,8 +386,7 @@ impl Admin for AdminService {
         let op = || {
             Ok(Op::Seek { subscription: wire::subscription(&r.subscription)?, to: seek_of(r.to.as_ref())? })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        match self.change(&r.namespace, r.number, op).await? {
+        match self.change(&r.namespace, r.number, op()).await? {
             Answer::Purged { messages } => Ok(Response::new(v1::SeekSubscriptionResponse { messages })),
             other => Err(self.status(&unexpected(&other))),
         }
@@ -397,8 +400,7 @@ impl Admin for AdminService {
         let op = || {
             Ok(Op::Mark { subscription: wire::subscription(&r.subscription)?, mark: wire::mark(&r.mark)? })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(&r.namespace, r.number, op).await?;
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::MarkSubscriptionResponse {}))
     }
 
@@ -413,8 +415,7 @@ impl Admin for AdminService {
                 mark: wire::mark(&r.mark)?,
             })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(&r.namespace, r.number, op).await?;
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::DeleteMarkResponse {}))
     }
 
@@ -423,8 +424,8 @@ impl Admin for AdminService {
         request: Request<v1::CancelScheduledRequest>,
     ) -> Result<Response<v1::CancelScheduledResponse>, Status> {
         let r = request.into_inner();
-        let topic = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        match self.change(&r.namespace, r.number, Op::Cancel { topic, offset: r.offset }).await? {
+        let op = wire::topic(&r.topic).map(|topic| Op::Cancel { topic, offset: r.offset });
+        match self.change(&r.namespace, r.number, op).await? {
             Answer::Cancelled { subscriptions } => {
                 Ok(Response::new(v1::CancelScheduledResponse { subscriptions }))
             }
@@ -463,8 +464,8 @@ impl Admin for AdminService {
         request: Request<v1::DeleteProducerRequest>,
     ) -> Result<Response<v1::DeleteProducerResponse>, Status> {
         let r = request.into_inner();
-        let producer = wire::producer(&r.producer).map_err(|r| self.status(&r))?;
-        self.change(&r.namespace, r.number, Op::DeleteProducer { producer }).await?;
+        let op = wire::producer(&r.producer).map(|producer| Op::DeleteProducer { producer });
+        self.change(&r.namespace, r.number, op).await?;
         Ok(Response::new(v1::DeleteProducerResponse {}))
     }
 
@@ -489,8 +490,7 @@ impl Admin for AdminService {
                 selector: selector_of(&b)?,
             })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(&r.namespace, r.number, op).await?;
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::UnbindResponse {}))
     }
 
@@ -504,8 +504,7 @@ impl Admin for AdminService {
             let (from, to) = (wire::topic(&b.from)?, wire::topic(&b.to)?);
             Ok(Op::BindTopic { from, to, filters: vec![wire::filter(&b.filter)?] })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(&r.namespace, r.number, op).await?;
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::BindTopicResponse {}))
     }
 
@@ -519,8 +518,7 @@ impl Admin for AdminService {
             let (from, to) = (wire::topic(&b.from)?, wire::topic(&b.to)?);
             Ok(Op::UnbindTopic { from, to, filter: wire::filter(&b.filter)? })
         };
-        let op = op().map_err(|r: Refusal| self.status(&r))?;
-        self.change(&r.namespace, r.number, op).await?;
+        self.change(&r.namespace, r.number, op()).await?;
         Ok(Response::new(v1::UnbindTopicResponse {}))
     }
 }
