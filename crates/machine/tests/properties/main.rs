@@ -7,11 +7,13 @@ mod common;
 mod wild;
 mod world;
 
-use act::{Story, stories, verdict};
+use act::{Act, Story, stories, verdict};
 use bytes::Bytes;
 use common::{Driver, SHARD, delivered, positions};
 use proptest::prelude::*;
-use quorate_machine::{Applied, Batch, Machine, MessageOptions, Op, Start, SubscriptionConfig, TopicConfig};
+use quorate_machine::{
+    Applied, Batch, Machine, MessageOptions, Op, Start, SubscriptionConfig, TopicConfig, Verdict,
+};
 use quorate_types::{LogId, Millis};
 use std::collections::BTreeMap;
 use wild::wild;
@@ -56,6 +58,24 @@ fn catch_up(driver: &mut Driver, stored: &[&str], count: u64) {
         drop(driver.lead(op));
     }
     driver.check();
+}
+
+/// Found by the properties: the next operation had the number of the commit, and its answer.
+#[test]
+fn a_producer_that_is_opened_again_in_the_middle_of_an_entry_goes_on_behind_all_of_it() {
+    let entries = vec![
+        vec![Act::Bind(0, 0, 0, None)],
+        vec![Act::Hello(1), Act::OpenProducer(2, 2, 0)],
+        vec![Act::Attach(0, 0, 0, (1, 0), (1, 0))],
+        vec![
+            Act::Publish(9, vec![(0, 1)], false),
+            Act::OpenProducer(2, 2, 0),
+            Act::Commit(8, vec![], vec![(0, vec![(0, 1)])]),
+        ],
+        vec![Act::Commit(8, vec![(0, 0, 0, Verdict::Ack)], vec![])],
+        vec![Act::SettleHeld(0, 0, 0, Verdict::Nack)],
+    ];
+    play(&(entries, 10_000, 0)).driver.check();
 }
 
 proptest! {

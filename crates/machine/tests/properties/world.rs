@@ -125,8 +125,10 @@ impl World {
         self.note(&steps, &applied, acked, &before);
         self.driver.check();
         for reply in &applied.replies {
-            let Ok(Answer::ProducerOpened { session, last, .. }) = reply else { continue };
-            self.driver.set_last_number(*session, *last);
+            let Ok(Answer::ProducerOpened { session, .. }) = reply else { continue };
+            // What came behind it in the entry has its number already.
+            let producer = self.driver.machine.producers().find(|producer| producer.session == *session);
+            self.driver.set_last_number(*session, producer.map_or(0, |producer| producer.last));
             self.producers.push(*session);
         }
         self.applied.push(applied);
