@@ -7,9 +7,11 @@
 mod act;
 #[path = "../common/mod.rs"]
 mod common;
+mod compare;
 mod onward;
 mod pair;
 mod producers;
+mod queue;
 mod returns;
 mod seek;
 mod shard;

@@ -1,7 +1,8 @@
 //! The model's part of what becomes of messages whose lease ended: back, later, or to a dead-letter topic.
 
 use crate::onward::Stored;
-use crate::shard::{Message, Model, Place, is_held};
+use crate::queue::{Message, Place, is_held};
+use crate::shard::Model;
 use quorate_machine::{
     Backoff, DeathReason, MessageOptions, SettleResult, Settlement, SubscriptionConfig, SubscriptionKind,
     Verdict,

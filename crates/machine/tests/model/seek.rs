@@ -1,13 +1,10 @@
 //! The model's part of moving a subscription, and of remembering where it was.
 
 use crate::pair::{MARKS, SUBSCRIPTIONS};
-use crate::shard::{Message, Model, Place, known};
+use crate::queue::Place;
+use crate::shard::{Model, known};
 use quorate_machine::{Answer, SeekTo, Start};
 use quorate_types::{Reason, TopicId};
-
-fn is_unsettled(message: &Message) -> bool {
-    matches!(message.place, Place::Ready { .. } | Place::Leased { .. } | Place::Delayed { .. })
-}
 
 impl Model {
     /// Topics that are bound to a subscription, in the order in which they were created.
@@ -59,7 +56,7 @@ impl Model {
         }
         let queue = self.queue(name)?;
         let mut messages = 0;
-        for message in queue.messages.iter_mut().filter(|m| is_unsettled(m)) {
+        for message in queue.messages.iter_mut().filter(|m| m.place.is_unsettled()) {
             message.place = Place::Purged;
             messages += 1;
         }
@@ -78,7 +75,7 @@ impl Model {
         self.queue(name)?;
         let queue = &self.queues[name];
         let oldest = |(id, topic): (TopicId, &'static str)| {
-            let unsettled = queue.messages.iter().filter(|m| m.topic == id && is_unsettled(m));
+            let unsettled = queue.messages.iter().filter(|m| m.topic == id && m.place.is_unsettled());
             let ahead = queue.cursors.get(topic).copied();
             let oldest = unsettled.map(|m| m.offset).chain(ahead).min();
             (id, oldest.unwrap_or(self.topics[topic].1.len() as u64))
