@@ -66,8 +66,9 @@ pub enum Answer {
     },
     /// To `Purge` and `Seek`.
     Purged {
-        /// How many messages: all that were ready or waited for their time, with a seek also those that were leased. When they lie in more blocks than an entry may
-        /// touch, the last of them go by ticks; none of them is delivered any more.
+        /// How many messages: all that were ready or waited for their time, with a seek also those that were leased.
+        /// When they lie in more blocks than an entry may touch, the last of them go by ticks; none of them is
+        /// delivered any more.
         messages: u64,
     },
     /// To `Cancel`.

@@ -75,7 +75,7 @@ impl SubscriptionConfig {
     /// Whether what it does with a message depends on more than the subject: on what only its bytes say once it is stored.
     #[must_use]
     pub(crate) fn looks_at_options(&self) -> bool {
-        self.priorities || self.kind == SubscriptionKind::KeyShared
+        self.priorities || self.kind.has_sticky_keys()
     }
 }
 
@@ -88,5 +88,11 @@ impl SubscriptionKind {
             Self::Shared | Self::KeyShared => false,
             Self::Exclusive | Self::Failover => true,
         }
+    }
+
+    /// Whether what is held of a key decides who gets more of it.
+    #[must_use]
+    pub(crate) fn has_sticky_keys(self) -> bool {
+        self == Self::KeyShared
     }
 }

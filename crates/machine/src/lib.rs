@@ -27,6 +27,7 @@ mod provenance;
 mod publishes;
 mod rows;
 mod sessions;
+mod settlement;
 mod shard;
 mod system;
 
@@ -39,13 +40,14 @@ pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession};
 pub use op::{
     Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, ProducerInstance, Publish,
-    PublishRun, SeekTo, Settlement, Start, Verdict,
+    PublishRun, SeekTo, Start,
 };
 pub use options::{KeyHash, MessageOptions};
 pub use producers::ProducerView;
 pub use provenance::{Death, DeathReason, Provenance};
 pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
 pub use rows::LoadError;
+pub use settlement::{Settlement, Verdict};
 pub use shard::{
     BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, Peek, PeekStates, Peeked, PeekedState,
     Scan, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute, Violation,

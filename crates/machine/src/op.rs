@@ -3,6 +3,7 @@
 use crate::config::{SubscriptionConfig, TopicConfig};
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
+use crate::settlement::Settlement;
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId,
     ProducerName, Selector, SessionId, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
@@ -121,9 +122,9 @@ pub enum Op {
         /// with this selector.
         selector: Selector,
     },
-    /// Passes messages on to another topic where the subject matches one of the filters, from now on: they are appended there in
-    /// the entry in which they are stored, by reference, once for each publish whatever ways lead there, and routed there by
-    /// their subject. Refused (`BINDING_LOOP`) where they would come back.
+    /// Passes messages on to another topic where the subject matches one of the filters, from now on: they are appended
+    /// there in the entry in which they are stored, by reference, once for each publish whatever ways lead there, and
+    /// routed there by their subject. Refused (`BINDING_LOOP`) where they would come back.
     BindTopic {
         /// From this topic
         from: TopicName,
@@ -172,9 +173,9 @@ pub enum Op {
         /// Its offset there.
         offset: u64,
     },
-    /// Moves a subscription: what is unsettled in it is taken out and counted as purged, leases too, and each topic that is bound
-    /// to it is routed from its new start on, whatever was settled of it. Nothing is granted until the first is done; what
-    /// consumers settle afterwards of what they held is stale. Answer: [`crate::Answer::Purged`].
+    /// Moves a subscription: what is unsettled in it is taken out and counted as purged, leases too, and each topic
+    /// that is bound to it is routed from its new start on, whatever was settled of it. Nothing is granted until the
+    /// first is done; what consumers settle afterwards of what they held is stale. Answer: [`crate::Answer::Purged`].
     Seek {
         /// Which one.
         subscription: SubscriptionName,
@@ -301,8 +302,8 @@ pub struct Publish {
     pub message_bytes_max: u32,
     /// Create the topic, with default settings, when there is none: the gateway's `auto_create_topics`.
     pub create_topic: bool,
-    /// Refuse all of it (`UNROUTABLE`) if one of its messages is for no subscription, neither here nor where it is passed on to.
-    /// A binding with headers counts as if it had none: nobody looks into the messages.
+    /// Refuse all of it (`UNROUTABLE`) if one of its messages is for no subscription, neither here nor where it is
+    /// passed on to. A binding with headers counts as if it had none: nobody looks into the messages.
     pub mandatory: bool,
 }
 
@@ -461,65 +462,6 @@ impl ConsumerIdentity {
     pub const TOKEN_BYTES: usize = 16;
 }
 
-/// Ends the leases of positions `first..=last` of the consumer's subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "EncodedSettlement", into = "EncodedSettlement")]
-pub struct Settlement {
-    /// First position.
-    pub first: u64,
-    /// Last position, included.
-    pub last: u64,
-    /// The attempt under which they were delivered, from 1. Another one is a stale lease.
-    pub attempt: u32,
-    /// How they end.
-    pub verdict: Verdict,
-}
-
-impl Settlement {
-    /// Those of one operation: as many as the largest credit, so that each message may be settled by itself.
-    pub const PER_OP_MAX: usize = 10_000;
-}
-
-/// A settlement as it is in the log: many subscriptions settle each message, most of them in short ranges, so every byte counts.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct EncodedSettlement {
-    first: u64,
-    /// Positions after the first. Wraps around where a range ends before it begins: that is refused when it is applied.
-    more: u64,
-    attempt: u32,
-    verdict: Verdict,
-}
-
-impl From<Settlement> for EncodedSettlement {
-    fn from(Settlement { first, last, attempt, verdict }: Settlement) -> Self {
-        Self { first, more: last.wrapping_sub(first), attempt, verdict }
-    }
-}
-
-impl From<EncodedSettlement> for Settlement {
-    fn from(EncodedSettlement { first, more, attempt, verdict }: EncodedSettlement) -> Self {
-        Self { first, last: first.wrapping_add(more), attempt, verdict }
-    }
-}
-
-/// How a lease ends, or goes on. An ack takes one byte: most settlements are one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// Processed. Final.
-    Ack,
-    /// Not processed: back to its old position, to be delivered again after the subscription's backoff.
-    Nack,
-    /// Never to be delivered again: to the subscription's dead-letter topic. Without one it is counted as dropped.
-    Reject,
-    /// As a nack, but it waits as long as is said here, whatever the backoff.
-    NackAfter {
-        /// At most [`crate::Backoff::DELAY_MAX`]; 0: it is ready at once.
-        delay_ms: u32,
-    },
-    /// Not processed yet: the lease goes on, for a whole lease timeout from now.
-    Extend,
-}
-
 /// A node as the cluster knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -536,6 +478,7 @@ pub struct NodeRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settlement::Verdict;
 
     #[test]
     fn a_commit_counts_for_no_less_than_it_takes_in_the_log() {

@@ -1,8 +1,8 @@
 //! Publishes to several topics, encoded.
 //!
-//! An operation to a thousand topics is kept by the gateway, forwarded, written, hashed and given to every replica, and looked
-//! into only where it is made and where it is applied. As one piece of bytes it costs a copy each time; as a thousand values with
-//! names and lists of their own it would cost more than storing the messages.
+//! An operation to a thousand topics is kept by the gateway, forwarded, written, hashed and given to every replica, and
+//! looked into only where it is made and where it is applied. As one piece of bytes it costs a copy each time; as a
+//! thousand values with names and lists of their own it would cost more than storing the messages.
 //!
 //! ```text
 //! publish = [topic u8: bytes][flags u8][fragment u32: bytes][largest message u32: bytes][runs u32: bytes][topic][runs]

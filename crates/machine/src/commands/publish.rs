@@ -5,7 +5,7 @@ use crate::applied::{Answer, Appended, Reply};
 use crate::block;
 use crate::config::TopicConfig;
 use crate::op::Publish;
-use crate::options::MessageOptions;
+use crate::options::{Label, MessageOptions};
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
 use crate::shard::{Block, Context, Ready, Shard, Stretch, Topic, selected, union};
@@ -104,17 +104,20 @@ impl Shard {
                 continue;
             }
             let Some(subscription) = self.subscriptions.get_mut(&subscription) else { continue };
-            for (start, count) in stretches {
+            let run = |(start, count): (u64, u64), label| {
+                let offset = first_offset + start;
+                Ready { topic: id, offset, count, attempts: 0, label }
+            };
+            for stretch in stretches {
                 if plain {
-                    subscription.route(id, first_offset + start, count, ctx);
+                    subscription.route(run(stretch, Label::default()), ctx.now, ctx);
                     continue;
                 }
                 let labelled = |options: MessageOptions| {
                     (subscription.label(options.label(ctx.now, ttl)), options.due(ctx.now))
                 };
-                for (start, count, (label, due)) in alike(runs, (start, count), labelled) {
-                    let run = Ready { topic: id, offset: first_offset + start, count, attempts: 0, label };
-                    subscription.route_labelled(run, due, ctx);
+                for (start, count, (label, due)) in alike(runs, stretch, labelled) {
+                    subscription.route(run((start, count), label), due, ctx);
                 }
             }
         }

@@ -3,8 +3,8 @@
 use super::{invalid, unknown_consumer};
 use crate::applied::{Answer, Reply, SettleResult};
 use crate::backoff::Backoff;
-use crate::op::{Settlement, Verdict};
 use crate::provenance::DeathReason;
+use crate::settlement::{Settlement, Verdict};
 use crate::shard::{Context, Ending, Lease, Shard, Taken, ready};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
@@ -21,11 +21,9 @@ impl Shard {
         settlements: &[Settlement],
         ctx: &mut Context<'_>,
     ) -> Reply {
-        let consumer = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?;
-        let subscription = consumer.subscription;
+        let subscription = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?.subscription;
         self.take_back_overtaken(subscription, ctx);
-        let consumer = self.consumers.get(&id).ok_or_else(|| unknown_consumer(id))?;
-        let leases = consumer.leases.len() as u64;
+        let leases = self.consumers.get(&id).map_or(0, |consumer| consumer.leases.len() as u64);
         check(settlements.iter().map(|s| (s, leases)))?;
         let results = settlements.iter().map(|s| self.settle_one(id, subscription, s, ctx)).collect();
         ctx.touch_subscription(subscription);
@@ -83,8 +81,8 @@ impl Shard {
         before.into_iter().chain(consumer.leases.range((Excluded(first), Included(last)))).copied().collect()
     }
 
-    /// Ends, or extends, what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted topic, or
-    /// from before the subscription was moved.
+    /// Ends, or extends, what of one lease is in the settlement's range; 0 if it is of another attempt or of a deleted
+    /// topic, or from before the subscription was moved.
     fn settle_lease(
         &mut self,
         id: ConsumerId,

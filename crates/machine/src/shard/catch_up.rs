@@ -306,7 +306,7 @@ impl Shard {
             let options = options.copied().unwrap_or_default();
             let (label, due) = (state.label(options.label(stamp, ttl)), options.due(stamp));
             let run = Ready { topic: topic.id, offset: begin, count: upto - begin, attempts: 0, label };
-            state.route_labelled(run, due, ctx);
+            state.route(run, due, ctx);
             at = upto;
         }
         end

@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use super::subscription::{Ready, Subscription};
-use crate::config::SubscriptionKind;
 use quorate_types::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -30,7 +29,7 @@ impl Subscription {
         self.note_expiry(run.label, position);
         if run.attempts == 0 {
             self.scheduled.insert((run.topic, run.offset), position);
-        } else if self.config.kind == SubscriptionKind::KeyShared {
+        } else if self.config.kind.has_sticky_keys() {
             self.keys.waits(run.label.key, position);
         }
     }
@@ -43,7 +42,7 @@ impl Subscription {
         self.forget_expiry(run.label, position);
         if run.attempts == 0 {
             self.scheduled.remove(&(run.topic, run.offset));
-        } else if self.config.kind == SubscriptionKind::KeyShared {
+        } else if self.config.kind.has_sticky_keys() {
             self.keys.waits_no_more(run.label.key, position);
         }
         ctx.touch(self.page(position));

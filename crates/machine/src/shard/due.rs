@@ -131,8 +131,8 @@ impl Shard {
         }
     }
 
-    /// Drops what is ready or delayed below the purge's position, and what is leased if the subscription was moved; of a deleted
-    /// one everything.
+    /// Drops what is ready or delayed below the purge's position, and what is leased if the subscription was moved; of
+    /// a deleted one everything.
     fn empty(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get_mut(&id) {
             let below = if subscription.doomed { u64::MAX } else { subscription.purge_below };

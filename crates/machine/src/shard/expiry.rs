@@ -31,11 +31,6 @@ impl Shard {
     pub(super) fn expire(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         while let Some(subscription) = self.subscriptions.get_mut(&id) {
             let Some(position) = first_due(&subscription.expiries, ctx.now) else { return };
-            let ready = subscription.ready.get(&position).copied();
-            let (below, waits) = (subscription.purge_below, subscription.delayed.get(&position));
-            let topic = ready.or(waits.map(|delayed| delayed.run)).map(|run| run.topic);
-            // What is being taken out is taken out, whatever its time.
-            let doomed = position < below || topic.is_some_and(|topic| self.doomed.contains(&topic));
             if probe::planted("what expired is delivered") {
                 subscription.expiries.pop_first();
                 continue;
@@ -43,17 +38,15 @@ impl Shard {
             if !ctx.spend() {
                 return;
             }
-            let waited = match ready {
-                Some(run) if position < below => {
-                    subscription.cut_ready(position, run.count.min(below - position), ctx)
-                }
-                Some(run) => subscription.cut_ready(position, run.count, ctx),
-                None => subscription.remove_delayed(position, ctx).map(|delayed| delayed.run),
-            };
+            // What is being taken out is taken out, whatever its time, and only that.
+            let purged = subscription.purge_below.saturating_sub(position);
+            let count = if purged > 0 { purged } else { u64::MAX };
+            let waited = subscription.cut_ready(position, count, ctx);
+            let waited = waited.or_else(|| Some(subscription.remove_delayed(position, ctx)?.run));
             let Some(run) = waited else { return };
             ctx.touch_subscription(id);
             probe::sometimes("message expired");
-            if doomed {
+            if purged > 0 || self.doomed.contains(&run.topic) {
                 subscription.ledger.purged += run.count;
                 self.release(run.topic, run.offset, run.count, ctx);
             } else {

@@ -6,7 +6,6 @@ use super::context::Context;
 use super::returns::Ending;
 use super::subscription::{Lease, Subscription};
 use crate::applied::LeaseRun;
-use crate::config::SubscriptionKind;
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, SubscriptionId};
@@ -21,7 +20,7 @@ impl Shard {
             if turns == 0 || subscription.grants_nothing(ctx.now) {
                 return;
             }
-            if subscription.config.kind == SubscriptionKind::KeyShared {
+            if subscription.config.kind.has_sticky_keys() {
                 return self.grant_by_key(id, ctx);
             }
             for turn in 0..turns {

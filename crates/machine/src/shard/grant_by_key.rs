@@ -1,8 +1,8 @@
 //! Grants where keys stick to consumers: to each what it may have, whoever else could have it.
 
-use super::consumer::Consumer;
 use super::grant::lease;
 use super::{Context, Shard};
+use crate::rows::RowKey;
 use quorate_types::{ConsumerId, SubscriptionId};
 
 impl Shard {
@@ -20,7 +20,8 @@ impl Shard {
         }
     }
 
-    /// A run, or what the consumer's credit allows of it; of messages without a key its share. Answers whether it may have more.
+    /// A run, or what the consumer's credit allows of it; of messages without a key its share. Answers whether it may
+    /// have more.
     fn grant_one(&mut self, id: SubscriptionId, next: ConsumerId, share: u64, ctx: &mut Context<'_>) -> bool {
         loop {
             let Some(subscription) = self.subscriptions.get_mut(&id) else { return false };
@@ -35,9 +36,9 @@ impl Shard {
             let Some(consumer) = self.consumers.get_mut(&next) else { return false };
             let fair = if run.label.key.is_some() { run.count } else { run.count.div_ceil(share) };
             subscription.served = Some(next);
-            ctx.touch(crate::rows::RowKey::Subscription(id));
+            ctx.touch(RowKey::Subscription(id));
             let granted = lease(subscription, consumer, (position, fair.min(consumer.free())), ctx);
-            if Consumer::free(consumer) == 0 {
+            if consumer.free() == 0 {
                 subscription.free.remove(consumer);
                 return false;
             }

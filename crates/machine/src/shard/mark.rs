@@ -1,8 +1,8 @@
 //! Where a subscription was, under a name.
 //!
 //! A mark holds for each topic the offset before which everything was settled. A message is not found by its topic: the
-//! runs are looked through in order of position, as many as the entry has transitions for. Of a topic offsets rise with positions,
-//! so that its first run is its oldest one, except where the subscription went back in the topic: below
+//! runs are looked through in order of position, as many as the entry has transitions for. Of a topic offsets rise with
+//! positions, so that its first run is its oldest one, except where the subscription went back in the topic: below
 //! [`Subscription::went_back`] every run is looked at.
 
 use super::context::Context;

@@ -1,8 +1,9 @@
 //! Blocks of messages that lie where another topic has them.
 //!
-//! A topic that gets messages from another one, as dead letters or because that one passes them on, gets blocks of its own, with
-//! dense offsets, which lie in the entries where the messages were published; no byte is copied, and an entry is kept as long as
-//! any topic has a block in it. What is to be said of the messages lies over the block, and is added when they are read.
+//! A topic that gets messages from another one, as dead letters or because that one passes them on, gets blocks of its
+//! own, with dense offsets, which lie in the entries where the messages were published; no byte is copied, and an entry
+//! is kept as long as any topic has a block in it. What is to be said of the messages lies over the block, and is added
+//! when they are read.
 
 use super::topic::Block;
 use crate::provenance::{Death, Provenance};
@@ -39,8 +40,8 @@ impl Block {
         let follows = if self.fragment == next.fragment {
             origin.slot.checked_add(self.count) == Some(other.slot)
         } else {
-            // Whole fragments that were passed on, one after the other. Of dead letters it is not known that they are whole: the
-            // bytes of some are but their share.
+            // Whole fragments that were passed on, one after the other. Of dead letters it is not known that they are
+            // whole: the bytes of some are but their share.
             origin.provenance.death.is_none()
                 && (origin.slot, other.slot) == (0, 0)
                 && self.fragment.checked_add(self.bytes) == Some(next.fragment)
@@ -48,8 +49,8 @@ impl Block {
         follows && self.stamp == next.stamp && origin.comes_before(other, self.count)
     }
 
-    /// A block for another topic, at `now`, that refers to the `count` messages behind the first `skipped` of this one, which has
-    /// the offset `first` in its topic. `death`: why it is given up, if it is.
+    /// A block for another topic, at `now`, that refers to the `count` messages behind the first `skipped` of this one,
+    /// which has the offset `first` in its topic. `death`: why it is given up, if it is.
     pub(crate) fn reference(
         &self,
         (topic, first): (&TopicName, u64),

@@ -1,8 +1,7 @@
 //! What is in a subscription, seen without leasing it.
 
 use super::subscription::{Lease, Ready};
-use super::{Delayed, Shard, Subscription};
-use crate::options::Label;
+use super::{Delayed, Shard, Subscription, ready};
 use quorate_types::{ConsumerId, Millis, NodeId, Refusal, SubscriptionName, TopicId, TopicName};
 use std::collections::BTreeMap;
 
@@ -141,8 +140,7 @@ impl Shard {
     pub(super) fn peek_lease(&self, place: (u64, u64), lease: &Lease) -> Option<Peeked> {
         let node = self.consumers.get(&lease.consumer).map(|consumer| consumer.node);
         let state = PeekedState::Leased { consumer: lease.consumer, node, until: lease.deadline };
-        let Lease { topic, offset, count, attempt: attempts, .. } = *lease;
-        self.peek_run(place, &Ready { topic, offset, count, attempts, label: Label::default() }, state)
+        self.peek_run(place, &ready(lease, lease.attempt), state)
     }
 
     pub(super) fn peek_delayed(&self, place: (u64, u64), delayed: &Delayed) -> Option<Peeked> {

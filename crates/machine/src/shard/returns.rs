@@ -3,7 +3,6 @@
 use super::delayed::Delayed;
 use super::due::first_due;
 use super::{Context, Lease, Ready, Shard};
-use crate::config::SubscriptionKind;
 use crate::provenance::DeathReason;
 use quorate_types::SubscriptionId;
 use quorate_types::probe;
@@ -35,10 +34,9 @@ impl Shard {
     ) {
         let sent = sent.min(lease.count);
         let (failed, unsent) = (lease.part(0, sent), lease.part(sent, lease.count - sent));
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        // What is left of a deleted topic, or was held when the subscription was moved, is taken out wherever it is.
-        let doomed = subscription.purge_leases || (!self.doomed.is_empty() && self.is_doomed(lease.topic));
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        // What is left of a deleted topic, or was held when the subscription was moved, is taken out wherever it is.
+        let doomed = subscription.purge_leases || self.doomed.contains(&lease.topic);
         let was_last = subscription.config.max_attempts.is_some_and(|max| lease.attempt >= max);
         let is_last = was_last && !doomed && ending != Ending::Overtaken;
         if sent > 0 && !is_last {
@@ -50,7 +48,7 @@ impl Shard {
                 Ending::Postponed(delay) => delay,
                 Ending::Gone | Ending::Overtaken => Duration::ZERO,
             };
-            if subscription.config.kind == SubscriptionKind::KeyShared {
+            if subscription.config.kind.has_sticky_keys() {
                 subscription.keys.came_back(lease.label.key, position);
             }
             if delay.is_zero() {
@@ -76,7 +74,7 @@ impl Shard {
     /// holds it is told when it settles it.
     pub(crate) fn take_back_overtaken(&mut self, id: SubscriptionId, ctx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if subscription.config.kind != SubscriptionKind::KeyShared {
+        if !subscription.config.kind.has_sticky_keys() {
             return;
         }
         for position in subscription.keys.take_overtaken() {

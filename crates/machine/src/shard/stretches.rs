@@ -92,6 +92,7 @@ pub(crate) fn part<'a>(runs: Runs<'a>, (start, count): Stretch) -> Vec<RunView<'
 mod tests {
     use super::*;
     use crate::op::PublishRun;
+    use crate::options::MessageOptions;
     use proptest::prelude::*;
     use quorate_types::Subject;
     use std::collections::BTreeSet;
@@ -100,7 +101,7 @@ mod tests {
         let run = |(subject, count): &(&str, u32)| PublishRun {
             subject: Subject::parse(subject).unwrap(),
             count: *count,
-            options: crate::options::MessageOptions::default(),
+            options: MessageOptions::default(),
         };
         runs.iter().map(run).collect()
     }

@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::mark::Mark;
 use super::names::TopicNames;
 use super::turns::{Rank, Turns};
-use crate::config::{SubscriptionConfig, SubscriptionKind};
+use crate::config::SubscriptionConfig;
 use crate::ledger::Ledger;
 use crate::op::ConsumerToken;
 use crate::options::{KeyHash, Label};
@@ -188,18 +188,8 @@ impl Subscription {
         RowKey::Page(self.id, position / POSITIONS_PER_PAGE)
     }
 
-    /// New messages, after all others.
-    pub(crate) fn route(&mut self, topic: TopicId, offset: u64, count: u64, ctx: &mut Context<'_>) {
-        let position = self.next_position;
-        self.next_position += count;
-        self.ledger.routed += count;
-        let label = Label::default();
-        self.put_ready(position, Ready { topic, offset, count, attempts: 0, label }, ctx);
-        ctx.touch_subscription(self.id);
-    }
-
-    /// The same with a label ([`Self::label`]); until they are due they wait.
-    pub(crate) fn route_labelled(&mut self, run: Ready, due: Millis, ctx: &mut Context<'_>) {
+    /// New messages, after all others, with a label ([`Self::label`]); until they are due they wait.
+    pub(crate) fn route(&mut self, run: Ready, due: Millis, ctx: &mut Context<'_>) {
         let position = self.next_position;
         self.next_position += run.count;
         self.ledger.routed += run.count;
@@ -215,7 +205,7 @@ impl Subscription {
     /// What it looks at.
     pub(crate) fn label(&self, label: Label) -> Label {
         let Label { key, priority, expires } = label;
-        let sticks = self.config.kind == SubscriptionKind::KeyShared;
+        let sticks = self.config.kind.has_sticky_keys();
         Label {
             key: if sticks { key } else { KeyHash::NONE },
             priority: if self.config.priorities { priority } else { 0 },
@@ -252,7 +242,7 @@ impl Subscription {
         if self.config.priorities {
             self.by_priority.insert((Reverse(run.label.priority), position));
         }
-        if self.config.kind == SubscriptionKind::KeyShared {
+        if self.config.kind.has_sticky_keys() {
             self.keys.ready(run.label.key, position);
         }
         self.note_expiry(run.label, position);
@@ -263,7 +253,7 @@ impl Subscription {
         if self.config.priorities {
             self.by_priority.remove(&(Reverse(run.label.priority), position));
         }
-        if self.config.kind == SubscriptionKind::KeyShared {
+        if self.config.kind.has_sticky_keys() {
             self.keys.not_ready(run.label.key, position);
         }
         self.forget_expiry(run.label, position);
@@ -302,7 +292,7 @@ impl Subscription {
     pub(super) fn insert_lease(&mut self, position: u64, lease: Lease) {
         self.deadlines.insert((lease.deadline, position));
         self.leases.insert(position, lease);
-        if self.config.kind == SubscriptionKind::KeyShared {
+        if self.config.kind.has_sticky_keys() {
             self.keys.leased(lease.label.key, position, lease.consumer);
         }
     }
@@ -311,7 +301,7 @@ impl Subscription {
         let lease = self.leases.remove(&position)?;
         self.deadlines.remove(&(lease.deadline, position));
         self.ledger.leased -= lease.count;
-        if self.config.kind == SubscriptionKind::KeyShared {
+        if self.config.kind.has_sticky_keys() {
             self.keys.not_leased(lease.label.key, position);
         }
         ctx.touch(self.page(position));

@@ -24,8 +24,8 @@ pub struct TraceRoute {
 }
 
 impl Shard {
-    /// What the subscriptions have to do with a message of this subject and these headers, by name: those that are bound to the topic or have it
-    /// unsettled. Visits up to 100,000 runs.
+    /// What the subscriptions have to do with a message of this subject and these headers, by name: those that are
+    /// bound to the topic or have it unsettled. Visits up to 100,000 runs.
     #[must_use]
     pub fn trace(
         &self,

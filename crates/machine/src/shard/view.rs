@@ -258,8 +258,8 @@ impl Shard {
         consumer.leases.iter().filter_map(lease).collect()
     }
 
-    /// What of a run that was granted to a consumer it still holds in that attempt, in order of position; nothing of what it held
-    /// when its subscription was moved.
+    /// What of a run that was granted to a consumer it still holds in that attempt, in order of position; nothing of
+    /// what it held when its subscription was moved.
     #[must_use]
     pub fn held(&self, consumer: ConsumerId, run: &LeaseRun) -> Vec<LeaseRun> {
         let Some(state) = self.consumers.get(&consumer) else { return Vec::new() };
@@ -318,8 +318,8 @@ impl Shard {
     }
 
     fn view_subscription(&self, subscription: &Subscription) -> SubscriptionView {
-        let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
-        let bindings = topics.filter(|topic| !topic.is_doomed()).flat_map(|topic| {
+        let topics = self.bound_topics(subscription);
+        let bindings = topics.iter().flat_map(|topic| {
             let selectors = topic.bindings.get(&subscription.id).into_iter().flat_map(BTreeMap::keys);
             selectors.map(|selector| BindingView {
                 topic: topic.name.clone(),
@@ -327,8 +327,7 @@ impl Shard {
                 selector: selector.clone(),
             })
         });
-        let topics = subscription.topics.iter().filter_map(|id| self.topics.get(id));
-        let catching_up = topics.filter_map(|topic| {
+        let catching_up = topics.iter().filter_map(|topic| {
             // One that looks at headers is always catching up: it is said of it while it is behind.
             let at = topic.catching_up.get(&subscription.id).filter(|at| at.cursor < topic.next_offset)?;
             let (topic, next_offset) = (topic.name.clone(), topic.next_offset);
