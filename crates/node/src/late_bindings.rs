@@ -1,11 +1,12 @@
 //! The leader's part in subscriptions that start in the past (DESIGN §6.7), and in those that ask for headers.
 //!
-//! Apply reads no blocks. Where subjects or headers decide what comes to a subscription, the leader looks into the topic's
-//! blocks and proposes what it found, a step at a time; the machine takes it if nothing has changed since. What came to nothing,
-//! because leadership was lost or a filter was bound meanwhile, is looked at again, by whoever leads.
+//! Apply reads no blocks. Where subjects or headers decide what comes to a subscription, the leader looks into the
+//! topic's blocks and proposes what it found, a step at a time; the machine takes it if nothing has changed since. What
+//! came to nothing, because leadership was lost or a filter was bound meanwhile, is looked at again, by whoever leads.
 //!
-//! A subscription that asks for headers waits for this with each message that is published. So the looks begin with the entry that
-//! makes them necessary, and those for several subscriptions are proposed together: they come to lie in one entry.
+//! A subscription that asks for headers waits for this with each message that is published. So the looks begin with the
+//! entry that makes them necessary, and those for several subscriptions are proposed together: they come to lie in one
+//! entry.
 
 use crate::core::Core;
 use crate::delivery::{Cutter, Messages};

@@ -39,8 +39,8 @@ macro_rules! reasons {
                 match self { $(Self::$name => Kind::$kind,)* }
             }
 
-            /// Whether nothing can be done any more under the session that was refused so: not what was refused, nothing after it,
-            /// and no number is used up. What came before may have been done.
+            /// Whether nothing can be done any more under the session that was refused so: not what was refused,
+            /// nothing after it, and no number is used up. What came before may have been done.
             #[must_use]
             pub const fn ends_session(self) -> bool {
                 matches!(self, Self::SessionNotFound | Self::ProducerFenced | Self::ProducerExpired)

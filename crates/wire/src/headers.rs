@@ -18,8 +18,8 @@ pub fn add_headers(message: &[u8], headers: Vec<v1::Header>) -> Bytes {
     all.freeze()
 }
 
-/// Names and values of a message's headers, in order. Of one that is no message, or of a header whose name is no text, only what
-/// comes before.
+/// Names and values of a message's headers, in order. Of one that is no message, or of a header whose name is no text,
+/// only what comes before.
 pub fn headers(message: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     let fields = Fields::new(message).map_while(Result::ok);
     let headers = fields.filter(|field| field.number == 3).map_while(|field| field.bytes);

@@ -138,6 +138,13 @@ pub(crate) struct History {
 const HEADER_BYTES: usize = 16;
 
 impl History {
+    /// Whether a message is passed on to that topic.
+    pub(super) fn passes_on(&self, sent: &Sent, to: u64) -> bool {
+        self.onward.get(&to).is_some_and(|(from, subjects)| {
+            self.topics.get(&sent.topic) == Some(from) && subjects.contains(&sent.subject.as_str())
+        })
+    }
+
     pub(super) fn sent(&mut self, sent: Sent) -> Uid {
         self.next += 1;
         let uid = Uid(self.next);

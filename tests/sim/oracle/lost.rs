@@ -1,9 +1,9 @@
-//! Every confirmed publish is delivered to every subscription that was bound before it, or begins with what its topics keep, and is
-//! still there; save what was sent before a purge was answered, and what the subscription gave up: that is among its dead letters,
-//! whether it came or not.
+//! Every confirmed publish is delivered to every subscription that was bound before it, or begins with what its topics
+//! keep, and is still there; save what was sent before a purge was answered, and what the subscription gave up: that is
+//! among its dead letters, whether it came or not.
 
 use super::Violation;
-use super::history::{History, Outcome, Sent};
+use super::history::{History, Outcome};
 use super::letters::Letters;
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub(super) fn settled(history: &History, letters: &Letters) -> Result<(), Violat
             let sent = &message.sent;
             let in_time = sent.at > bound.max(subscription.purged_until);
             let topic = history.topics.get(&sent.topic).cloned().unwrap_or_default();
-            for onward in passed_on_to(history, sent) {
+            for onward in history.onward.keys().copied().filter(|to| history.passes_on(sent, *to)) {
                 let place = history.passed_on.get(&(onward, *uid)).map(|offset| (onward, *offset));
                 let came = place.is_some_and(|place| delivered.contains(&place));
                 if in_time && subscription.wants(onward, &sent.subject, sent.marked) && !came {
@@ -39,13 +39,4 @@ pub(super) fn settled(history: &History, letters: &Letters) -> Result<(), Violat
         }
     }
     Ok(())
-}
-
-/// Topics that a message is passed on to.
-fn passed_on_to(history: &History, sent: &Sent) -> impl Iterator<Item = u64> {
-    let from = history.topics.get(&sent.topic);
-    let passed = history.onward.iter().filter(move |(_, (topic, subjects))| {
-        Some(topic) == from && subjects.contains(&sent.subject.as_str())
-    });
-    passed.map(|(topic, _)| *topic)
 }

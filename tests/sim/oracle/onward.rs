@@ -1,5 +1,5 @@
-//! What a topic passes on comes to the other topic once, in its publisher's order, and says where it was published. Only what is to be
-//! passed on is there; that all of it is, [`super::lost`] sees to.
+//! What a topic passes on comes to the other topic once, in its publisher's order, and says where it was published.
+//! Only what is to be passed on is there; that all of it is, [`super::lost`] sees to.
 
 use super::Violation;
 use super::history::{Arrival, History, Uid};
@@ -23,10 +23,7 @@ pub(super) fn origin(history: &History, arrival: &Arrival) -> Result<(u64, u64),
 
 /// A message was seen in a topic that it was passed on to.
 pub(super) fn arrival(history: &mut History, topic: u64, offset: u64, uid: Uid) -> Result<(), Violation> {
-    let sent = history.messages.get(&uid).map(|message| message.sent.clone());
-    let expected = history.onward.get(&topic).zip(sent).is_some_and(|((from, subjects), sent)| {
-        history.topics.get(&sent.topic) == Some(from) && subjects.contains(&sent.subject.as_str())
-    });
+    let expected = history.messages.get(&uid).is_some_and(|message| history.passes_on(&message.sent, topic));
     if !expected {
         let what = format!("message {} was passed on to topic {topic}, which is not for it", uid.0);
         return Err(Violation::new(NAME, what));

@@ -1,6 +1,6 @@
-//! The order of a publisher is kept, in its topic, in every subscription, and on the way to a subscription's only consumer,
-//! whatever becomes of its nodes; that of a key also on the way to several. That a consumer gets what it was granted in the order of the grants is checked with the
-//! leases.
+//! The order of a publisher is kept, in its topic, in every subscription, and on the way to a subscription's only
+//! consumer, whatever becomes of its nodes; that of a key also on the way to several. That a consumer gets what it was
+//! granted in the order of the grants is checked with the leases.
 
 use super::Violation;
 use super::history::{Arrival, History, uid_of};

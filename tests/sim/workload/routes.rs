@@ -1,4 +1,5 @@
-//! Topics that pass messages on, and a subscription that asks for a header: there before anything is published to the first topic.
+//! Topics that pass messages on, and a subscription that asks for a header: there before anything is published to the
+//! first topic.
 //!
 //! ```text
 //! t0 ── # ──────► p0 ── a.# ──► m0 ──► subscription m

@@ -36,7 +36,8 @@ impl ReaderService {
         &self.gateway
     }
 
-    /// A topic on the replica of this node, or of everything that was confirmed, if that is asked for or `ahead` of what is here.
+    /// A topic on the replica of this node, or of everything that was confirmed, if that is asked for or `ahead` of
+    /// what is here.
     pub(super) async fn topic(
         &self,
         (namespace, topic): (&str, &str),
