@@ -360,6 +360,18 @@ impl Publish {
 }
 
 impl Op {
+    /// Whether it opens or closes a session, of a node or a client, and so has no number in one.
+    #[must_use]
+    pub fn opens_or_closes_session(&self) -> bool {
+        matches!(
+            self,
+            Self::Hello { .. }
+                | Self::OpenSession { .. }
+                | Self::OpenProducer { .. }
+                | Self::CloseSession { .. }
+        )
+    }
+
     /// What it publishes, in order: the block has a fragment for each.
     pub fn publishes(&self) -> impl Iterator<Item = PublishView<'_>> {
         let (one, each) = match self {

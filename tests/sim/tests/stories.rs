@@ -24,12 +24,16 @@ async fn publish(client: Client, count: u32) -> Result<u64, PublishError> {
     Ok(last)
 }
 
+/// A topic that keeps everything.
+fn kept() -> v1::TopicConfig {
+    v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() }
+}
+
 #[test]
 fn an_offset_that_only_a_lagging_replica_does_not_know_is_waited_for() {
     let _turn = turn();
     let tale = |story: &mut Story| {
-        let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
-        story.work(async move |client| client.create_topic("t", config).await).unwrap();
+        story.work(async |client: Client| client.create_topic("t", kept()).await).unwrap();
         story.work(|client| publish(client, 1)).unwrap();
         let leader = story.leader(GroupId::new(1)).unwrap();
         let behind = (1..=3).find(|node| *node != leader).unwrap();
@@ -215,12 +219,7 @@ fn a_late_subscription_gets_everything_once_and_in_order_when_the_leader_dies() 
         1,
         |_| {},
         |story| {
-            story
-                .work(async |client: Client| {
-                    let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
-                    client.create_topic("t", config).await
-                })
-                .unwrap();
+            story.work(async |client: Client| client.create_topic("t", kept()).await).unwrap();
             story.work(|client| publish_both(client, 0..BEFORE)).unwrap();
             let publishing = story.begin(None, |client| publish_both(client, BEFORE..ALL));
             story
@@ -255,8 +254,7 @@ fn a_subscription_that_is_moved_gets_everything_once_and_in_order_when_the_leade
         |story| {
             story
                 .work(async |client: Client| {
-                    let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
-                    client.create_topic("t", config).await?;
+                    client.create_topic("t", kept()).await?;
                     // Subjects decide: the leader looks into the messages, and goes on where the former one was.
                     client.create_subscription("s", v1::SubscriptionConfig::default(), &[("t", "even")]).await
                 })
@@ -554,8 +552,7 @@ fn rule_8_a_producer_that_is_opened_again_goes_on_and_the_former_one_stores_noth
         1,
         |_| {},
         |story| {
-            let config = v1::TopicConfig { retention_bytes: Some(1 << 40), ..Default::default() };
-            story.work(async move |client| client.create_topic("t", config).await).unwrap();
+            story.work(async |client: Client| client.create_topic("t", kept()).await).unwrap();
             let shard = GroupId::new(1);
             // The former one is cut off with its node, and goes on when another one has opened the producer.
             let apart = story.leader(shard).unwrap();

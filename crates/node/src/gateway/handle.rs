@@ -173,11 +173,8 @@ impl Gateway {
     /// # Errors
     /// The machine's refusal, or a retryable one: `NO_QUORUM` when the deadline passes, the outcome is unknown then.
     pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
-        let numbering = match op {
-            // What speaks of client sessions has no number of ours: a refusal of theirs must not look like one of our session.
-            Op::OpenSession { .. } | Op::OpenProducer { .. } | Op::CloseSession { .. } => Numbering::None,
-            _ => Numbering::Gateway,
-        };
+        // What speaks of sessions has no number of ours: a refusal of theirs must not look like one of our session.
+        let numbering = if op.opens_or_closes_session() { Numbering::None } else { Numbering::Gateway };
         let forwarder = self.serving(group)?.forwarder;
         forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
     }

@@ -4,7 +4,7 @@ use crate::batcher::{Answered, Batcher, Outcome, ReplyTo, Submission};
 use crate::forwarder::{decode_envelope, encode_reply};
 use crate::gateway::Gateway;
 use futures::stream::BoxStream;
-use quorate_machine::{Envelope, Op, Origin, block};
+use quorate_machine::{Envelope, Origin, block};
 use quorate_types::{GroupId, Reason, Refusal};
 use quorate_wire::peer::{ForwardRequest, ForwardResponse, Link, forward_response};
 use quorate_wire::{forward_error, status_of, voter};
@@ -164,12 +164,7 @@ fn check_link(gateway: &Gateway, link: Option<&Link>) -> Result<(), Refusal> {
 
 /// What a forwarded operation must be, whatever the peer believes: apply must find the fragments where the operations say.
 fn check_operation(envelope: &Envelope, fragment: &bytes::Bytes) -> Result<(), Refusal> {
-    if envelope.origin == Origin::Leader
-        && !matches!(
-            envelope.op,
-            Op::Hello { .. } | Op::OpenSession { .. } | Op::OpenProducer { .. } | Op::CloseSession { .. }
-        )
-    {
+    if envelope.origin == Origin::Leader && !envelope.op.opens_or_closes_session() {
         return Err(invalid("only what opens or closes a session goes without a number"));
     }
     let expected = envelope.op.fragment_bytes();

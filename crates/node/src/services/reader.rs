@@ -89,17 +89,19 @@ impl ReaderService {
     }
 }
 
+pub(super) fn beyond_end(offset: u64, topic: &TopicView) -> Refusal {
+    let text = format!(
+        "offset {offset} is beyond the end of topic {}: its next message gets {}",
+        topic.name, topic.next_offset
+    );
+    Refusal::new(Reason::OffsetOutOfRange, text)
+}
+
 /// The first offset to read.
 fn start(running: &Running, topic: &TopicView, from: Option<From>) -> Result<u64, Refusal> {
     match from {
         None => Ok(topic.first_offset),
-        Some(From::Offset(offset)) if offset > topic.next_offset => {
-            let text = format!(
-                "offset {offset} is beyond the end of topic {}: its next message gets {}",
-                topic.name, topic.next_offset
-            );
-            Err(Refusal::new(Reason::OffsetOutOfRange, text))
-        }
+        Some(From::Offset(offset)) if offset > topic.next_offset => Err(beyond_end(offset, topic)),
         Some(From::Offset(offset)) => Ok(offset.max(topic.first_offset)),
         Some(From::TimeMs(time)) => {
             let at =

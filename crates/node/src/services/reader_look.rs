@@ -1,6 +1,6 @@
 //! `quorate.v1.Reader`: what is in a subscription, and where a message is.
 
-use super::reader::{RESPONSE_BYTES_MAX, ReaderService};
+use super::reader::{RESPONSE_BYTES_MAX, ReaderService, beyond_end};
 use crate::delivery::Cutter;
 use quorate_machine::{Machine, Peek, PeekStates, Peeked, PeekedState, TopicView, TraceRoute};
 use quorate_types::{Reason, Refusal};
@@ -60,11 +60,7 @@ impl ReaderService {
         let ahead = |view: &TopicView| offset >= view.next_offset;
         let (running, topic) = Box::pin(self.topic(names, request.linearizable, ahead)).await?;
         if offset >= topic.next_offset {
-            let text = format!(
-                "offset {offset} is beyond the end of topic {}: its next message gets {}",
-                topic.name, topic.next_offset
-            );
-            return Err(Refusal::new(Reason::OffsetOutOfRange, text));
+            return Err(beyond_end(offset, &topic));
         }
         let mut cutter = Cutter::new(running.delivery.replica());
         let cut = cutter.cut(topic.id, offset, 1, RESPONSE_BYTES_MAX).await?;
