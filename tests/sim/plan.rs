@@ -151,6 +151,7 @@ fn config(rng: &mut Rng) -> Config {
             transfer_idle_timeout: Duration::from_secs(2),
             transfer_timeout: Duration::from_secs(20),
             channel: quick,
+            ..ConsensusOptions::default()
         },
         storage: StorageOptions {
             segment_bytes: rng.between(16, 128) << 10,

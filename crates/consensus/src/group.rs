@@ -239,7 +239,8 @@ impl Group {
     pub fn status(&self) -> GroupStatus {
         let watched = self.inner.raft.metrics();
         let metrics = watched.borrow_watched().clone();
-        let (applied, state_hash) = self.read(|machine| (machine.applied(), machine.hash()));
+        let (applied, state_hash, machine_version) =
+            self.read(|machine| (machine.applied(), machine.hash(), machine.version()));
         let matched = metrics.replication.unwrap_or_default();
         GroupStatus {
             group: self.id(),
@@ -254,6 +255,7 @@ impl Group {
             matched: matched.into_iter().map(|(voter, at)| (voter, at.map(|id| id.index))).collect(),
             quorum_ack_age: metrics.last_quorum_acked.map(|at| at.elapsed()),
             state_hash,
+            machine_version,
         }
     }
 

@@ -35,9 +35,10 @@ pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, S
 pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
+pub use commands::TooOld;
 pub use config::{SubscriptionConfig, SubscriptionKind, TopicConfig};
 pub use ledger::Ledger;
-pub use machine::{Machine, NodeSession};
+pub use machine::{Machine, NodeSession, upgrading};
 pub use op::{
     Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, ProducerInstance, Publish,
     PublishRun, SeekTo, Start,

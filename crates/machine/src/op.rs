@@ -1,6 +1,7 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
 use crate::config::{SubscriptionConfig, TopicConfig};
+use crate::machine::Machine;
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
 use crate::settlement::Settlement;
@@ -287,6 +288,14 @@ pub enum Op {
         /// Its revision when the proposer began: raised since then, somebody wants it.
         revision: u64,
     },
+
+    // Every group, since the first version; what comes later is added below.
+    /// From now on the group decides by this version of the machine. Only its leader proposes it, and only when every node that
+    /// has a replica knows the version: one that does not must stop here.
+    RaiseVersion {
+        /// Newer than the group's.
+        to: u32,
+    },
 }
 
 /// Messages for one topic. What routing needs is here; headers and payload are in the block.
@@ -360,6 +369,13 @@ impl Publish {
 }
 
 impl Op {
+    /// The first version of the machine that knows it: before the group decides by that version it is not proposed, because
+    /// nodes with an older program could not even read it.
+    #[must_use]
+    pub fn since(&self) -> u32 {
+        Machine::VERSION_FIRST
+    }
+
     /// Whether it opens or closes a session, of a node or a client, and so has no number in one.
     #[must_use]
     pub fn opens_or_closes_session(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What a node is told, validated. How it is typed (flags, environment, file) is the binary's business.
 
 use quorate_consensus::ConsensusOptions;
+use quorate_machine::Machine;
 use quorate_storage::StorageOptions;
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
@@ -141,6 +142,14 @@ impl Config {
                 what: "session_timeout",
                 value: format!("{:?}", self.session_timeout),
                 rule: "1 s or more: elections alone may take that long",
+            });
+        }
+        let version = self.consensus.machine_version_max;
+        if !(Machine::VERSION_FIRST..=Machine::VERSION).contains(&version) {
+            return Err(ConfigError::OutOfRange {
+                what: "machine_version_max",
+                value: version.to_string(),
+                rule: "a version that this program knows: `quorate serve --print-config` prints the newest",
             });
         }
         Ok(())

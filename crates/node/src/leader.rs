@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
+use crate::machine_version;
 use crate::membership::{Change, next_change};
 use quorate_consensus::{Group, GroupStatus};
 use quorate_machine::{NodeRecord, Op};
@@ -55,6 +56,7 @@ async fn lead(core: &Core, group: &Group, term: u64) {
             cared = Instant::now();
             expire_nodes(core, group, since).await;
             mend_membership(core, group).await;
+            machine_version::raise(core, group).await;
             hand_over_if_skewed(core, group).await;
         }
         // An idle leader sleeps: only time and new entries make anything due.

@@ -23,6 +23,7 @@ mod late_bindings;
 mod leader;
 mod leader_clock;
 mod liveness;
+mod machine_version;
 mod membership;
 mod message_options;
 mod metrics;

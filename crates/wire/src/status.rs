@@ -43,7 +43,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::ProducerExpired
         | Reason::StaleBoot
         | Reason::WrongCluster
-        | Reason::WrongIncarnation => Code::FailedPrecondition,
+        | Reason::WrongIncarnation
+        | Reason::Upgrading => Code::FailedPrecondition,
         Reason::OffsetOutOfRange => Code::OutOfRange,
         Reason::SequenceGap | Reason::NamespaceChanged => Code::Aborted,
         Reason::LimitReached | Reason::Overloaded | Reason::DiskLow => Code::ResourceExhausted,

@@ -91,6 +91,7 @@ impl Settings {
         set(&mut raft.election_timeout_max, consensus.election_timeout_max_ms.map(Duration::from_millis));
         set(&mut raft.checkpoint_interval, consensus.checkpoint_interval_ms.map(Duration::from_millis));
         set(&mut raft.snapshot_bytes, consensus.snapshot_bytes);
+        set(&mut raft.machine_version_max, consensus.machine_version_max);
         set(&mut config.storage.segment_bytes, storage.segment_bytes);
         set(&mut config.storage.window_bytes, storage.window_bytes);
         set(&mut settings.log.filter, log.filter);
@@ -130,6 +131,7 @@ impl Settings {
                 election_timeout_max_ms: Some(ms(config.consensus.election_timeout_max)),
                 checkpoint_interval_ms: Some(ms(config.consensus.checkpoint_interval)),
                 snapshot_bytes: Some(config.consensus.snapshot_bytes),
+                machine_version_max: Some(config.consensus.machine_version_max),
             },
             storage: Storage {
                 segment_bytes: Some(config.storage.segment_bytes),

@@ -131,6 +131,10 @@ section! {
         /// A snapshot is made after so many bytes of log.
         #[arg(long, value_name = "BYTES", env = "QUORATE_SNAPSHOT_BYTES")]
         snapshot_bytes: u64,
+        /// Hold the cluster at this version of the machine, so that the program before can be put back. Without it the newest
+        /// version counts as soon as all nodes know it.
+        #[arg(long, value_name = "VERSION", env = "QUORATE_MACHINE_VERSION_MAX")]
+        machine_version_max: u32,
     }
 }
 

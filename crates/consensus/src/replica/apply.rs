@@ -27,7 +27,9 @@ impl Replica {
         let batch = match &raft_entry.payload {
             Payload::Normal(data) => {
                 bytes += data.bytes.len() as u64;
-                Some(entry::decode(data.bytes.clone()).map_err(io::Error::other)?)
+                let batch = entry::decode(data.bytes.clone()).map_err(io::Error::other)?;
+                batch.check_version(self.bounds.version_max).map_err(io::Error::other)?;
+                Some(batch)
             }
             Payload::Blank | Payload::Membership(_) => None,
         };
@@ -101,6 +103,7 @@ impl Replica {
         let Some(last) = meta.last_log_id.as_ref().map(log_id) else { return Ok(()) };
         let rows = image.rows.iter().map(|row| (row.key.clone(), row.value.clone()));
         let machine = Machine::load(self.group, rows).map_err(io::Error::other)?;
+        self.bounds.check(&machine).map_err(io::Error::other)?;
         let live = machine.live_blocks();
         let _one = self.writing.lock().await;
         let rows = image.rows.clone();

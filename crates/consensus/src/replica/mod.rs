@@ -15,7 +15,7 @@ use crate::codec;
 use crate::effects::{EffectSink, GroupEvent};
 use crate::error::StartError;
 use crate::type_config::{SnapshotMeta, StoredMembership, raft_log_id};
-use quorate_machine::{Machine, Shard};
+use quorate_machine::{LoadError, Machine, Shard, TooOld};
 use quorate_storage::GroupStorage;
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId, Voter};
@@ -30,7 +30,7 @@ pub(crate) struct Replica {
     group: GroupId,
     storage: GroupStorage,
     effects: Arc<dyn EffectSink>,
-    transfer_timeout: Duration,
+    bounds: Bounds,
     state: Mutex<State>,
     /// One checkpoint or install at a time: each takes from the state and writes what it took.
     writing: tokio::sync::Mutex<()>,
@@ -38,6 +38,24 @@ pub(crate) struct Replica {
     /// Whether the machine waits for a leader to look into blocks.
     scans: watch::Sender<bool>,
     wake: Notify,
+}
+
+/// Of [`crate::ConsensusOptions`] what a replica needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Blocks are kept for a transfer for so long.
+    pub(crate) transfer_timeout: Duration,
+    /// The newest version of the machine that it goes along with.
+    pub(crate) version_max: u32,
+}
+
+impl Bounds {
+    /// # Errors
+    /// When the machine decides by a version that is too new here.
+    fn check(self, machine: &Machine) -> Result<(), LoadError> {
+        let (needed, known) = (machine.version(), self.version_max);
+        if needed <= known { Ok(()) } else { Err(LoadError::Newer(TooOld { needed, known })) }
+    }
 }
 
 /// What changes as entries are applied. Locked for the time of one entry, never across an await.
@@ -71,7 +89,7 @@ impl Replica {
         group: GroupId,
         storage: GroupStorage,
         effects: Arc<dyn EffectSink>,
-        transfer_timeout: Duration,
+        bounds: Bounds,
     ) -> Result<Arc<Self>, StartError> {
         let unreadable = |source| StartError::Storage { group, source };
         let recovered = storage.recovered().await.map_err(unreadable)?;
@@ -82,6 +100,7 @@ impl Replica {
                 Machine::load(group, rows).map_err(|source| StartError::Machine { group, source })?
             }
         };
+        bounds.check(&machine).map_err(|source| StartError::Machine { group, source })?;
         let membership = match recovered.meta {
             None => StoredMembership::default(),
             Some(meta) => understood(group, meta)?.last_membership,
@@ -107,7 +126,7 @@ impl Replica {
             group,
             storage,
             effects,
-            transfer_timeout,
+            bounds,
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             applied,

@@ -27,6 +27,7 @@ mod open_shard;
 mod publish;
 mod publish_each;
 mod purge;
+mod raise_version;
 mod register_node;
 mod route;
 mod seek;
@@ -35,6 +36,8 @@ mod settle;
 mod tick;
 mod unbind;
 mod unbind_topic;
+
+pub use raise_version::TooOld;
 
 use quorate_types::{ConsumerId, MarkName, Reason, Refusal, SubscriptionName};
 use std::fmt::Display;

@@ -17,6 +17,9 @@ impl Machine {
         fragment: Option<u32>,
         ctx: &mut Context<'_>,
     ) -> Reply {
+        if op.since() > self.version {
+            return Err(super::upgrading(op.since(), self.version));
+        }
         match op {
             Op::Hello { node, boot } => self.hello(*node, *boot, ctx),
             Op::OpenSession { timeout } => self.open_session(*timeout, ctx),
@@ -27,6 +30,10 @@ impl Machine {
             Op::CloseSession { session } => self.close_session(*session, ctx),
             Op::ExpireNode { session } => self.expire_node(*session, ctx),
             Op::Tick => self.tick(ctx),
+            Op::RaiseVersion { to } => {
+                by_leader(origin)?;
+                self.raise_version(*to, ctx)
+            }
             Op::FormCluster { nodes } => self.system_only()?.form(nodes, ctx),
             Op::RegisterNode { node } => self.system_only()?.register(node, ctx),
             Op::CreateNamespace { namespace, shards } => {
@@ -165,6 +172,14 @@ fn numbered(origin: Option<SessionId>) -> Result<(), Refusal> {
         None => {
             Err(Refusal::new(Reason::InvalidArgument, "this operation needs a session and a sequence number"))
         }
+    }
+}
+
+/// What only the leader of a group may propose.
+fn by_leader(origin: Option<SessionId>) -> Result<(), Refusal> {
+    match origin {
+        None => Ok(()),
+        Some(_) => Err(Refusal::new(Reason::InvalidArgument, "only the leader of the group proposes this")),
     }
 }
 

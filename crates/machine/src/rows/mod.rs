@@ -25,6 +25,7 @@ pub(crate) mod topic;
 pub(crate) mod topic_binding;
 
 use crate::codec::DecodeError;
+use crate::commands::TooOld;
 use quorate_types::{ConsumerId, GroupId, NamespaceId, NodeId, SessionId, SubscriptionId, TopicId};
 use thiserror::Error;
 
@@ -42,6 +43,9 @@ pub enum LoadError {
         /// Why.
         source: DecodeError,
     },
+    /// The state of a group that decides by a newer version.
+    #[error(transparent)]
+    Newer(TooOld),
     /// Rows that refer to rows which are not there.
     #[error("the row {0} refers to something that is not there")]
     Dangling(String),
