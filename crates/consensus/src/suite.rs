@@ -13,7 +13,6 @@ use openraft_rt::AsyncRuntime;
 use quorate_storage::{Disk, OpenStore, OsDisk, SimDisk, SimStore, SledStore, Storage, StorageOptions};
 use quorate_types::{GroupId, Voter};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 
 async fn adapters(disk: Arc<dyn Disk>, store: Arc<dyn OpenStore>) -> (Storage, LogStore, StateMachine) {
