@@ -8,7 +8,7 @@ use crate::op::Publish;
 use crate::options::{Label, MessageOptions};
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Context, Ready, Shard, Stretch, Topic, selected, union};
+use crate::shard::{Block, Coming, Context, Ready, Shard, Stretch, Subscription, Topic, selected, union};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
 
@@ -37,6 +37,7 @@ impl Shard {
         if publish.mandatory && (publish.create_topic || self.topic_id(publish.topic).is_ok()) {
             self.check_routable(publish.topic, publish.runs)?;
         }
+        self.check_backlogs([publish], &Coming::default())?;
         let default = TopicConfig::default();
         let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
         Ok(self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx))
@@ -78,6 +79,9 @@ impl Shard {
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
         block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
+        let weighs = |id| self.subscriptions.get(id).is_some_and(|s: &Subscription| s.config.backlog.weighs());
+        block.weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
+        let weighed = block.weighed;
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
@@ -109,6 +113,10 @@ impl Shard {
                 Ready { topic: id, offset, count, attempts: 0, label }
             };
             for stretch in stretches {
+                if weighed && subscription.config.backlog.weighs() {
+                    let weigh = |topic: &Topic| topic.weigh(first_offset + stretch.0, stretch.1, u32::MAX);
+                    subscription.backlog_bytes += self.topics.get(&id).map_or(0, weigh);
+                }
                 if plain {
                     subscription.route(run(stretch, Label::default()), ctx.now, ctx);
                     continue;

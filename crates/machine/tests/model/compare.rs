@@ -56,7 +56,7 @@ impl Pair {
         let (mut traced, mut unsettled) = (0, 0);
         for (topic, stored) in self.model.topics.values() {
             let routes =
-                (0u64..).zip(stored).flat_map(|(offset, m)| state.trace(*topic, offset, (&m.subject, &[])));
+                (0u64..).zip(stored).flat_map(|(offset, m)| state.trace(*topic, offset, (&m.subject, &[]), &[]));
             traced += routes.map(|route| route.unsettled.len()).sum::<usize>();
         }
         for queue in self.model.queues.values() {
