@@ -63,10 +63,14 @@ impl BacklogLimit {
             return Err("may hold nothing: allow at least 1, or leave it out to set no limit");
         }
         if self.when_full != WhenFull::RejectPublish && !self.is_some() {
-            return Err("says what gives way when it is full, but not when that is: name a number of messages or bytes");
+            return Err(
+                "says what gives way when it is full, but not when that is: name a number of messages or bytes",
+            );
         }
         if self.when_full == WhenFull::DeadLetterOldest && !has_dead_letter_topic {
-            return Err("would be dead-lettered when it is full, but there is no dead-letter topic: name one");
+            return Err(
+                "would be dead-lettered when it is full, but there is no dead-letter topic: name one",
+            );
         }
         Ok(())
     }

@@ -120,11 +120,8 @@ mod tests {
 
     #[test]
     fn letters_are_one_run_where_they_follow_each_other_in_both_topics() {
-        let to = |offset| Outcome::DeadLettered {
-            reason: DeathReason::Rejected,
-            topic: TopicId::new(9),
-            offset,
-        };
+        let to =
+            |offset| Outcome::DeadLettered { reason: DeathReason::Rejected, topic: TopicId::new(9), offset };
         let mut run = ended(4, 2, to(100));
         assert!(!run.join(&ended(6, 1, to(103))));
         assert!(run.join(&ended(6, 1, to(102))));

@@ -79,7 +79,8 @@ impl Shard {
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
         block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
-        let weighs = |id| self.subscriptions.get(id).is_some_and(|s: &Subscription| s.config.backlog.weighs());
+        let weighs =
+            |id| self.subscriptions.get(id).is_some_and(|s: &Subscription| s.config.backlog.weighs());
         block.weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
         let weighed = block.weighed;
         topic.next_offset += u64::from(count);

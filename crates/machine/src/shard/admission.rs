@@ -7,10 +7,11 @@ use super::backlog::share;
 use super::onward::Reached;
 use super::stretches::{both, selected};
 use super::{Context, Gone, Shard, Topic};
+use crate::backlog::BacklogLimit;
 use crate::provenance::DeathReason;
 use crate::publishes::{PublishView, Runs};
 use crate::settlement::{Settlement, Verdict};
-use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, TopicId, probe};
+use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, probe};
 use std::collections::BTreeMap;
 
 /// What an operation will do to the backlogs that publishes are refused for.
@@ -46,14 +47,15 @@ impl Shard {
         for (id, Flow { comes, leaves, is_published }) in coming.0 {
             let Some(subscription) = self.subscriptions.get(&id).filter(|_| is_published) else { continue };
             let before = (subscription.backlog(), subscription.backlog_bytes);
-            let after = |before: u64, leaves: u64, comes: u64| before.saturating_sub(leaves).saturating_add(comes);
+            let after =
+                |before: u64, leaves: u64, comes: u64| before.saturating_sub(leaves).saturating_add(comes);
             let messages = after(before.0, leaves.0, comes.0);
             let bytes = after(before.1, leaves.1, comes.1);
             let limit = subscription.config.backlog;
             let full = limit.exceeded_by(messages, bytes).is_some();
             if full && !probe::planted("a full backlog takes publishes") {
                 probe::sometimes("publish refused for a full backlog");
-                return Err(refusal(subscription.name.as_str(), &limit, before, comes));
+                return Err(refusal(&subscription.name, &limit, (before, leaves, comes)));
             }
         }
         Ok(())
@@ -136,19 +138,20 @@ impl Shard {
     }
 }
 
+/// Messages and bytes: those that are there, those of them that would leave, and those that would come.
 fn refusal(
-    name: &str,
-    limit: &crate::backlog::BacklogLimit,
-    (messages, bytes): (u64, u64),
-    comes: (u64, u64),
+    name: &SubscriptionName,
+    limit: &BacklogLimit,
+    (before, leaves, comes): ((u64, u64), (u64, u64), (u64, u64)),
 ) -> Refusal {
-    let of_messages = limit.messages_max.map(|max| {
-        format!("{messages} messages are unsettled in it, {max} may be, and {} would come", comes.0)
-    });
-    let of_bytes = limit
-        .bytes_max
-        .map(|max| format!("{bytes} bytes are unsettled in it, {max} may be, and {} would come", comes.1));
-    let parts: Vec<String> = of_messages.into_iter().chain(of_bytes).collect();
+    let part = |what: &str, max: Option<u64>, before: u64, leaves: u64, comes: u64| {
+        let max = max?;
+        let leaves = if leaves > 0 { format!(", {leaves} would leave") } else { String::new() };
+        Some(format!("{before} {what} are unsettled in it, {max} may be{leaves}, and {comes} would come"))
+    };
+    let messages = part("messages", limit.messages_max, before.0, leaves.0, comes.0);
+    let bytes = part("bytes", limit.bytes_max, before.1, leaves.1, comes.1);
+    let parts: Vec<String> = messages.into_iter().chain(bytes).collect();
     let text = format!(
         "subscription {name} is full: {}; nothing is stored: publish again when some are settled",
         parts.join("; ")

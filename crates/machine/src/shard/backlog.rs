@@ -51,7 +51,12 @@ impl Subscription {
     }
 
     /// Takes the first `count` messages of what begins at `position` out of the queue.
-    fn take_first(&mut self, position: u64, count: u64, ctx: &mut Context<'_>) -> Option<(Gone, Option<Taken>)> {
+    fn take_first(
+        &mut self,
+        position: u64,
+        count: u64,
+        ctx: &mut Context<'_>,
+    ) -> Option<(Gone, Option<Taken>)> {
         if let Some(run) = self.cut_ready(position, count, ctx) {
             return Some(((&run).into(), None));
         }

@@ -36,7 +36,9 @@ pub enum Violation {
         ledger: Ledger,
     },
     /// More is unsettled than may be, where the oldest give way.
-    #[error("subscription {subscription}: its backlog of {messages} messages and {bytes} bytes is beyond its limit")]
+    #[error(
+        "subscription {subscription}: its backlog of {messages} messages and {bytes} bytes is beyond its limit"
+    )]
     Backlog {
         /// Where.
         subscription: SubscriptionName,

@@ -74,7 +74,16 @@ impl Shard {
         *place += done;
         if done > 0 {
             let at = ctx.now;
-            ctx.ended(Ended { subscription: id, topic, offset, count: done, outcome, attempts, consumer, at });
+            ctx.ended(Ended {
+                subscription: id,
+                topic,
+                offset,
+                count: done,
+                outcome,
+                attempts,
+                consumer,
+                at,
+            });
         }
         (done, blocks)
     }

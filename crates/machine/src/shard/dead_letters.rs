@@ -74,7 +74,12 @@ impl Shard {
         let death = Death { subscription: subscription.name.clone(), reason, attempts: gone.attempts };
         let run = |count| PublishRun { subject: subject.clone(), count, options: MessageOptions::default() };
         let blocks = references(origin, gone, &death, now).into_iter();
-        blocks.map(|block| { let run = run(block.count); (block, run) }).collect()
+        blocks
+            .map(|block| {
+                let run = run(block.count);
+                (block, run)
+            })
+            .collect()
     }
 }
 

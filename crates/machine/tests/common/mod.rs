@@ -5,9 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Ended, Envelope, LeaseRun, Machine,
-    Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult, Settlement,
-    Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
+    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Ended, Envelope, LeaseRun,
+    Machine, Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult,
+    Settlement, Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, HeaderMatch, Limits, LogId, MarkName, MatchRule, Millis, NodeId,

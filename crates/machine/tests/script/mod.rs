@@ -34,9 +34,9 @@ mod show;
 use crate::common::{self, Driver, Step, mark, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Machine, Match, MessageOptions, NodeRecord,
-    Op, Origin, Publish, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
-    Verdict, WhenFull,
+    BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Machine, Match, MessageOptions,
+    NodeRecord, Op, Origin, Publish, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind,
+    TopicConfig, Verdict, WhenFull,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,

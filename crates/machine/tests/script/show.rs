@@ -3,8 +3,8 @@
 use super::option;
 use crate::common::Driver;
 use quorate_machine::{
-    Answer, Appended, Applied, BlockSlice, Effect, Ended, History, LeaseRun, Ledger, Machine, Outcome, PeekStates,
-    Peeked, PeekedState, Reply, Scan, Shard, System, TraceRoute,
+    Answer, Appended, Applied, BlockSlice, Effect, Ended, History, LeaseRun, Ledger, Machine, Outcome,
+    PeekStates, Peeked, PeekedState, Reply, Scan, Shard, System, TraceRoute,
 };
 use quorate_types::{Millis, NodeId, SubscriptionName, TopicName};
 use std::fmt::Display;
