@@ -4,7 +4,7 @@ use super::{Image, Replica, State};
 use crate::codec;
 use crate::effects::GroupEvent;
 use crate::type_config::{Entry, Payload, Replies, SnapshotMeta, StoredMembership, log_id};
-use quorate_machine::{Applied, Effect, Machine, entry};
+use quorate_machine::{Applied, Effect, History, Machine, entry};
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId};
 use std::io;
@@ -32,7 +32,7 @@ impl Replica {
             Payload::Blank | Payload::Membership(_) => None,
         };
         let mut state = self.lock();
-        let Applied { replies, mut effects } = match (raft_entry.payload, batch) {
+        let Applied { replies, mut effects, ended } = match (raft_entry.payload, batch) {
             (_, Some(batch)) => {
                 if probe::planted("apply twice") && self.me.node.get() == 2 && at.index.is_multiple_of(16) {
                     state.machine.apply(at, &batch);
@@ -65,6 +65,11 @@ impl Replica {
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
             state.replay_until = None;
+        }
+        if replaying {
+            state.history = History::new(state.machine.now());
+        } else {
+            state.history.note(&ended);
         }
         drop(state);
         self.applied.send_replace(at.index);
