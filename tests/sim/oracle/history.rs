@@ -123,6 +123,8 @@ pub(crate) struct History {
     pub(crate) topics: BTreeMap<u64, String>,
     /// The one that nobody publishes to: subscriptions leave there what they give up.
     pub(crate) dead_letters: Option<u64>,
+    /// Names of those that have it, or are about to be created so: what gives way in them may come before their creation is answered.
+    pub(crate) buriers: BTreeSet<String>,
     /// Topics that nobody publishes to: from which one messages are passed on to each, and with which subjects.
     pub(crate) onward: BTreeMap<u64, (String, &'static [&'static str])>,
     /// Messages of which a replica says that they gave way in a full subscription.

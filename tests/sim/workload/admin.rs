@@ -109,6 +109,9 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
     };
     let backlog = backlog(shared, &name, !config.dead_letter_topic.is_empty());
     let config = v1::SubscriptionConfig { backlog, ..config };
+    if !config.dead_letter_topic.is_empty() {
+        shared.oracle.borrow_mut().history.buriers.insert(name.clone());
+    }
     // What its consumers make of each message goes there, with the ack.
     let results = own.percent(30).then(|| format!("r{name}"));
     if let Some(results) = &results {

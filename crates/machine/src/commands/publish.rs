@@ -79,10 +79,9 @@ impl Shard {
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
         block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
-        let weighs =
-            |id| self.subscriptions.get(id).is_some_and(|s: &Subscription| s.config.backlog.weighs());
-        block.weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
-        let weighed = block.weighed;
+        let weighs = |id| self.subscriptions.get(id).is_some_and(Subscription::weighs);
+        let weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
+        block.weighed = weighed;
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
@@ -109,14 +108,16 @@ impl Shard {
                 continue;
             }
             let Some(subscription) = self.subscriptions.get_mut(&subscription) else { continue };
-            let run = |(start, count): (u64, u64), label| {
-                let offset = first_offset + start;
-                Ready { topic: id, offset, count, attempts: 0, label }
+            let run = |(start, count): (u64, u64), label| Ready {
+                topic: id,
+                offset: first_offset + start,
+                count,
+                attempts: 0,
+                label,
             };
             for stretch in stretches {
-                if weighed && subscription.config.backlog.weighs() {
-                    let weigh = |topic: &Topic| topic.weigh(first_offset + stretch.0, stretch.1, u32::MAX);
-                    subscription.backlog_bytes += self.topics.get(&id).map_or(0, weigh);
+                if weighed {
+                    subscription.weigh(self.topics.get(&id), (first_offset + stretch.0, stretch.1));
                 }
                 if plain {
                     subscription.route(run(stretch, Label::default()), ctx.now, ctx);

@@ -91,7 +91,7 @@ impl Shard {
             if subscription.config.backlog.rejects() {
                 let flow = coming.0.entry(id).or_default();
                 flow.leaves.0 += gone.count;
-                let weighed = self.topics.get(&gone.topic).filter(|_| subscription.config.backlog.weighs());
+                let weighed = self.topics.get(&gone.topic).filter(|_| subscription.weighs());
                 flow.leaves.1 += weighed.map_or(0, |topic| topic.weigh(gone.offset, gone.count, u32::MAX));
             }
             let Some((reason, target)) = death.zip(self.dead_letter_topic(id)) else { continue };
@@ -128,7 +128,7 @@ impl Shard {
                     for (start, count) in both(&[*piece], &selected) {
                         flow.comes.0 += count;
                         flow.is_published |= is_published;
-                        if subscription.config.backlog.weighs() {
+                        if subscription.weighs() {
                             flow.comes.1 += share(own, start - piece.0, count);
                         }
                     }

@@ -8,7 +8,7 @@
 
 use super::subscription::Run;
 use super::topic::Block;
-use super::{Context, Gone, Shard, Subscription, Taken};
+use super::{Context, Gone, Shard, Subscription, Taken, Topic};
 use crate::backlog::WhenFull;
 use crate::config::SubscriptionConfig;
 use crate::ended::Outcome;
@@ -40,6 +40,17 @@ impl Subscription {
     /// How many messages are unsettled in it.
     pub(crate) fn backlog(&self) -> u64 {
         self.ledger.ready + self.ledger.leased + self.ledger.delayed
+    }
+
+    /// Whether bytes are counted in it.
+    pub(crate) fn weighs(&self) -> bool {
+        self.config.backlog.weighs()
+    }
+
+    /// Counts the bytes of messages that come to it, if it counts bytes.
+    pub(crate) fn weigh(&mut self, topic: Option<&Topic>, (offset, count): (u64, u64)) {
+        let bytes = topic.filter(|_| self.weighs()).map_or(0, |topic| topic.weigh(offset, count, u32::MAX));
+        self.backlog_bytes = self.backlog_bytes.saturating_add(bytes);
     }
 
     /// How many messages and bytes have to give way; of one that is deleted everything goes anyway.
@@ -84,7 +95,7 @@ impl Shard {
             let Some((first, block)) = state.blocks_of(offset, offset.saturating_add(count)).next() else {
                 return;
             };
-            let skipped = offset - first;
+            let Some(skipped) = offset.checked_sub(first) else { return };
             let too_many = surplus.0.max(block.messages_of(skipped, surplus.1));
             let mut count = count.min(u64::from(block.count) - skipped).min(too_many);
             // What is being taken out is taken out, and only that.

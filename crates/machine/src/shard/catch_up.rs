@@ -302,9 +302,10 @@ impl Shard {
             }
             let (begin, upto) = (at.max(first), end.min(first + u64::from(block.count)));
             let (stamp, ttl) = (block.stamp, topic.config.ttl);
-            let weighs = state.config.backlog.weighs();
+            let weighs = state.weighs();
             if weighs {
-                state.backlog_bytes += block.share(begin - first, upto - begin);
+                let share = block.share(begin - first, upto - begin);
+                state.backlog_bytes = state.backlog_bytes.saturating_add(share);
             }
             if state.config.backlog.gives_way() {
                 // They may have to leave again, one by one, when the entry ends.

@@ -295,7 +295,7 @@ impl Shard {
     }
 
     fn check_backlog_bytes(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
-        let weighs = subscription.config.backlog.weighs();
+        let weighs = subscription.weighs();
         let weigh = |run: &Run| {
             let topic = self.topics.get(&run.topic).filter(|_| weighs);
             topic.map_or(0, |topic| topic.weigh(run.offset, run.count, u32::MAX))

@@ -57,7 +57,7 @@ impl Shard {
         let (mut done, mut blocks) = (count, 0);
         if let Some(state) = self.topics.get_mut(&topic) {
             // A block that nobody needs any more is not there to be weighed afterwards.
-            if subscription.config.backlog.weighs() {
+            if subscription.weighs() {
                 let bytes = state.weigh(offset, count, blocks_max);
                 subscription.backlog_bytes = subscription.backlog_bytes.saturating_sub(bytes);
             }

@@ -342,7 +342,7 @@ impl Shard {
             consumers: u32::try_from(subscription.consumers.len()).unwrap_or(u32::MAX),
             active: self.active(subscription),
             ledger: subscription.ledger,
-            backlog_bytes: subscription.config.backlog.weighs().then_some(subscription.backlog_bytes),
+            backlog_bytes: subscription.weighs().then_some(subscription.backlog_bytes),
             oldest_unsettled: subscription.oldest_unsettled(),
             oldest_stored: self.oldest_stored(subscription),
             bindings: bindings.collect(),
