@@ -158,9 +158,9 @@ fn backlog(shared: &Shared, name: &str, buries: bool) -> Option<v1::BacklogLimit
         return None;
     }
     let when_full = match rng.below(4) {
-        0 => WhenFull::DropOldest,
-        1 if buries => WhenFull::DeadLetterOldest,
-        _ => WhenFull::RejectPublish,
+        0 | 1 => WhenFull::RejectPublish,
+        2 if buries => WhenFull::DeadLetterOldest,
+        _ => WhenFull::DropOldest,
     };
     let (messages, bytes) = (rng.between(3, 90), rng.between(1_500, 20_000));
     let by_bytes = rng.percent(40);

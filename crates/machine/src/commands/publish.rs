@@ -11,6 +11,7 @@ use crate::rows::RowKey;
 use crate::shard::{Block, Coming, Context, Ready, Shard, Stretch, Subscription, Topic, selected, union};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
+use std::time::Duration;
 
 impl Shard {
     /// `fragment`: byte position of the publish's fragment in the entry's block; `None` when the lengths that the
@@ -80,8 +81,7 @@ impl Shard {
             .collect();
         block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
         let weighs = |id| self.subscriptions.get(id).is_some_and(Subscription::weighs);
-        let weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
-        block.weighed = weighed;
+        block.weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
@@ -102,6 +102,19 @@ impl Shard {
             self.wake_catching_up(id, first_offset);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        self.hand_out((id, first_offset), routes, runs, ttl, ctx);
+        Appended { first_offset, count, routed }
+    }
+
+    /// Gives subscriptions what they selected of messages that are stored from an offset on.
+    fn hand_out(
+        &mut self,
+        (id, first_offset): (TopicId, u64),
+        routes: Vec<(SubscriptionId, Vec<Stretch>)>,
+        runs: Runs<'_>,
+        ttl: Option<Duration>,
+        ctx: &mut Context<'_>,
+    ) {
         let plain = ttl.is_none() && runs.into_iter().all(|run| run.options.is_plain());
         for (subscription, stretches) in routes {
             if first_offset % 50 == 49 && probe::planted("one publish in fifty is not routed") {
@@ -116,7 +129,7 @@ impl Shard {
                 label,
             };
             for stretch in stretches {
-                if weighed {
+                if subscription.weighs() {
                     subscription.weigh(self.topics.get(&id), (first_offset + stretch.0, stretch.1));
                 }
                 if plain {
@@ -131,7 +144,6 @@ impl Shard {
                 }
             }
         }
-        Appended { first_offset, count, routed }
     }
 }
 
