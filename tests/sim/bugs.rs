@@ -32,6 +32,8 @@ pub const BUGS: &[&str] = &[
     "two consumers are active",
     "two consumers share a key",
     "what expired is delivered",
+    "a full backlog keeps what is oldest",
+    "a full backlog takes publishes",
     "one publish in fifty is not routed",
     "what comes on two ways is stored twice",
     "a snapshot forgets the numbers of sessions",

@@ -61,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) onward: bool,
     /// A subscription of the first topic asks for a header.
     pub(crate) headers: bool,
+    /// Subscriptions may be full.
+    pub(crate) limits: bool,
 }
 
 impl Plan {
@@ -184,6 +186,7 @@ fn load(rng: &mut Rng) -> Load {
         producers: rng.below(3),
         onward: rng.percent(50),
         headers: rng.percent(50),
+        limits: rng.percent(40),
     }
 }
 

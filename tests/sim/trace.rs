@@ -56,7 +56,7 @@ pub(crate) fn fact(fact: &Fact) {
             detail(format_args!("{voter} applies {id} of group {group}"));
         }
         // They follow from what was applied.
-        Fact::Leased { .. } | Fact::Heard { .. } => {}
+        Fact::Leased { .. } | Fact::GaveWay { .. } | Fact::Heard { .. } => {}
         Fact::Expires { by, node } => line(format_args!("node {by} takes node {node} for dead")),
         Fact::Truncated { voter, group, last } => {
             line(format_args!("{voter} cuts the log of group {group} after {last:?}"));

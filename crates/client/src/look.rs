@@ -75,8 +75,10 @@ pub struct Traced {
     pub group: u64,
     /// As above.
     pub index: u64,
-    /// Subscriptions that are bound to the topic, or have the message unsettled, by name.
+    /// Subscriptions that are bound to the topic, have the message unsettled, or had it, by name.
     pub routes: Vec<TraceRoute>,
+    /// The node that answered remembers what was settled after this time: the log's.
+    pub remembers_since: Millis,
 }
 
 /// What a subscription has to do with a message.
@@ -92,6 +94,8 @@ pub struct TraceRoute {
     pub places: Vec<(u64, u32, PeekedState)>,
     /// The subscription catches up with the topic and comes to the message later, perhaps once more.
     pub ahead: bool,
+    /// How it ended there, as far as that is remembered, the oldest first.
+    pub ended: Vec<v1::Ended>,
 }
 
 impl Client {
@@ -124,7 +128,7 @@ impl Client {
         Ok(PeekPage { messages, next_position: response.next_position })
     }
 
-    /// Where the message of a receipt is now.
+    /// Where the message of a receipt is now, and how it ended where it is not any more, as far as a node remembers that.
     ///
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `OFFSET_OUT_OF_RANGE`, or no answer.
@@ -141,11 +145,13 @@ impl Client {
             subscription: route.subscription,
             filters: route.filters,
             ahead: route.ahead,
+            ended: route.ended,
         };
         Ok(Traced {
             message: message.map_err(CallError::Refused)?,
             group: response.group,
             index: response.index,
+            remembers_since: Millis::new(response.remembers_since_ms),
             routes: response.routes.into_iter().map(route).collect(),
         })
     }

@@ -14,7 +14,7 @@ use openraft::impls::OneshotResponder;
 use openraft::raft::{ClientWriteResult, VoteRequest};
 use openraft::type_config::alias::OneshotReceiverOf;
 use openraft::{ChangeMembers, Instant as _, ReadPolicy};
-use quorate_machine::{Machine, Reply};
+use quorate_machine::{History, Machine, Reply};
 use quorate_storage::StorageError;
 use quorate_types::{GroupId, LogId, Voter, probe};
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,6 +194,12 @@ impl Group {
     /// Looks at the machine. `look` must be short and must not call back into the group: apply waits for it.
     pub fn read<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
         self.inner.replica.read(look)
+    }
+
+    /// Looks at the machine, and at what this node remembers of messages that were settled, at one moment. As with [`Self::read`]
+    /// it must be short.
+    pub fn recall<R>(&self, look: impl FnOnce(&Machine, &History) -> R) -> R {
+        self.inner.replica.recall(look)
     }
 
     /// The batch of an entry whose block is live, for delivery; `None` when it is neither live nor in the log, or is

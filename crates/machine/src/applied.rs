@@ -1,5 +1,6 @@
-//! What applying a batch yields: answers for the proposers and effects for the node.
+//! What applying a batch yields: answers for the proposers, effects for the node, and what became of messages.
 
+use crate::ended::Ended;
 use quorate_types::{ConsumerId, GroupId, LogId, NamespaceId, NodeId, Refusal, SessionId, TopicId};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,8 @@ pub struct Applied {
     pub replies: Vec<Reply>,
     /// What follows for nodes, in order. Hints: a node that missed some compares state instead (DESIGN §6.4).
     pub effects: Vec<Effect>,
+    /// What messages left their subscriptions for good, in order. Of no consequence, and no part of the chain.
+    pub ended: Vec<Ended>,
 }
 
 /// The answer to one operation, or why it was not done.

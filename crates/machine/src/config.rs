@@ -1,5 +1,6 @@
 //! Settings of topics and subscriptions.
 
+use crate::backlog::BacklogLimit;
 use crate::backoff::Backoff;
 use quorate_types::TopicName;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct SubscriptionConfig {
     /// What becomes of a message whose time to live ends while it waits: it is counted as expired and dropped, or, with this,
     /// goes to the dead-letter topic.
     pub dead_letter_expired: bool,
+    /// How much may be unsettled in it.
+    pub backlog: BacklogLimit,
     /// Messages of a higher priority come first. Not where keys stick to consumers: each key has its order.
     pub priorities: bool,
     /// Which of its consumers get its messages.
@@ -50,6 +53,7 @@ impl Default for SubscriptionConfig {
             backoff: Backoff::None,
             dead_letter_topic: None,
             dead_letter_expired: false,
+            backlog: BacklogLimit::default(),
             priorities: false,
             kind: SubscriptionKind::default(),
         }
@@ -72,6 +76,11 @@ pub enum SubscriptionKind {
 }
 
 impl SubscriptionConfig {
+    /// Whether an attempt is the last one that a message has.
+    pub(crate) fn is_last(&self, attempt: u32) -> bool {
+        self.max_attempts.is_some_and(|max| attempt >= max)
+    }
+
     /// Whether what it does with a message depends on more than the subject: on what only its bytes say once it is stored.
     #[must_use]
     pub(crate) fn looks_at_options(&self) -> bool {

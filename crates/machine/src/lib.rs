@@ -11,6 +11,7 @@
 mod agenda;
 mod answers;
 mod applied;
+mod backlog;
 mod backoff;
 mod batch;
 pub mod block;
@@ -18,6 +19,8 @@ mod chain;
 mod codec;
 mod commands;
 mod config;
+mod ended;
+mod history;
 mod ledger;
 mod machine;
 mod op;
@@ -32,11 +35,14 @@ mod shard;
 mod system;
 
 pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
+pub use backlog::{BacklogLimit, WhenFull};
 pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
 pub use commands::TooOld;
 pub use config::{SubscriptionConfig, SubscriptionKind, TopicConfig};
+pub use ended::{Ended, Outcome};
+pub use history::History;
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession, upgrading};
 pub use op::{

@@ -103,7 +103,8 @@ impl Machine {
             Body::System(_) if block => ctx.effects.push(Effect::DropBlock { index: id.index }),
             Body::System(_) => {}
         }
-        let applied = Applied { replies, effects: ctx.into_effects() };
+        let ended = std::mem::take(&mut ctx.ended);
+        let applied = Applied { replies, effects: ctx.into_effects(), ended };
         self.dirty = dirty;
         self.advance(id, Some(batch), &applied);
         applied

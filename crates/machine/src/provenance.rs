@@ -36,6 +36,8 @@ pub enum DeathReason {
     MaxAttempts,
     /// Its time to live ended before it was processed.
     Expired,
+    /// The subscription had more unsettled than it may have, and this was the oldest.
+    BacklogFull,
 }
 
 impl DeathReason {
@@ -46,6 +48,7 @@ impl DeathReason {
             Self::Rejected => "rejected",
             Self::MaxAttempts => "max_attempts",
             Self::Expired => "expired",
+            Self::BacklogFull => "backlog_full",
         }
     }
 }

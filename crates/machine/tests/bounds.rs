@@ -5,7 +5,10 @@
 mod common;
 
 use common::{Driver, SHARD, bind, bind_from, create_topic, positions, routed, sub, topic};
-use quorate_machine::{Answer, Effect, Op, SeekTo, Start, SubscriptionConfig, TopicConfig, Verdict};
+use quorate_machine::{
+    Answer, BacklogLimit, Effect, MessageOptions, Op, SeekTo, Start, SubscriptionConfig, TopicConfig,
+    Verdict, WhenFull,
+};
 use quorate_types::{ConsumerId, Limits, SessionId};
 use std::time::Duration;
 
@@ -349,5 +352,70 @@ fn a_mark_that_cannot_look_at_everything_takes_the_oldest_that_is_kept() {
     let (reply, _) = driver.run(session, mark("one-more"));
     assert_eq!(reply.map_err(|refusal| refusal.reason), Err(quorate_types::Reason::LimitReached));
     driver.done(session, mark("b"));
+    driver.check();
+}
+
+/// A subscription with a limit whose oldest messages are dead-lettered, with `MANY` messages of another topic.
+fn full(driver: &mut Driver, session: SessionId, name: &str, from: &str, dead: &str) {
+    let backlog =
+        BacklogLimit { messages_max: Some(MANY), bytes_max: None, when_full: WhenFull::DeadLetterOldest };
+    let config =
+        SubscriptionConfig { backlog, dead_letter_topic: Some(topic(dead)), ..SubscriptionConfig::default() };
+    driver.done(session, common::create_subscription(name, config));
+    driver.done(session, bind(from, name, "#"));
+    // Each by itself: nothing of it is one run.
+    (0..MANY).for_each(|n| {
+        let options = MessageOptions { ttl_ms: 1_000_000 + n, ..MessageOptions::default() };
+        let step = driver.publish_with_step(session, from, &[("a", 1, options)]);
+        drop(driver.run_step(&step));
+    });
+}
+
+#[test]
+fn full_subscriptions_that_dead_letter_into_each_others_topics_keep_no_entry_busy() {
+    let (mut driver, session) = Driver::shard();
+    ["a", "b"].iter().for_each(|name| driver.topic(session, name));
+    full(&mut driver, session, "one", "a", "b");
+    full(&mut driver, session, "two", "b", "a");
+    let max = u64::from(Limits::default().transitions_max);
+    for _ in 0..MANY {
+        let before = ["one", "two"].map(|name| driver.subscription(name).ledger);
+        driver.publish(session, "a", &[("b", 1)]);
+        let after = ["one", "two"].map(|name| driver.subscription(name).ledger);
+        let moved: u64 = (0..2).map(|i| after[i].dead_lettered - before[i].dead_lettered).sum();
+        let dropped: u64 = (0..2).map(|i| after[i].dropped - before[i].dropped).sum();
+        assert!(moved <= max && dropped <= 2, "one publish moved {moved} and dropped {dropped}");
+        assert!(after.iter().all(|ledger| ledger.ready == MANY));
+        if moved <= 1 {
+            break;
+        }
+    }
+    driver.check();
+    let ledgers = ["one", "two"].map(|name| driver.subscription(name).ledger);
+    // All that was there has gone to the other, and what the budget did not reach was dropped.
+    assert!(ledgers.iter().all(|ledger| ledger.dead_lettered + 10 > MANY), "{ledgers:?}");
+}
+
+#[test]
+fn a_subscription_that_catches_up_within_its_limit_gives_way_to_what_is_newer_in_steps() {
+    let (mut driver, session) = Driver::shard();
+    let config = TopicConfig { retention_bytes: Some(u64::MAX), ..TopicConfig::default() };
+    driver.done(session, create_topic("t", config));
+    (0..MANY).for_each(|_| drop(driver.publish(session, "t", &[("a", 3)])));
+    let backlog = BacklogLimit { messages_max: Some(5), bytes_max: None, when_full: WhenFull::DropOldest };
+    let config = SubscriptionConfig { backlog, ..SubscriptionConfig::default() };
+    driver.done(session, common::create_subscription("s", config));
+    driver.done(session, bind_from("t", "s", &["#"], Start::Offset(0)));
+    let mut before = driver.subscription("s").ledger.routed;
+    while !driver.subscription("s").catching_up.is_empty() {
+        drop(driver.lead(Op::Tick));
+        let ledger = driver.subscription("s").ledger;
+        // One entry routes no more than it may have to take out again.
+        let routed = ledger.routed - before;
+        assert!(routed <= u64::from(Limits::default().transitions_max) + 3, "an entry routed {routed}");
+        assert_eq!((ledger.ready, ledger.dropped), (5, ledger.routed - 5));
+        before = ledger.routed;
+    }
+    assert_eq!(before, 3 * MANY);
     driver.check();
 }

@@ -139,6 +139,7 @@ fn contents(groups: &[Group], registry: &mut Registry) {
     let unrouted = Family::<TopicLabel, Counter>::default();
     let places = Family::<PlaceLabel, Gauge>::default();
     let oldest = Family::<SubscriptionLabel, Gauge>::default();
+    let backlog = Family::<SubscriptionLabel, Gauge>::default();
     for group in groups {
         let id = group.id().get();
         let views = group.read(|m| m.shard().map(|s| (s.topics(), s.subscriptions())));
@@ -154,6 +155,10 @@ fn contents(groups: &[Group], registry: &mut Registry) {
                 let label = SubscriptionLabel { group: id, subscription: view.name.to_string() };
                 oldest.get_or_create(&label).set(number(stored.get() / 1_000));
             }
+            if let Some(bytes) = view.backlog_bytes {
+                let label = SubscriptionLabel { group: id, subscription: view.name.to_string() };
+                backlog.get_or_create(&label).set(number(bytes));
+            }
             for (place, count) in ledger(&view.ledger) {
                 let subscription = view.name.to_string();
                 places.get_or_create(&PlaceLabel { group: id, subscription, place }).set(number(count));
@@ -165,6 +170,8 @@ fn contents(groups: &[Group], registry: &mut Registry) {
     registry.register("quorate_topic_unrouted", "Messages that nothing matched and nothing kept", unrouted);
     let help = "Messages of a subscription by where they are or went; routed is the sum of the others";
     registry.register("quorate_subscription_messages", help, places);
+    let help = "Bytes of what is unsettled in a subscription that has a limit of bytes";
+    registry.register("quorate_subscription_backlog_bytes", help, backlog);
     let help =
         "When the oldest message was stored that the subscription has not settled, in seconds since 1970";
     registry.register("quorate_subscription_oldest_unsettled_timestamp_seconds", help, oldest);

@@ -7,7 +7,7 @@
 //! what is never reached is not tested. A *planted bug* ([`planted`]) is a small mistake that the simulation turns on to
 //! see whether it would notice: a test suite that finds no planted bug proves nothing.
 
-use crate::{ConsumerId, GroupId, LogId, NodeId, Voter};
+use crate::{ConsumerId, GroupId, LogId, NodeId, SubscriptionId, TopicId, Voter};
 
 /// Something that a replica did, for whoever checks Raft's invariants while they are in danger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,20 @@ pub enum Fact {
         last: LogId,
         /// The machine's hash.
         state: u64,
+    },
+    /// A replica counted messages as dropped, or moved them to a dead-letter topic, because a subscription was full. Every replica
+    /// says it, and those that replay it again.
+    GaveWay {
+        /// In which group.
+        group: GroupId,
+        /// Which subscription was full.
+        subscription: SubscriptionId,
+        /// Topic of the messages.
+        topic: TopicId,
+        /// Offset of the first.
+        offset: u64,
+        /// How many.
+        count: u64,
     },
     /// A replica was read from its disk: the log is what the last life left of it.
     Recovered {

@@ -95,6 +95,8 @@ reasons! {
     MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
     /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.
     LimitReached = "LIMIT_REACHED", Refused;
+    /// A subscription that the publish is for has as much unsettled as it may have: nothing is stored.
+    BacklogFull = "BACKLOG_FULL", Refused;
     /// The subscription takes one consumer at a time, and one is attached.
     SubscriptionExclusive = "SUBSCRIPTION_EXCLUSIVE", Refused;
     /// The lease is not held by this consumer in this attempt.

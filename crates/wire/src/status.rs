@@ -47,7 +47,9 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::Upgrading => Code::FailedPrecondition,
         Reason::OffsetOutOfRange => Code::OutOfRange,
         Reason::SequenceGap | Reason::NamespaceChanged => Code::Aborted,
-        Reason::LimitReached | Reason::Overloaded | Reason::DiskLow => Code::ResourceExhausted,
+        Reason::LimitReached | Reason::BacklogFull | Reason::Overloaded | Reason::DiskLow => {
+            Code::ResourceExhausted
+        }
         Reason::NotLeader | Reason::NoQuorum | Reason::NotReady | Reason::Unavailable => Code::Unavailable,
         Reason::StorageFailed => Code::Internal,
     }
@@ -146,7 +148,8 @@ mod tests {
     fn a_status_that_lost_its_metadata_keeps_its_kind() {
         for &reason in Reason::ALL {
             // The one code that serves both kinds: a client may retry a limit in vain, but must never give up an overload.
-            let exempt = matches!(reason, Reason::LimitReached | Reason::StorageFailed);
+            let limits = [Reason::LimitReached, Reason::BacklogFull];
+            let exempt = limits.contains(&reason) || reason == Reason::StorageFailed;
             let bare = Status::new(code_of(reason), "x");
             assert!(exempt || refusal_of(&bare).reason.kind() == reason.kind(), "{reason}");
         }

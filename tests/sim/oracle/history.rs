@@ -1,7 +1,7 @@
 //! What was asked, answered and delivered.
 
 use super::leases::Lease;
-use quorate_types::{Filter, Subject};
+use quorate_types::{Filter, Subject, SubscriptionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
@@ -107,6 +107,10 @@ pub(crate) struct Subscription {
     pub(crate) keyed: bool,
     /// Key → newest position of it that came, of those that wait for no time.
     pub(crate) keys: BTreeMap<u64, u64>,
+    /// What is unsettled in it is never more than it may be: all that comes to it is published to its topics.
+    pub(crate) limited: bool,
+    /// Its oldest messages give way when it is full.
+    pub(crate) gives_way: bool,
     /// Beside what its bindings say it gets every marked message of their topics.
     pub(crate) wants_marked: bool,
 }
@@ -119,8 +123,12 @@ pub(crate) struct History {
     pub(crate) topics: BTreeMap<u64, String>,
     /// The one that nobody publishes to: subscriptions leave there what they give up.
     pub(crate) dead_letters: Option<u64>,
+    /// Names of those that have it, or are about to be created so: what gives way in them may come before their creation is answered.
+    pub(crate) buriers: BTreeSet<String>,
     /// Topics that nobody publishes to: from which one messages are passed on to each, and with which subjects.
     pub(crate) onward: BTreeMap<u64, (String, &'static [&'static str])>,
+    /// Messages of which a replica says that they gave way in a full subscription.
+    pub(super) gave_way: BTreeSet<(SubscriptionId, TopicId, u64)>,
     /// Topic that messages are passed on to, and message → where it was seen there.
     pub(super) passed_on: BTreeMap<(u64, Uid), u64>,
     pub(crate) subscriptions: BTreeMap<u64, Subscription>,

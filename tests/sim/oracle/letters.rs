@@ -22,8 +22,7 @@ pub(super) fn origin(history: &History, arrival: &Arrival) -> Result<(u64, u64),
     let (name, subscription) = (header("topic")?, header("subscription")?);
     let topic = history.topics.iter().find(|(_, known)| *known == name);
     let (topic, _) = topic.ok_or_else(|| format!("the dead letter is of topic {name}, which never was"))?;
-    let mut known = history.subscriptions.values();
-    if !known.any(|s| s.name == subscription && s.buries) {
+    if !history.buriers.contains(subscription) {
         return Err(format!("the dead letter is of subscription {subscription}, which gives nothing up"));
     }
     let offset = header("offset")?;

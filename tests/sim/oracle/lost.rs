@@ -1,6 +1,6 @@
 //! Every confirmed publish is delivered to every subscription that was bound before it, or begins with what its topics
-//! keep, and is still there; save what was sent before a purge was answered, and what the subscription gave up: that is
-//! among its dead letters, whether it came or not.
+//! keep, and is still there; save what was sent before a purge was answered, what gave way when the subscription was full,
+//! which is counted, and what it gave up: that is among its dead letters, whether it came or not.
 
 use super::Violation;
 use super::history::{History, Outcome};

@@ -4,6 +4,7 @@
 //! have settled are checked at the end ([`settled`]).
 
 mod acked;
+mod backlog;
 mod conservation;
 mod content;
 mod duplicates;
@@ -86,6 +87,10 @@ impl Oracle {
                 let first = leases::Lease { position: *position, attempt: *attempt };
                 leases::granted(&mut self.history, &consumer.to_string(), first, *count, *granted_before)
             }
+            Fact::GaveWay { subscription, topic, offset, count, .. } => {
+                backlog::gave_way(&mut self.history, (*subscription, *topic), *offset, *count);
+                Ok(())
+            }
             Fact::Heard { .. } | Fact::Expires { .. } => self.expiry.take(fact, determinism::elapsed()),
             fact => self.raft.take(fact),
         };
@@ -104,6 +109,7 @@ impl Oracle {
     pub(crate) fn status(&mut self, node: &str, group: &quorate_consensus::Group) {
         self.check(raft::indexes_are_ordered(node, &group.status()));
         self.check(conservation::in_passing(node, group));
+        self.check(backlog::within(&self.history, node, group));
     }
 
     /// A publish is about to be sent.

@@ -60,7 +60,7 @@ impl Raft {
                 }
                 Ok(())
             }
-            Fact::Leased { .. } | Fact::Heard { .. } | Fact::Expires { .. } => Ok(()),
+            Fact::Leased { .. } | Fact::GaveWay { .. } | Fact::Heard { .. } | Fact::Expires { .. } => Ok(()),
             Fact::Voted { voter, group, term, candidate } => self.voted(voter, group, term, candidate),
             Fact::Leads { voter, group, term } => self.leads(voter, group, term),
         }

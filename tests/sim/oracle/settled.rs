@@ -1,7 +1,7 @@
 //! The end of a run: whether everything has settled, and what must hold then.
 
 use super::letters::{self, Letters};
-use super::{Oracle, conservation, lost, onward, order, replicas};
+use super::{Oracle, backlog, conservation, lost, onward, order, replicas};
 use crate::cluster::{Cluster, Process};
 use quorate_consensus::Group;
 use quorate_machine::{Ledger, Machine};
@@ -61,14 +61,18 @@ fn stored(cluster: &Cluster, node: &str, topic: &str) -> Option<u64> {
     groups.iter().find_map(|group| group.read(|m| Some(m.shard()?.topic(&topic)?.next_offset)))
 }
 
-/// What was given up, as every replica has it: they are alike.
+/// What was given up or gave way, as every replica has it: they are alike.
 fn dead_letters(cluster: &Cluster, oracle: &mut Oracle) -> Letters {
     let mut found = Letters::new();
     for (node, groups) in all(cluster) {
         for group in groups {
             let settled = |m: &Machine| m.shard().map(|s| letters::settled(&node, &oracle.history, s));
             match group.read(settled) {
-                Some(Ok(letters)) => found.extend(letters),
+                Some(Ok(letters)) => {
+                    found.extend(letters);
+                    let given_way = |m: &Machine| m.shard().map(|s| backlog::given_way(&oracle.history, s));
+                    found.extend(group.read(given_way).unwrap_or_default());
+                }
                 Some(Err(violation)) => oracle.found(violation),
                 None => {}
             }

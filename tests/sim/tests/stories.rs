@@ -384,7 +384,7 @@ fn what_is_in_a_subscription_and_where_a_message_is_can_be_seen_through_every_no
                     assert_eq!(outcomes, [("odd", unsettled, 1), ("s", unsettled, 1)]);
                     let gone = client.trace("t", 0, true).await.unwrap();
                     assert_eq!(gone.message, None);
-                    assert!(gone.routes.iter().all(|route| route.outcome == v1::TraceOutcome::Gone));
+                    assert!(gone.routes.iter().all(|route| route.outcome == v1::TraceOutcome::Ended));
                     let beyond = client.trace("t", 8, true).await.unwrap_err();
                     assert!(matches!(beyond, CallError::Refused(r) if r.reason == Reason::OffsetOutOfRange));
 

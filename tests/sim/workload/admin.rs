@@ -2,7 +2,7 @@
 
 use super::{Phase, Shared, now, routes};
 use crate::rng::Rng;
-use quorate_client::v1::{self, SubscriptionKind, backoff::Kind};
+use quorate_client::v1::{self, SubscriptionKind, WhenFull, backoff::Kind};
 use quorate_client::{CallError, Client, Start};
 use std::rc::Rc;
 use std::time::Duration;
@@ -107,6 +107,11 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         priorities: shared.load.times && kind != SubscriptionKind::KeyShared && own.percent(40),
         ..settings(shared.load.dead_letters, lease_timeout_ms, &mut own)
     };
+    let backlog = backlog(shared, &name, !config.dead_letter_topic.is_empty());
+    let config = v1::SubscriptionConfig { backlog, ..config };
+    if !config.dead_letter_topic.is_empty() {
+        shared.oracle.borrow_mut().history.buriers.insert(name.clone());
+    }
     // What its consumers make of each message goes there, with the ack.
     let results = own.percent(30).then(|| format!("r{name}"));
     if let Some(results) = &results {
@@ -132,12 +137,38 @@ async fn subscribe(shared: &Shared, client: &Client, rng: &mut Rng) {
         subscription.results = results;
         subscription.gives_up = config.max_attempts.is_some();
         subscription.buries = !config.dead_letter_topic.is_empty();
-        subscription.keyed = kind == SubscriptionKind::KeyShared;
-        subscription.orderly = !shared.load.times && !subscription.keyed;
+        let gives_way = backlog.is_some_and(|limit| limit.when_full() != WhenFull::RejectPublish);
+        subscription.gives_way = gives_way;
+        // What it catches up with is not refused.
+        subscription.limited = backlog.is_some() && (gives_way || !early);
+        // What gave way may be on its way still, when its consumer gets what is later in the key.
+        subscription.keyed = kind == SubscriptionKind::KeyShared && !gives_way;
+        subscription.orderly = !shared.load.times && kind != SubscriptionKind::KeyShared;
     }
     crate::trace::line(format_args!("{name} ({kind:?}) is bound to {bindings:?} from {start:?}"));
     shared.subscriptions.borrow_mut().push((number, name));
     rng.next();
+}
+
+/// How much may be unsettled in a subscription: in every third one, of the runs that have limits.
+fn backlog(shared: &Shared, name: &str, buries: bool) -> Option<v1::BacklogLimit> {
+    // A stream of its own: what else is drawn is the same without limits.
+    let mut rng = Rng::of(shared.seed, &format!("backlog {name}"));
+    if !shared.load.limits || rng.percent(35) {
+        return None;
+    }
+    let when_full = match rng.below(4) {
+        0 | 1 => WhenFull::RejectPublish,
+        2 if buries => WhenFull::DeadLetterOldest,
+        _ => WhenFull::DropOldest,
+    };
+    let (messages, bytes) = (rng.between(3, 90), rng.between(1_500, 20_000));
+    let by_bytes = rng.percent(40);
+    Some(v1::BacklogLimit {
+        messages_max: (!by_bytes || rng.percent(30)).then_some(messages),
+        bytes_max: by_bytes.then_some(bytes),
+        when_full: when_full.into(),
+    })
 }
 
 /// How a subscription treats what is not acked. Delays are short: the end of a run waits for them.

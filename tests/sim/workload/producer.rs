@@ -168,6 +168,14 @@ fn answered(
         Err(PublishError::Refused(refusal)) if refusal.reason == Reason::ProducerFenced && file.doubtful => {
             false
         }
+        // It is not stored, and a repeat is told the same.
+        Err(PublishError::Refused(refusal))
+            if refusal.reason == Reason::BacklogFull && shared.load.limits =>
+        {
+            file.open.remove(&number);
+            shared.oracle.borrow_mut().published(line.uid, Outcome::Failed);
+            true
+        }
         // Nobody else opens it, the topics that last are there, and its answers are all kept.
         Err(PublishError::Refused(_) | PublishError::Duplicate) => {
             let what = format!("line {number} of producer p{which}: {answer:?}");

@@ -112,8 +112,11 @@ async fn confirmed(uid: Uid, confirmation: Confirmation) -> (Uid, Result<Receipt
 }
 
 pub(super) fn answered(shared: &Shared, uid: Uid, answer: Result<Receipt, PublishError>) {
-    // The topics that last are there, and what is sent is within all limits.
-    if let Err(PublishError::Refused(refusal)) = &answer {
+    // The topics that last are there, and what is sent is within all limits but those of subscriptions.
+    let full = |reason| shared.load.limits && reason == Reason::BacklogFull;
+    if let Err(PublishError::Refused(refusal)) = &answer
+        && !full(refusal.reason)
+    {
         let what = format!("message {} was refused: {refusal}", uid.0);
         shared.oracle.borrow_mut().found(Violation::new("refused", what));
     }

@@ -118,6 +118,7 @@ fn trace_text(topic: &str, offset: u64, traced: &Traced) -> String {
         ),
         None => format!("{topic}@{offset}  is not kept any more: whoever got it has settled it"),
     };
+    text += &format!("\nremembered     since {}", time::millis(traced.remembers_since.get()));
     for route in &traced.routes {
         text += &format!("\n{:<15}{}", route.subscription, route_text(route));
     }
@@ -133,9 +134,12 @@ fn route_text(route: &TraceRoute) -> String {
             route.places.iter().map(place).collect::<Vec<_>>().join("; ")
         }
         v1::TraceOutcome::NotReached => "not reached yet".to_owned(),
-        v1::TraceOutcome::Gone => "settled, or never routed".to_owned(),
+        v1::TraceOutcome::Ended => String::new(),
+        v1::TraceOutcome::Gone => "settled before that is remembered, or never routed".to_owned(),
         v1::TraceOutcome::Unknown | v1::TraceOutcome::Unspecified => "not known".to_owned(),
     };
+    let over = route.ended.iter().map(ended_text);
+    let known = over.chain(Some(known).filter(|known| !known.is_empty())).collect::<Vec<_>>().join("; ");
     let again = if route.ahead && !route.places.is_empty() { "; comes again" } else { "" };
     let filters = if route.filters.is_empty() {
         String::new()
@@ -143,6 +147,51 @@ fn route_text(route: &TraceRoute) -> String {
         format!(" (selected by {})", route.filters.join(" "))
     };
     format!("{known}{again}{filters}")
+}
+
+fn ended_text(ended: &v1::Ended) -> String {
+    let how = match ended.how() {
+        v1::EndedHow::DeadLettered if ended.dead_letter_topic.is_empty() => {
+            format!("dead-lettered ({})", ended.reason)
+        }
+        v1::EndedHow::DeadLettered => {
+            format!(
+                "dead-lettered ({}) to {}@{}",
+                ended.reason, ended.dead_letter_topic, ended.dead_letter_offset
+            )
+        }
+        v1::EndedHow::Dropped => format!("dropped ({})", ended.reason),
+        how => ended_name(how).to_owned(),
+    };
+    let by =
+        if ended.consumer.is_empty() { String::new() } else { format!(" by consumer {}", ended.consumer) };
+    let attempt = if ended.attempts > 0 { format!(" in attempt {}", ended.attempts) } else { String::new() };
+    format!("{how} at {}{attempt}{by}", time::millis(ended.at_ms))
+}
+
+fn ended_name(how: v1::EndedHow) -> &'static str {
+    match how {
+        v1::EndedHow::Acked => "acked",
+        v1::EndedHow::Expired => "expired",
+        v1::EndedHow::DeadLettered => "dead_lettered",
+        v1::EndedHow::Dropped => "dropped",
+        v1::EndedHow::Purged => "purged",
+        v1::EndedHow::Unspecified => "ended",
+    }
+}
+
+fn ended_document(ended: &v1::Ended) -> Value {
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let to = text(&ended.dead_letter_topic);
+    json!({
+        "how": ended_name(ended.how()),
+        "reason": text(&ended.reason),
+        "dead_letter_offset": to.as_ref().map(|_| ended.dead_letter_offset),
+        "dead_letter_topic": to,
+        "attempts": ended.attempts,
+        "consumer": text(&ended.consumer),
+        "at_ms": ended.at_ms,
+    })
 }
 
 fn trace_document(topic: &str, offset: u64, traced: &Traced) -> Value {
@@ -160,6 +209,7 @@ fn trace_document(topic: &str, offset: u64, traced: &Traced) -> Value {
             "outcome": outcome_name(route.outcome),
             "places": places.collect::<Vec<_>>(),
             "ahead": route.ahead,
+            "ended": route.ended.iter().map(ended_document).collect::<Vec<_>>(),
         })
     });
     json!({
@@ -168,6 +218,7 @@ fn trace_document(topic: &str, offset: u64, traced: &Traced) -> Value {
         "message": message,
         "group": traced.group,
         "index": Some(traced.index).filter(|_| traced.message.is_some()),
+        "remembers_since_ms": traced.remembers_since.get(),
         "routes": routes.collect::<Vec<_>>(),
     })
 }
@@ -176,6 +227,7 @@ fn outcome_name(outcome: v1::TraceOutcome) -> &'static str {
     match outcome {
         v1::TraceOutcome::Unsettled => "unsettled",
         v1::TraceOutcome::NotReached => "not_reached",
+        v1::TraceOutcome::Ended => "ended",
         v1::TraceOutcome::Gone => "gone",
         v1::TraceOutcome::Unknown | v1::TraceOutcome::Unspecified => "unknown",
     }
@@ -230,6 +282,20 @@ mod tests {
             outcome,
             places,
             ahead: false,
+            ended: Vec::new(),
+        };
+        let acked = v1::Ended {
+            how: v1::EndedHow::Acked.into(),
+            attempts: 2,
+            consumer: "4.9".to_owned(),
+            at_ms: 1_200,
+            ..v1::Ended::default()
+        };
+        let dropped = v1::Ended {
+            how: v1::EndedHow::Dropped.into(),
+            reason: "backlog_full".to_owned(),
+            at_ms: 1_400,
+            ..v1::Ended::default()
         };
         let message = Message::new("a book").subject("7.paid");
         let stored = StoredMessage { offset: 3, timestamp: Millis::new(1_000), message };
@@ -237,9 +303,14 @@ mod tests {
             message: Some(stored),
             group: 1,
             index: 8,
+            remembers_since: Millis::new(500),
             routes: vec![
                 route("packing", v1::TraceOutcome::Unsettled, vec![(5, 2, leased)]),
                 route("audit", v1::TraceOutcome::Gone, Vec::new()),
+                TraceRoute {
+                    ended: vec![acked, dropped],
+                    ..route("billing", v1::TraceOutcome::Ended, Vec::new())
+                },
             ],
         };
         assert_eq!(
@@ -247,14 +318,19 @@ mod tests {
             "orders@3  7.paid  a book\n\
              stored         1970-01-01T00:00:01.000Z\n\
              entry          8 of group 1\n\
+             remembered     since 1970-01-01T00:00:00.500Z\n\
              packing        at position 5, leased to 4.9 on node 2 until 1970-01-01T00:00:01.500Z, attempts 2 (selected by #)\n\
-             audit          settled, or never routed (selected by #)"
+             audit          settled before that is remembered, or never routed (selected by #)\n\
+             billing        acked at 1970-01-01T00:00:01.200Z in attempt 2 by consumer 4.9; \
+             dropped (backlog_full) at 1970-01-01T00:00:01.400Z (selected by #)"
         );
         let document = trace_document("orders", 3, &traced);
         assert_eq!(document["message"]["payload"], "a book");
         assert_eq!(document["routes"][0]["places"][0]["state"], "leased");
         assert_eq!(document["routes"][0]["places"][0]["until_ms"], 1_500);
         assert_eq!(document["routes"][1]["outcome"], "gone");
+        let ended = &document["routes"][2]["ended"];
+        assert_eq!((&ended[0]["how"], &ended[1]["reason"]), (&json!("acked"), &json!("backlog_full")));
         let gone = Traced { message: None, index: 0, ..traced };
         assert_eq!(trace_document("orders", 3, &gone)["index"], Value::Null);
     }

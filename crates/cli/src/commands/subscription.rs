@@ -1,5 +1,6 @@
 //! `quorate subscription …`
 
+mod backlog;
 pub(super) mod binding;
 mod place;
 mod show;
@@ -10,6 +11,7 @@ use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
 use crate::output::Output;
+use backlog::WhenFull;
 use binding::{Binding, EVERYTHING};
 use clap::{Args, Subcommand, ValueEnum};
 use place::{seek_to, start};
@@ -27,6 +29,7 @@ Examples:
   quorate subscription create careful orders --max-attempts 5 --backoff exponential:1s:10m --dead-letter-topic failed
   quorate subscription create ledger orders --kind failover    one consumer at a time, others stand by
   quorate subscription create billing orders --kind key-shared     many consumers, each key in its order
+  quorate subscription create latest orders --backlog-messages-max 1000 --when-full drop-oldest
   quorate subscription create audit orders --start earliest     also everything that orders keeps
   quorate subscription bind archive returns '#'
   quorate subscription bind vip orders --header tier=gold --header tier=platinum --match any
@@ -160,6 +163,15 @@ struct Settings {
     /// What expires goes there as well [default: it is counted and dropped].
     #[arg(long, requires = "dead_letter_topic")]
     dead_letter_expired: bool,
+    /// At most so many messages are unsettled in it: ready, leased or delayed [default: no limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    backlog_messages_max: Option<u64>,
+    /// At most so many bytes, as 500MB or 1GiB [default: no limit].
+    #[arg(long, value_name = "SIZE", value_parser = backlog::size)]
+    backlog_bytes_max: Option<u64>,
+    /// What gives way when it is full: what is published, which is refused, or its oldest messages, whoever has them.
+    #[arg(long, value_enum, default_value_t = WhenFull::RejectPublish)]
+    when_full: WhenFull,
     /// Messages of a higher priority come first.
     #[arg(long)]
     priorities: bool,
@@ -170,12 +182,14 @@ struct Settings {
 
 impl Settings {
     fn config(self) -> v1::SubscriptionConfig {
+        let limits = (self.backlog_messages_max, self.backlog_bytes_max);
         v1::SubscriptionConfig {
             lease_timeout_ms: u64::try_from(self.lease_timeout.as_millis()).unwrap_or(u64::MAX),
             max_attempts: self.max_attempts,
             backoff: self.backoff,
             dead_letter_topic: self.dead_letter_topic.unwrap_or_default(),
             dead_letter_expired: self.dead_letter_expired,
+            backlog: backlog::limit(limits, self.when_full),
             priorities: self.priorities,
             kind: self.kind.message().into(),
         }

@@ -4,7 +4,7 @@ use super::{Image, Replica, State};
 use crate::codec;
 use crate::effects::GroupEvent;
 use crate::type_config::{Entry, Payload, Replies, SnapshotMeta, StoredMembership, log_id};
-use quorate_machine::{Applied, Effect, Machine, entry};
+use quorate_machine::{Applied, DeathReason, Effect, Ended, History, Machine, Outcome, entry};
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId};
 use std::io;
@@ -34,7 +34,7 @@ impl Replica {
             Payload::Blank | Payload::Membership(_) => None,
         };
         let mut state = self.lock();
-        let Applied { replies, mut effects } = match (raft_entry.payload, batch) {
+        let Applied { replies, mut effects, ended } = match (raft_entry.payload, batch) {
             (_, Some(batch)) => {
                 if probe::planted("apply twice") && self.me.node.get() == 2 && at.index.is_multiple_of(16) {
                     state.machine.apply(at, &batch);
@@ -61,12 +61,18 @@ impl Replica {
         let (voter, group, hash) = (self.me, self.group, state.machine.hash());
         probe::tell(|| Fact::Applied { voter, group, id: at, state: hash });
         tell_leases(group, &effects);
+        tell_ended(group, &ended);
         let wake = state.count(bytes);
         let has_scan = state.has_scan();
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
             state.replay_until = None;
+        }
+        if replaying {
+            state.history = History::new(state.machine.now());
+        } else {
+            state.history.note(&ended);
         }
         drop(state);
         self.applied.send_replace(at.index);
@@ -145,6 +151,15 @@ fn tell_leases(group: GroupId, effects: &[Effect]) {
                 attempt: run.attempt,
                 granted_before: run.granted_before,
             });
+        }
+    }
+}
+
+fn tell_ended(group: GroupId, ended: &[Ended]) {
+    for Ended { subscription, topic, offset, count, outcome, .. } in ended.iter().copied() {
+        let (Outcome::Dropped { reason } | Outcome::DeadLettered { reason, .. }) = outcome else { continue };
+        if reason == DeathReason::BacklogFull {
+            probe::tell(|| Fact::GaveWay { group, subscription, topic, offset, count });
         }
     }
 }

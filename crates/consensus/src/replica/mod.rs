@@ -15,7 +15,7 @@ use crate::codec;
 use crate::effects::{EffectSink, GroupEvent};
 use crate::error::StartError;
 use crate::type_config::{SnapshotMeta, StoredMembership, raft_log_id};
-use quorate_machine::{LoadError, Machine, Shard, TooOld};
+use quorate_machine::{History, LoadError, Machine, Shard, TooOld};
 use quorate_storage::GroupStorage;
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId, Voter};
@@ -61,6 +61,8 @@ impl Bounds {
 /// What changes as entries are applied. Locked for the time of one entry, never across an await.
 struct State {
     machine: Machine,
+    /// What became of messages since this node has applied what it had in its log.
+    history: History,
     membership: StoredMembership,
     /// Blocks that nobody needs since the last checkpoint, or that a transfer still needs.
     dropped: Vec<u64>,
@@ -166,6 +168,12 @@ impl Replica {
         look(&self.lock().machine)
     }
 
+    /// The same, with what is remembered of messages that were settled.
+    pub(crate) fn recall<R>(&self, look: impl FnOnce(&Machine, &History) -> R) -> R {
+        let state = self.lock();
+        look(&state.machine, &state.history)
+    }
+
     /// The last applied entry and the membership as of it.
     pub(crate) fn applied_state(&self) -> (Option<LogId>, StoredMembership) {
         let state = self.lock();
@@ -227,6 +235,7 @@ impl State {
 
     fn new(machine: Machine, membership: StoredMembership) -> Self {
         Self {
+            history: History::new(machine.now()),
             machine,
             membership,
             dropped: Vec::new(),

@@ -175,7 +175,7 @@ impl World {
 
     /// Looks at what the last entry gave: that nothing was refused, and what was delivered.
     pub(crate) fn look(&mut self) {
-        let Applied { replies, effects } = std::mem::take(&mut self.last);
+        let Applied { replies, effects, .. } = std::mem::take(&mut self.last);
         if let Some(refusal) = replies.iter().find_map(|reply| reply.as_ref().err()) {
             panic!("refused: {refusal}");
         }

@@ -31,6 +31,11 @@ impl Shard {
         else {
             return Ok(Answer::Done);
         };
+        if state.config.backlog.rejects() && selectors.iter().any(|s| s.headers.is_some()) {
+            return Err(invalid(format!(
+                "subscription {subscription} refuses publishes when its backlog is full, and what a binding with headers selects is known only when they are stored: bind it by subject, or let the oldest give way"
+            )));
+        }
         let bound = topic.bindings.get(&id);
         let is_new = |selector: &&Selector| bound.is_none_or(|bound| !bound.contains_key(*selector));
         let new: BTreeSet<&Selector> = selectors.iter().filter(is_new).collect();

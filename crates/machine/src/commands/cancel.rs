@@ -1,6 +1,7 @@
 //! Takes a scheduled message back.
 
 use crate::applied::{Answer, Reply};
+use crate::ended::Outcome;
 use crate::shard::{Context, Delayed, Ready, Shard};
 use quorate_types::{Reason, Refusal, SubscriptionId, TopicName, probe};
 
@@ -28,10 +29,9 @@ impl Shard {
                 let run = Ready { offset: run.offset + from, count, ..run };
                 subscription.put_delayed(position + from, Delayed { run, due }, ctx);
             }
-            subscription.ledger.purged += 1;
             subscriptions += 1;
             ctx.touch_subscription(id);
-            self.release(topic, offset, 1, ctx);
+            self.conclude(id, &Ready { offset, count: 1, ..run }, Outcome::Purged, ctx);
         }
         if subscriptions == 0 {
             let text = format!(

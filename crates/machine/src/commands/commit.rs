@@ -8,9 +8,9 @@ use super::settle;
 use crate::applied::{Answer, Reply};
 use crate::config::TopicConfig;
 use crate::op::{Commit, CommitSettle, ConsumerToken};
-use crate::publishes::Publishes;
+use crate::publishes::{PublishView, Publishes};
 use crate::settlement::Settlement;
-use crate::shard::{Block, Context, Shard};
+use crate::shard::{Block, Coming, Context, Shard};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ impl Shard {
             endings => endings?,
         };
         let admitted = self.admit(&commit.publishes, ctx)?;
+        self.check_room_for(&endings, &commit.publishes, ctx)?;
         for Ending { consumer, subscription, settlement, .. } in endings {
             let result = self.settle_one(consumer, subscription, settlement, ctx);
             debug_assert_eq!(result.stale, 0, "all of it was held");
@@ -110,6 +111,24 @@ impl Shard {
             }
         }
         Ok(endings)
+    }
+
+    /// That no subscription would have more than it may: what is settled with the commit leaves first.
+    fn check_room_for(
+        &self,
+        endings: &[Ending<'_>],
+        publishes: &Publishes,
+        ctx: &Context<'_>,
+    ) -> Result<(), Refusal> {
+        if self.limited.rejecting == 0 {
+            return Ok(());
+        }
+        let mut coming = Coming::default();
+        for Ending { consumer, subscription, settlement, .. } in endings {
+            self.foresee(*consumer, *subscription, settlement, &mut coming, ctx);
+        }
+        let publishes: Vec<PublishView<'_>> = publishes.iter().collect();
+        self.check_backlogs(&publishes, &coming)
     }
 
     /// The consumer with that identity; one that is leaving holds nothing any more, as far as it knows.

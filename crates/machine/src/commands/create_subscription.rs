@@ -42,6 +42,7 @@ impl Shard {
         let id = SubscriptionId::new(self.last_subscription);
         self.subscriptions.insert(id, Subscription::new(id, name.clone(), config.clone()));
         self.subscription_names.insert(name.clone(), id);
+        self.limited.add(config);
         ctx.touch_subscription(id);
         Ok(Answer::Done)
     }
@@ -67,5 +68,8 @@ fn check(name: &SubscriptionName, config: &SubscriptionConfig) -> Result<(), Ref
             "subscription {name} would dead-letter what expires, but has no dead-letter topic: name one"
         )));
     }
+    let has_letters = config.dead_letter_topic.is_some();
+    let limited = config.backlog.check(has_letters);
+    limited.map_err(|wrong| invalid(format!("the backlog of subscription {name} {wrong}")))?;
     config.backoff.check().map_err(|wrong| invalid(format!("the backoff of subscription {name} {wrong}")))
 }

@@ -13,6 +13,7 @@ impl Shard {
         self.subscription_names.remove(name);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return Ok(Answer::Done) };
         subscription.doomed = true;
+        self.limited.remove(&subscription.config);
         subscription.free.clear();
         subscription.line.clear();
         subscription.identities.clear();

@@ -8,9 +8,10 @@ use crate::op::Publish;
 use crate::options::{Label, MessageOptions};
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Context, Ready, Shard, Stretch, Topic, selected, union};
+use crate::shard::{Block, Coming, Context, Ready, Shard, Stretch, Subscription, Topic, selected, union};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
+use std::time::Duration;
 
 impl Shard {
     /// `fragment`: byte position of the publish's fragment in the entry's block; `None` when the lengths that the
@@ -37,6 +38,7 @@ impl Shard {
         if publish.mandatory && (publish.create_topic || self.topic_id(publish.topic).is_ok()) {
             self.check_routable(publish.topic, publish.runs)?;
         }
+        self.check_backlogs([publish], &Coming::default())?;
         let default = TopicConfig::default();
         let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
         Ok(self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx))
@@ -78,6 +80,8 @@ impl Shard {
             .filter(|(_, stretches)| !stretches.is_empty())
             .collect();
         block.live = routes.iter().flat_map(|(_, stretches)| stretches).map(|(_, n)| n).sum();
+        let weighs = |id| self.subscriptions.get(id).is_some_and(Subscription::weighs);
+        block.weighed = self.limited.weighing > 0 && routes.iter().any(|(id, _)| weighs(id));
         topic.next_offset += u64::from(count);
         ctx.touch(RowKey::Topic(id));
         let settled = !topic.settled.is_empty();
@@ -98,17 +102,36 @@ impl Shard {
             self.wake_catching_up(id, first_offset);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        self.hand_out((id, first_offset), routes, runs, ttl, ctx);
+        Appended { first_offset, count, routed }
+    }
+
+    /// Gives subscriptions what they selected of messages that are stored from an offset on.
+    fn hand_out(
+        &mut self,
+        (id, first_offset): (TopicId, u64),
+        routes: Vec<(SubscriptionId, Vec<Stretch>)>,
+        runs: Runs<'_>,
+        ttl: Option<Duration>,
+        ctx: &mut Context<'_>,
+    ) {
         let plain = ttl.is_none() && runs.into_iter().all(|run| run.options.is_plain());
         for (subscription, stretches) in routes {
             if first_offset % 50 == 49 && probe::planted("one publish in fifty is not routed") {
                 continue;
             }
             let Some(subscription) = self.subscriptions.get_mut(&subscription) else { continue };
-            let run = |(start, count): (u64, u64), label| {
-                let offset = first_offset + start;
-                Ready { topic: id, offset, count, attempts: 0, label }
+            let run = |(start, count): (u64, u64), label| Ready {
+                topic: id,
+                offset: first_offset + start,
+                count,
+                attempts: 0,
+                label,
             };
             for stretch in stretches {
+                if subscription.weighs() {
+                    subscription.weigh(self.topics.get(&id), (first_offset + stretch.0, stretch.1));
+                }
                 if plain {
                     subscription.route(run(stretch, Label::default()), ctx.now, ctx);
                     continue;
@@ -121,7 +144,6 @@ impl Shard {
                 }
             }
         }
-        Appended { first_offset, count, routed }
     }
 }
 

@@ -3,9 +3,10 @@
 use super::{invalid, unknown_consumer};
 use crate::applied::{Answer, Reply, SettleResult};
 use crate::backoff::Backoff;
+use crate::ended::Outcome;
 use crate::provenance::DeathReason;
 use crate::settlement::{Settlement, Verdict};
-use crate::shard::{Context, Ending, Lease, Shard, Taken, ready};
+use crate::shard::{Context, Ending, Lease, Shard, Taken};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId};
 use std::ops::Bound::{Excluded, Included};
@@ -75,7 +76,7 @@ impl Shard {
     }
 
     /// Where the consumer's leases begin that may hold messages of `first..=last`.
-    fn leases_in(&self, id: ConsumerId, first: u64, last: u64) -> Vec<u64> {
+    pub(crate) fn leases_in(&self, id: ConsumerId, first: u64, last: u64) -> Vec<u64> {
         let Some(consumer) = self.consumers.get(&id) else { return Vec::new() };
         let before = consumer.leases.range(..=first).next_back();
         before.into_iter().chain(consumer.leases.range((Excluded(first), Included(last)))).copied().collect()
@@ -104,19 +105,14 @@ impl Shard {
         let lease = taken.lease;
         let place = (subscription, taken.position);
         match s.verdict {
-            Verdict::Ack => {
-                state.ledger.acked += lease.count;
-                self.release(lease.topic, lease.offset, lease.count, ctx);
-            }
+            Verdict::Ack => self.conclude(subscription, &lease, Outcome::Acked, ctx),
             Verdict::Nack if probe::planted("a nack is an ack") => state.ledger.acked += lease.count,
             Verdict::Nack => self.give_back(place, &lease, lease.count, Ending::Failed, ctx),
             Verdict::NackAfter { delay_ms } => {
                 let ending = Ending::Postponed(Duration::from_millis(u64::from(delay_ms)));
                 self.give_back(place, &lease, lease.count, ending, ctx);
             }
-            Verdict::Reject => {
-                self.give_up(subscription, &ready(&lease, lease.attempt), DeathReason::Rejected, ctx);
-            }
+            Verdict::Reject => self.give_up(subscription, &lease, DeathReason::Rejected, ctx),
             Verdict::Extend => return self.extend(subscription, &taken, ctx),
         }
         self.credit_back((subscription, id), taken.gone, taken.begun, lease.count);

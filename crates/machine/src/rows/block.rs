@@ -29,6 +29,7 @@ mod tests {
             stamp: Millis::new(1 << 41),
             live: 3_000,
             timed: true,
+            weighed: true,
             origin: None,
         };
         assert_eq!(decode(&encode(&block)), Ok(block.clone()));

@@ -12,6 +12,7 @@ struct SubscriptionRow {
     name: SubscriptionName,
     config: SubscriptionConfig,
     ledger: Ledger,
+    backlog_bytes: u64,
     next_position: u64,
     doomed: bool,
     purge_below: u64,
@@ -26,6 +27,7 @@ pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
         name: subscription.name.clone(),
         config: subscription.config.clone(),
         ledger: Ledger { ready: 0, leased: 0, delayed: 0, ..subscription.ledger },
+        backlog_bytes: subscription.backlog_bytes,
         next_position: subscription.next_position,
         doomed: subscription.doomed,
         purge_below: subscription.purge_below,
@@ -40,6 +42,7 @@ pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, D
     let row: SubscriptionRow = decode_row(bytes)?;
     Ok(Subscription {
         ledger: Ledger { ready: 0, leased: 0, delayed: 0, ..row.ledger },
+        backlog_bytes: row.backlog_bytes,
         next_position: row.next_position,
         doomed: row.doomed,
         purge_below: row.purge_below,
@@ -62,7 +65,7 @@ mod tests {
         let name = SubscriptionName::parse("billing").unwrap();
         let config = SubscriptionConfig { kind: SubscriptionKind::Failover, ..SubscriptionConfig::default() };
         let mut subscription = Subscription::new(SubscriptionId::new(4), name, config);
-        subscription.attached = 1 << 40;
+        (subscription.attached, subscription.backlog_bytes) = (1 << 40, 1 << 50);
         subscription.ledger = Ledger { routed: 10, acked: 10, ..Ledger::default() };
         (subscription.next_position, subscription.doomed, subscription.purge_below) = (10, true, 5);
         (subscription.purge_leases, subscription.went_back) = (true, 300);

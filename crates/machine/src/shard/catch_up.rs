@@ -302,7 +302,16 @@ impl Shard {
             }
             let (begin, upto) = (at.max(first), end.min(first + u64::from(block.count)));
             let (stamp, ttl) = (block.stamp, topic.config.ttl);
-            topic.revive(first, upto - begin, ctx);
+            let weighs = state.weighs();
+            if weighs {
+                let share = block.share(begin - first, upto - begin);
+                state.backlog_bytes = state.backlog_bytes.saturating_add(share);
+            }
+            if state.config.backlog.gives_way() {
+                // They may have to leave again, one by one, when the entry ends.
+                ctx.spend_some(u32::try_from(upto - begin).unwrap_or(u32::MAX));
+            }
+            topic.revive(first, upto - begin, weighs, ctx);
             let options = options.copied().unwrap_or_default();
             let (label, due) = (state.label(options.label(stamp, ttl)), options.due(stamp));
             let run = Ready { topic: topic.id, offset: begin, count: upto - begin, attempts: 0, label };

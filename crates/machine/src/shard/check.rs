@@ -1,6 +1,7 @@
 //! What must hold after every entry. A violation is a bug: tests fail on it, a running node raises an alarm.
 
-use super::{Consumer, Shard, Subscription, Topic};
+use super::subscription::Run;
+use super::{Consumer, Limited, Shard, Subscription, Topic};
 use crate::config::SubscriptionKind;
 use crate::ledger::Ledger;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId, TopicName};
@@ -34,6 +35,31 @@ pub enum Violation {
         /// Its counters.
         ledger: Ledger,
     },
+    /// More is unsettled than may be, where the oldest give way.
+    #[error(
+        "subscription {subscription}: its backlog of {messages} messages and {bytes} bytes is beyond its limit"
+    )]
+    Backlog {
+        /// Where.
+        subscription: SubscriptionName,
+        /// Unsettled messages.
+        messages: u64,
+        /// Their bytes, if they are counted.
+        bytes: u64,
+    },
+    /// The bytes of what is unsettled are miscounted, or not counted where they should be.
+    #[error("subscription {subscription}: {bytes} bytes are unsettled, but it says {said}")]
+    BacklogBytes {
+        /// Where.
+        subscription: SubscriptionName,
+        /// What the blocks say.
+        bytes: u64,
+        /// What it says.
+        said: u64,
+    },
+    /// The subscriptions whose limits others look at are miscounted.
+    #[error("the subscriptions with a limit are miscounted")]
+    Limited,
     /// Two runs or leases cover one position, or one lies beyond the last position.
     #[error("subscription {subscription}: position {position} is in two places, or was never routed")]
     Overlap {
@@ -163,8 +189,8 @@ pub enum Violation {
 }
 
 impl Shard {
-    /// Rules that can be checked in passing: conservation of every subscription, that what is closed is empty, and that one
-    /// consumer alone holds something where one alone may. Empty when all is well.
+    /// Rules that can be checked in passing: conservation of every subscription, that none is beyond its limit where the oldest
+    /// give way, that what is closed is empty, and that one consumer alone holds something where one alone may. Empty when all is well.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         let (topics, subscriptions) = (self.topics.len(), self.subscriptions.len());
@@ -175,7 +201,13 @@ impl Shard {
             broken.map(|s| Violation::Conservation { subscription: s.name.clone(), ledger: s.ledger });
         let several = self.subscriptions.values().filter(|s| self.has_several_active(s));
         let several = several.map(|s| Violation::SeveralActive { subscription: s.name.clone() });
-        closed.into_iter().chain(broken).chain(several).collect()
+        let full = self.subscriptions.values().filter(|s| s.surplus().is_some());
+        let full = full.map(|s| Violation::Backlog {
+            subscription: s.name.clone(),
+            messages: s.backlog(),
+            bytes: s.backlog_bytes,
+        });
+        closed.into_iter().chain(broken).chain(several).chain(full).collect()
     }
 
     /// All rules, by going through all of the state at log time `now`: for tests and for a closer look.
@@ -189,6 +221,7 @@ impl Shard {
             self.check_dead_letter_topic(subscription, &mut found);
             self.check_active(subscription, &mut found);
             check_derived(subscription, &mut found);
+            self.check_backlog_bytes(subscription, &mut found);
             let idle = subscription.grants_nothing(now);
             let waiting = match subscription.config.kind {
                 SubscriptionKind::KeyShared => self.keeps_waiting(subscription.id),
@@ -202,6 +235,7 @@ impl Shard {
         found.extend(orphans.map(|c| Violation::Orphan { consumer: c.id }));
         self.check_blocks(&mut found);
         self.check_catching_up(&mut found);
+        self.check_limited(&mut found);
         found.extend(self.missing_alternate().map(|topic| Violation::AlternateTopic { topic }));
         found.extend(self.topic_in_a_loop().map(|topic| Violation::Onward { topic }));
         found
@@ -258,6 +292,25 @@ impl Shard {
         if own.map(Consumer::rank).collect::<BTreeSet<_>>() != subscription.line {
             found.push(Violation::Line { subscription: subscription.name.clone() });
         }
+    }
+
+    fn check_backlog_bytes(&self, subscription: &Subscription, found: &mut Vec<Violation>) {
+        let weighs = subscription.weighs();
+        let weigh = |run: &Run| {
+            let topic = self.topics.get(&run.topic).filter(|_| weighs);
+            topic.map_or(0, |topic| topic.weigh(run.offset, run.count, u32::MAX))
+        };
+        let bytes = subscription.runs().map(|run| weigh(&run)).sum();
+        let said = subscription.backlog_bytes;
+        if bytes != said {
+            found.push(Violation::BacklogBytes { subscription: subscription.name.clone(), bytes, said });
+        }
+    }
+
+    fn check_limited(&self, found: &mut Vec<Violation>) {
+        let mut limited = Limited::default();
+        self.subscriptions.values().filter(|s| !s.doomed).for_each(|s| limited.add(&s.config));
+        found.extend((limited != self.limited).then_some(Violation::Limited));
     }
 
     fn check_blocks(&self, found: &mut Vec<Violation>) {

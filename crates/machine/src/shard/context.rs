@@ -1,6 +1,7 @@
 //! What an operation may touch beside the state itself, while one entry is applied.
 
 use crate::applied::{Deliver, Effect, LeaseRun};
+use crate::ended::Ended;
 use crate::rows::RowKey;
 use quorate_types::{ConsumerId, Limits, LogId, Millis, NodeId, SubscriptionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ pub(crate) struct Context<'a> {
     /// Rows that changed.
     pub(crate) dirty: &'a mut BTreeSet<RowKey>,
     pub(crate) effects: Vec<Effect>,
+    /// What left subscriptions for good, joined where it follows and ended alike.
+    pub(crate) ended: Vec<Ended>,
     /// Subscriptions that changed: at the end of the entry they grant what is ready.
     pub(crate) subscriptions: BTreeSet<SubscriptionId>,
     /// Topics that changed: at the end of the entry retention looks at them.
@@ -38,6 +41,7 @@ impl<'a> Context<'a> {
             limits,
             dirty,
             effects: Vec::new(),
+            ended: Vec::new(),
             subscriptions: BTreeSet::new(),
             topics: BTreeSet::new(),
             freed: Vec::new(),
@@ -74,6 +78,13 @@ impl<'a> Context<'a> {
 
     pub(crate) fn spend_some(&mut self, transitions: u32) {
         self.budget = self.budget.saturating_sub(transitions);
+    }
+
+    /// Notes what left a subscription for good; what goes on where the last one ended becomes one with it.
+    pub(crate) fn ended(&mut self, ended: Ended) {
+        if self.ended.last_mut().is_none_or(|last| !last.join(&ended)) {
+            self.ended.push(ended);
+        }
     }
 
     /// Notes a grant; one that goes on where the last one ended becomes one with it.

@@ -49,6 +49,17 @@ impl Subscription {
         Some(delayed)
     }
 
+    /// Takes the first `count` messages of what waits at `position` for its time out of the queue.
+    pub(super) fn cut_delayed(&mut self, position: u64, count: u64, ctx: &mut Context<'_>) -> Option<Ready> {
+        let Delayed { run, due } = self.remove_delayed(position, ctx)?;
+        let count = count.min(run.count);
+        if count < run.count {
+            let rest = Ready { offset: run.offset + count, count: run.count - count, ..run };
+            self.put_delayed(position + count, Delayed { run: rest, due }, ctx);
+        }
+        Some(Ready { count, ..run })
+    }
+
     /// When the next lease, delay or time to live ends.
     pub(crate) fn next_return(&self) -> Option<Millis> {
         let first = |times: &BTreeSet<(Millis, u64)>| times.first().map(|(at, _)| *at);

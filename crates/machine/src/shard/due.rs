@@ -6,7 +6,8 @@
 use super::returns::Ending;
 use super::subscription::Run;
 use super::topic::Sweep;
-use super::{Context, Shard, Subscription};
+use super::{Context, Gone, Shard, Subscription};
+use crate::ended::Outcome;
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, TopicId};
@@ -228,16 +229,13 @@ impl Shard {
         let run = self.subscriptions.get(&id).and_then(|s| s.ready.get(&position)).copied();
         let Some(run) = run.filter(|_| ctx.spend()) else { return false };
         let count = count.min(run.count);
-        let (done, blocks) = match self.topics.get_mut(&run.topic) {
-            Some(topic) => topic.release(run.offset, count, ctx.budget(), ctx),
-            None => (count, 0),
-        };
+        let gone = Gone { count, ..(&run).into() };
+        let (done, blocks) = self.conclude_some(id, gone, Outcome::Purged, ctx.budget(), ctx);
         ctx.spend_some(blocks);
         if let Some(subscription) = self.subscriptions.get_mut(&id)
             && done > 0
         {
             subscription.cut_ready(position, done, ctx);
-            subscription.ledger.purged += done;
         }
         ctx.touch_subscription(id);
         done == count
@@ -251,17 +249,13 @@ impl Shard {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return false };
         let lease = subscription.remove_lease(position, ctx);
         let delayed = subscription.remove_delayed(position, ctx).map(|delayed| delayed.run);
-        let leased = lease.map(|lease| (lease.topic, lease.offset, lease.count));
-        let Some((topic, offset, count)) = leased.or(delayed.map(|run| (run.topic, run.offset, run.count)))
-        else {
-            return false;
-        };
-        subscription.ledger.purged += count;
+        let waited = delayed.as_ref().map(Gone::from);
+        let Some(gone) = lease.as_ref().map(Gone::from).or(waited) else { return false };
         ctx.touch_subscription(id);
         if let Some(lease) = lease {
-            self.credit_back((id, lease.consumer), Some(position), None, count);
+            self.credit_back((id, lease.consumer), Some(position), None, lease.count);
         }
-        self.release(topic, offset, count, ctx);
+        self.conclude(id, gone, Outcome::Purged, ctx);
         true
     }
 

@@ -3,6 +3,7 @@
 use super::due::first_due;
 use super::subscription::Subscription;
 use super::{Context, Shard};
+use crate::ended::Outcome;
 use crate::options::Label;
 use crate::provenance::DeathReason;
 use quorate_types::{Millis, SubscriptionId, probe};
@@ -47,8 +48,7 @@ impl Shard {
             ctx.touch_subscription(id);
             probe::sometimes("message expired");
             if purged > 0 || self.doomed.contains(&run.topic) {
-                subscription.ledger.purged += run.count;
-                self.release(run.topic, run.offset, run.count, ctx);
+                self.conclude(id, &run, Outcome::Purged, ctx);
             } else {
                 self.give_up(id, &run, DeathReason::Expired, ctx);
             }

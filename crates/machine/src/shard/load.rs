@@ -198,6 +198,9 @@ impl Shard {
         self.link_bindings()?;
         self.check_topics_passed_to()?;
         for subscription in self.subscriptions.values_mut() {
+            if !subscription.doomed {
+                self.limited.add(&subscription.config);
+            }
             if !subscription.ledger.is_conserved() {
                 return Err(LoadError::contradiction(RowKey::Subscription(subscription.id)));
             }

@@ -1,8 +1,11 @@
 //! Topics, subscriptions and consumers of one group.
 
+mod admission;
+mod backlog;
 mod catch_up;
 mod check;
 mod closing;
+mod conclude;
 mod consumer;
 mod context;
 mod dead_letters;
@@ -26,10 +29,13 @@ mod trace;
 mod turns;
 mod view;
 
+pub(crate) use admission::Coming;
+pub(crate) use backlog::Limited;
 pub(crate) use catch_up::CatchUp;
 pub use catch_up::Scan;
 pub use check::Violation;
 pub(crate) use closing::Closing;
+pub(crate) use conclude::Gone;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use delayed::Delayed;
@@ -76,6 +82,8 @@ pub struct Shard {
     leaving: BTreeSet<SessionId>,
     /// Subscriptions that catch up with topics by subjects, for the leader. Derived.
     scans: BTreeSet<(TopicId, SubscriptionId)>,
+    /// Derived.
+    pub(crate) limited: Limited,
     /// Derived.
     agenda: Agenda<Due>,
 }
@@ -158,21 +166,15 @@ impl Shard {
         }
     }
 
-    /// Settled messages let go of their blocks.
-    pub(crate) fn release(&mut self, topic: TopicId, offset: u64, count: u64, ctx: &mut Context<'_>) {
-        if let Some(topic) = self.topics.get_mut(&topic) {
-            topic.release(offset, count, u32::MAX, ctx);
-        }
-    }
-
-    /// What every entry ends with: grants, retention, entries that nobody needs any more.
+    /// What every entry ends with: what is too old or too much goes; grants, retention, entries that nobody needs any more.
     pub(crate) fn finish(&mut self, block: bool, ctx: &mut Context<'_>) {
         let mut changed = BTreeSet::new();
-        // What expires may go to a topic from which others get it.
+        // What expires or gives way may go to a topic from which others get it.
         while let Some(id) = ctx.subscriptions.pop_first() {
             self.take_back_overtaken(id, ctx);
             self.expire(id, ctx);
-            changed.insert(id);
+            let again = !changed.insert(id);
+            self.make_room(id, again, ctx);
         }
         for id in changed {
             self.grant(id, ctx);

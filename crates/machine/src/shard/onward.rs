@@ -24,6 +24,13 @@ pub(crate) struct Reached {
     onward: Vec<Stretch>,
 }
 
+impl Reached {
+    /// All `count` messages of a publish, which go nowhere else.
+    pub(super) fn wholly(topic: TopicId, count: u64) -> Self {
+        Self { topic, here: vec![(0, count)], onward: Vec::new() }
+    }
+}
+
 impl Topic {
     /// Whether messages may go on from here to other topics.
     pub(crate) fn passes_on(&self) -> bool {

@@ -6,7 +6,7 @@
 //! when they are read.
 
 use super::topic::Block;
-use crate::provenance::{Death, Provenance};
+use crate::provenance::{Death, DeathReason, Provenance};
 use quorate_types::{Millis, TopicName};
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,15 @@ impl Block {
             live: 0,
             // What died has no time of its own any more.
             timed: self.timed && origin.provenance.death.is_none(),
+            weighed: false,
             origin: Some(Box::new(origin)),
         }
+    }
+
+    /// Whether its messages are dead letters that were given up last for that reason.
+    pub(super) fn died_of(&self, reason: DeathReason) -> bool {
+        let death = self.origin.as_ref().and_then(|origin| origin.provenance.death.as_ref());
+        death.is_some_and(|death| death.reason == reason)
     }
 
     /// Whether its messages are dead letters: what they asked for when they were published counts no more.

@@ -37,7 +37,7 @@ impl Shard {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         // What is left of a deleted topic, or was held when the subscription was moved, is taken out wherever it is.
         let doomed = subscription.purge_leases || self.doomed.contains(&lease.topic);
-        let was_last = subscription.config.max_attempts.is_some_and(|max| lease.attempt >= max);
+        let was_last = subscription.config.is_last(lease.attempt);
         let is_last = was_last && !doomed && ending != Ending::Overtaken;
         if sent > 0 && !is_last {
             subscription.ledger.redelivered += sent;
@@ -66,7 +66,7 @@ impl Shard {
         ctx.touch_subscription(id);
         if sent > 0 && is_last {
             probe::sometimes("last attempt failed");
-            self.give_up(id, &ready(&failed, lease.attempt), DeathReason::MaxAttempts, ctx);
+            self.give_up(id, &failed, DeathReason::MaxAttempts, ctx);
         }
     }
 

@@ -70,6 +70,8 @@ pub(crate) struct Subscription {
     pub(crate) name: SubscriptionName,
     pub(crate) config: SubscriptionConfig,
     pub(crate) ledger: Ledger,
+    /// Bytes of all that is unsettled, where its limit asks for that; else 0.
+    pub(crate) backlog_bytes: u64,
     pub(crate) next_position: u64,
     /// Deleted, but not yet emptied.
     pub(crate) doomed: bool,
@@ -124,6 +126,7 @@ impl Subscription {
             name,
             config,
             ledger: Ledger::default(),
+            backlog_bytes: 0,
             next_position: 0,
             doomed: false,
             purge_below: 0,
@@ -344,6 +347,17 @@ impl Subscription {
         let delayed = || self.delayed.get(&position).map(|delayed| run(&delayed.run));
         let lease = |l: &Lease| Run { topic: l.topic, offset: l.offset, count: l.count, is_leased: true };
         ready().or_else(|| self.leases.get(&position).map(lease)).or_else(delayed)
+    }
+
+    /// All that is unsettled, from the oldest on.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        let mut next = self.next_run(0);
+        std::iter::from_fn(move || {
+            let position = next?;
+            let run = self.run_at(position)?;
+            next = self.next_run(position.saturating_add(run.count));
+            Some(run)
+        })
     }
 
     /// The oldest position that is not settled.

@@ -29,6 +29,8 @@ pub(crate) struct Block {
     pub(crate) live: u64,
     /// Some of its messages have times of their own: whoever routes them later has to look at them.
     pub(crate) timed: bool,
+    /// A subscription has counted bytes of it: nothing is joined with it any more, which would change the shares.
+    pub(crate) weighed: bool,
     /// `None` where the topic's own messages are; else they are another one's, and came here as dead letters or passed on.
     pub(crate) origin: Option<Box<Origin>>,
 }
@@ -42,7 +44,7 @@ impl Block {
     ) -> Self {
         let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
         let timed = publish.runs.into_iter().any(|run| run.options.have_times());
-        Self { index, fragment, count, bytes, begin: 0, stamp, live: 0, timed, origin: None }
+        Self { index, fragment, count, bytes, begin: 0, stamp, live: 0, timed, weighed: false, origin: None }
     }
 
     /// Whether `next` can be one block with this one: it follows in the same entry.
@@ -52,7 +54,8 @@ impl Block {
             (Some(origin), Some(other)) => self.reference_goes_on_with(origin, next, other),
             _ => false,
         };
-        self.index == next.index && self.timed == next.timed && follows
+        let weighed = self.weighed || next.weighed;
+        self.index == next.index && self.timed == next.timed && !weighed && follows
     }
 
     /// Whether it ends after the first offset that is held for subscriptions that catch up.
@@ -213,10 +216,22 @@ impl Topic {
         (done, visited)
     }
 
-    /// Messages of a block were routed once more.
-    pub(crate) fn revive(&mut self, first: u64, count: u64, ctx: &mut Context<'_>) {
+    /// Bytes of the `count` messages from `offset` on, or of as many as lie in the first `blocks_max` blocks.
+    pub(crate) fn weigh(&self, offset: u64, count: u64, blocks_max: u32) -> u64 {
+        let end = offset.saturating_add(count);
+        let blocks = self.blocks_of(offset, end).take(blocks_max as usize);
+        let share = |(first, block): (u64, &Block)| {
+            let begin = offset.max(first);
+            block.share(begin - first, end.saturating_sub(begin))
+        };
+        blocks.map(share).sum()
+    }
+
+    /// Messages of a block were routed once more. `weighed`: to a subscription that counts bytes.
+    pub(crate) fn revive(&mut self, first: u64, count: u64, weighed: bool, ctx: &mut Context<'_>) {
         if let Some(block) = self.blocks.get_mut(&first) {
             block.live += count;
+            block.weighed |= weighed;
             self.settled.remove(&first);
             ctx.touch(RowKey::Block(self.id, first));
         }
@@ -326,6 +341,7 @@ mod tests {
                 stamp,
                 live: 1,
                 timed: false,
+                weighed: false,
                 origin: None,
             };
             topic.append(first, block, &mut BTreeSet::new());

@@ -1,7 +1,8 @@
-//! Where a message of a topic is now. What became of it before is kept nowhere.
+//! Where a message of a topic is now, and what became of it as far as that is remembered beside the state.
 
 use super::peek::{Peeked, PeekedState};
 use super::{Shard, Subscription};
+use crate::ended::Ended;
 use quorate_types::{Selector, SubscriptionName, TopicId};
 use std::collections::BTreeMap;
 
@@ -17,21 +18,25 @@ pub struct TraceRoute {
     pub selectors: Vec<Selector>,
     /// It catches up with the topic and has not come to the message.
     pub is_ahead: bool,
-    /// Where the message is unsettled: in one place, save where it was routed again. In none: it was settled, or never routed.
+    /// Where the message is unsettled: in one place, save where it was routed again. In none, and nothing below: it was settled
+    /// before that is remembered, or never routed.
     pub unsettled: Vec<Peeked>,
+    /// How it ended there, the oldest first: several times where it was routed again.
+    pub ended: Vec<Ended>,
     /// Whether all of the subscription was looked at. If not, the message may be unsettled elsewhere in it.
     pub is_whole: bool,
 }
 
 impl Shard {
     /// What the subscriptions have to do with a message of this subject and these headers, by name: those that are
-    /// bound to the topic or have it unsettled. Visits up to 100,000 runs.
+    /// bound to the topic, have it unsettled, or had it. Visits up to 100,000 runs. `ended`: what is remembered of the message.
     #[must_use]
     pub fn trace(
         &self,
         topic: TopicId,
         offset: u64,
         (subject, headers): (&str, &[(&str, &[u8])]),
+        ended: &[Ended],
     ) -> Vec<TraceRoute> {
         let Some(state) = self.topics.get(&topic).filter(|topic| !topic.is_doomed()) else {
             return Vec::new();
@@ -50,8 +55,10 @@ impl Shard {
                 true => self.places(subscription, (topic, offset), &mut left),
                 false => (Vec::new(), true),
             };
+            let own = ended.iter().filter(|ended| ended.subscription == subscription.id);
+            let ended: Vec<Ended> = own.copied().collect();
             let bindings = state.bindings.get(&subscription.id);
-            if bindings.is_none() && unsettled.is_empty() && is_whole {
+            if bindings.is_none() && unsettled.is_empty() && ended.is_empty() && is_whole {
                 return None;
             }
             let bound = bindings.into_iter().flat_map(BTreeMap::iter);
@@ -62,6 +69,7 @@ impl Shard {
                 selectors: selectors.map(|(selector, _)| selector.clone()).collect(),
                 is_ahead: state.catching_up.get(&subscription.id).is_some_and(|at| at.cursor <= offset),
                 unsettled,
+                ended,
                 is_whole,
             })
         };

@@ -86,6 +86,8 @@ pub struct SubscriptionView {
     pub active: Option<ConsumerId>,
     /// Where its messages are.
     pub ledger: Ledger,
+    /// Bytes of all that is unsettled, where its limit asks for that.
+    pub backlog_bytes: Option<u64>,
     /// Position of the oldest message that is not settled.
     pub oldest_unsettled: Option<u64>,
     /// When that was stored: log time.
@@ -340,6 +342,7 @@ impl Shard {
             consumers: u32::try_from(subscription.consumers.len()).unwrap_or(u32::MAX),
             active: self.active(subscription),
             ledger: subscription.ledger,
+            backlog_bytes: subscription.weighs().then_some(subscription.backlog_bytes),
             oldest_unsettled: subscription.oldest_unsettled(),
             oldest_stored: self.oldest_stored(subscription),
             bindings: bindings.collect(),

@@ -5,9 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Envelope, LeaseRun, Machine,
-    Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult, Settlement,
-    Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
+    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Ended, Envelope, LeaseRun,
+    Machine, Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult,
+    Settlement, Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, HeaderMatch, Limits, LogId, MarkName, MatchRule, Millis, NodeId,
@@ -40,6 +40,10 @@ pub struct Driver {
     /// Entries that carried a block, and those that were dropped.
     pub written: BTreeSet<u64>,
     pub dropped: BTreeSet<u64>,
+    /// What ever left subscriptions for good.
+    pub ended: Vec<Ended>,
+    /// The body of a publish's first message, and of the others.
+    pub bodies: [&'static [u8]; 2],
 }
 
 impl Driver {
@@ -56,6 +60,8 @@ impl Driver {
             numbers: BTreeMap::new(),
             written: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            ended: Vec::new(),
+            bodies: [BODY; 2],
         }
     }
 
@@ -86,6 +92,7 @@ impl Driver {
                 assert!(self.dropped.insert(*index), "block {index} was dropped twice");
             }
         }
+        self.ended.extend_from_slice(&applied.ended);
         self.log.push((id, batch));
         applied
     }
@@ -102,7 +109,7 @@ impl Driver {
 
     /// The next publish of a session: (subject, count) runs.
     pub fn publish_step(&mut self, session: SessionId, topic: &str, runs: &[(&str, u32)]) -> Step {
-        let (publish, fragment) = publish(topic, runs);
+        let (publish, fragment) = self.new_publish(topic, runs);
         let step = self.step(session, Op::Publish(publish));
         Step { fragment, ..step }
     }
@@ -114,14 +121,19 @@ impl Driver {
         topic: &str,
         runs: &[(&str, u32, MessageOptions)],
     ) -> Step {
-        let (publish, fragment) = publish_with(topic, runs);
+        let (publish, fragment) = publish_of(topic, runs, self.bodies);
         let step = self.step(session, Op::Publish(publish));
         Step { fragment, ..step }
     }
 
+    fn new_publish(&self, topic: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
+        let plain = |(subject, count): &(_, _)| (*subject, *count, MessageOptions::default());
+        publish_of(topic, &runs.iter().map(plain).collect::<Vec<_>>(), self.bodies)
+    }
+
     /// The next publish of a session to several topics in turn.
     pub fn publish_each_step(&mut self, session: SessionId, parts: &[(&str, Vec<(&str, u32)>)]) -> Step {
-        let (op, fragment) = publish_each(parts.iter().map(|(topic, runs)| publish(topic, runs)));
+        let (op, fragment) = publish_each(parts.iter().map(|(topic, runs)| self.new_publish(topic, runs)));
         let step = self.step(session, op);
         Step { fragment, ..step }
     }
@@ -133,7 +145,7 @@ impl Driver {
         settles: Vec<CommitSettle>,
         parts: &[(&str, Vec<(&str, u32)>)],
     ) -> Step {
-        let (op, fragment) = commit(settles, parts.iter().map(|(topic, runs)| publish(topic, runs)));
+        let (op, fragment) = commit(settles, parts.iter().map(|(topic, runs)| self.new_publish(topic, runs)));
         let step = self.step(session, op);
         Step { fragment, ..step }
     }
@@ -380,8 +392,18 @@ pub fn publish(topic_name: &str, runs: &[(&str, u32)]) -> (Publish, Bytes) {
 
 /// The same of runs with options.
 pub fn publish_with(topic_name: &str, runs: &[(&str, u32, MessageOptions)]) -> (Publish, Bytes) {
+    publish_of(topic_name, runs, [BODY; 2])
+}
+
+/// The same, with other bodies: that of the first message and that of the others.
+pub fn publish_of(
+    topic_name: &str,
+    runs: &[(&str, u32, MessageOptions)],
+    [first, other]: [&[u8]; 2],
+) -> (Publish, Bytes) {
     let count: u32 = runs.iter().map(|(_, count, _)| count).sum();
-    let fragment = block::fragment(&vec![BODY; count as usize]);
+    let bodies: Vec<&[u8]> = (0..count).map(|n| if n == 0 { first } else { other }).collect();
+    let fragment = block::fragment(&bodies);
     let run = |(subject, count, options): &(&str, u32, MessageOptions)| PublishRun {
         subject: Subject::parse(subject).unwrap(),
         count: *count,
@@ -391,7 +413,7 @@ pub fn publish_with(topic_name: &str, runs: &[(&str, u32, MessageOptions)]) -> (
         topic: topic(topic_name),
         runs: runs.iter().map(run).collect(),
         fragment_bytes: u32::try_from(fragment.len()).unwrap(),
-        message_bytes_max: u32::try_from(BODY.len()).unwrap(),
+        message_bytes_max: u32::try_from(first.len().max(other.len())).unwrap(),
         create_topic: false,
         mandatory: false,
     };

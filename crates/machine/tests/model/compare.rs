@@ -1,10 +1,13 @@
 //! What can be seen of the machine, against the model.
 
+use crate::backlog::MESSAGE_BYTES;
 use crate::common::sub;
 use crate::pair::{LEASE_MS, Pair, SUBSCRIPTIONS};
 use crate::queue::{Message, Place, Queue};
 use crate::returns::Letter;
-use quorate_machine::{Effect, LeaseRun, MarkView, PeekStates, Peeked, PeekedState, SubscriptionKind};
+use quorate_machine::{
+    Effect, LeaseRun, MarkView, Outcome, PeekStates, Peeked, PeekedState, SubscriptionKind,
+};
 use quorate_types::{ConsumerId, Millis, NodeId, TopicId};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -50,13 +53,30 @@ impl Pair {
         assert_eq!(marks.iter().map(marked).collect::<Vec<_>>(), expected, "marks of {name}");
     }
 
+    /// All that left subscriptions for good was told, once and how.
+    fn compare_ended(&self) {
+        for (name, queue) in &self.model.queues {
+            let own = self.driver.ended.iter().filter(|ended| ended.subscription == queue.id);
+            let each = own.flat_map(|e| (0..e.count).map(move |i| (e.topic, e.offset + i, place(e.outcome))));
+            let mut told: Vec<_> = each.collect();
+            let settled = queue.messages.iter().filter(|m| !m.place.is_unsettled());
+            let mut expected: Vec<_> = settled.map(|m| (m.topic, m.offset, m.place)).collect();
+            let order =
+                |(topic, offset, place): &(TopicId, u64, Place)| (*topic, *offset, format!("{place:?}"));
+            told.sort_unstable_by_key(order);
+            expected.sort_unstable_by_key(order);
+            assert_eq!(told, expected, "what ended in {name}");
+        }
+    }
+
     /// A message is traced to where it is.
     fn compare_trace(&self) {
         let state = self.driver.state();
         let (mut traced, mut unsettled) = (0, 0);
         for (topic, stored) in self.model.topics.values() {
-            let routes =
-                (0u64..).zip(stored).flat_map(|(offset, m)| state.trace(*topic, offset, (&m.subject, &[])));
+            let routes = (0u64..)
+                .zip(stored)
+                .flat_map(|(offset, m)| state.trace(*topic, offset, (&m.subject, &[]), &[]));
             traced += routes.map(|route| route.unsettled.len()).sum::<usize>();
         }
         for queue in self.model.queues.values() {
@@ -115,6 +135,8 @@ impl Pair {
             let count =
                 |f: &dyn Fn(&Place) -> bool| queue.messages.iter().filter(|m| f(&m.place)).count() as u64;
             let view = self.driver.subscription(name);
+            let bytes = queue.config.backlog.bytes_max.map(|_| queue.unsettled() * MESSAGE_BYTES);
+            assert_eq!(view.backlog_bytes, bytes, "bytes of {name}");
             let oldest = queue.messages.iter().find(|m| m.place.is_unsettled());
             let stored = oldest.map(|m| self.model.stored[&(m.topic, m.offset)]);
             assert_eq!(view.oldest_stored.map(Millis::get), stored, "the oldest of {name}");
@@ -148,6 +170,7 @@ impl Pair {
         }
         self.compare_letters();
         self.compare_trace();
+        self.compare_ended();
         for (id, holder) in &self.model.holders {
             let held = self.model.held(*id, holder);
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");
@@ -166,6 +189,16 @@ impl Pair {
             .collect();
         assert_eq!(producers, self.model.producers_seen());
         self.driver.check();
+    }
+}
+
+fn place(outcome: Outcome) -> Place {
+    match outcome {
+        Outcome::Acked => Place::Acked,
+        Outcome::Expired => Place::Expired,
+        Outcome::DeadLettered { .. } => Place::DeadLettered,
+        Outcome::Dropped { .. } => Place::Dropped,
+        Outcome::Purged => Place::Purged,
     }
 }
 

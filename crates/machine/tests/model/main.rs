@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod act;
+mod backlog;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
@@ -27,7 +28,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_shard_does_what_the_model_says(kind in 0usize..24, acts in prop::collection::vec(act(), 1..80)) {
+    fn the_shard_does_what_the_model_says(kind in 0usize..48, acts in prop::collection::vec(act(), 1..80)) {
         let mut pair = Pair::new(kind);
         acts.iter().for_each(|act| pair.act(act));
     }
@@ -35,7 +36,7 @@ proptest! {
     /// Repeats of anything, gaps, and sessions that are over: answered as §6.2 says, and nothing changes.
     #[test]
     fn repeats_and_gaps_change_nothing(
-        kind in 0usize..24,
+        kind in 0usize..48,
         acts in prop::collection::vec((act(), 0usize..100, any::<bool>()), 1..40),
     ) {
         let mut pair = Pair::new(kind);

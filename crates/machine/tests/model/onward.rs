@@ -1,6 +1,5 @@
 //! The model's part of what topics pass on: message by message, each to a set of topics.
 
-use crate::common;
 use crate::pair::{FILTERS, TOPICS};
 use crate::returns::Letter;
 use crate::shard::{Model, known};
@@ -93,12 +92,11 @@ impl Model {
 
     /// Whether a binding to a subscription selects the subject, whatever headers it asks for.
     fn is_wanted(&self, topic: &str, subject: &str) -> bool {
-        let mut bindings = self.queues.values().flat_map(|q| q.bindings.keys());
-        bindings.any(|(t, filter)| *t == topic && common::selector(filter).filter.matches(subject))
+        self.queues.values().any(|queue| queue.selects(topic, subject))
     }
 
     /// The topics that get a message of that subject.
-    fn reached(&self, first: &'static str, subject: &str) -> BTreeSet<&'static str> {
+    pub(crate) fn reached(&self, first: &'static str, subject: &str) -> BTreeSet<&'static str> {
         let (mut reached, mut left) = (BTreeSet::new(), vec![first]);
         while let Some(topic) = left.pop() {
             reached.insert(topic);
@@ -132,6 +130,7 @@ impl Model {
         }
         let (_, stored) = self.topics.get(name).ok_or(Reason::TopicNotFound)?;
         self.check_routable(publish)?;
+        self.check_backlogs(publish)?;
         let first = stored.len() as u64;
         let each = publish.runs.flat_map(|run| (0..run.count).map(move |_| run));
         let (timed, at) = (publish.runs.into_iter().any(|run| run.options.have_times()), self.now);

@@ -1,11 +1,12 @@
 //! The machine and the model: both do the same, and what can be seen of them is compared.
 
 use crate::act::{Act, Held, To};
+use crate::backlog::{self, MESSAGE_BYTES};
 use crate::common::{self, Driver, Step, mark, sub, topic};
 use crate::shard::Model;
 use quorate_machine::{
-    Answer, Backoff, CommitSettle, ConsumerIdentity, MessageOptions, Op, Origin, SeekTo, Settlement, Start,
-    SubscriptionConfig, SubscriptionKind, TopicConfig,
+    Answer, BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, MessageOptions, Op, Origin, SeekTo,
+    Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, WhenFull,
 };
 use quorate_types::{BootId, ConsumerId, Filter, Millis, NodeId, Reason, SessionId};
 use std::time::Duration;
@@ -44,7 +45,8 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(kind: usize) -> Self {
-        let (driver, session) = Driver::shard();
+        let (mut driver, session) = Driver::shard();
+        driver.bodies = backlog::BODIES;
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, kind, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
         let attach = Act::Attach(1, 0, (4, 0), (1, 1));
@@ -322,8 +324,10 @@ fn topic_config(which: usize, alternate: usize, kind: usize) -> TopicConfig {
 }
 
 /// Settings of subscriptions, the wrong ones too.
-/// Six settings of each kind, most of them shared.
+/// Six settings of each kind, most of them shared; half of them have a limit.
 fn config(which: usize) -> SubscriptionConfig {
+    let backlog = backlog(which);
+    let which = which % 24;
     let ms = Duration::from_millis;
     let kind = KINDS.get(which / 6).copied().unwrap_or_default();
     let (max_attempts, backoff, dead) = match which % 6 {
@@ -341,9 +345,28 @@ fn config(which: usize) -> SubscriptionConfig {
         backoff,
         dead_letter_topic,
         dead_letter_expired: which % 4 == 3,
+        backlog,
         priorities: which % 6 == 2,
         kind,
     }
+}
+
+/// Limits of all kinds, the wrong ones too.
+fn backlog(which: usize) -> BacklogLimit {
+    if which < 24 {
+        return BacklogLimit::default();
+    }
+    let when_full =
+        [WhenFull::RejectPublish, WhenFull::DropOldest, WhenFull::DeadLetterOldest][which / 2 % 3];
+    let (messages_max, bytes_max) = match which % 7 {
+        0 => (Some(1), None),
+        1 | 2 => (Some(4), None),
+        3 => (None, Some(3 * MESSAGE_BYTES + 5)),
+        4 => (Some(3), Some(5 * MESSAGE_BYTES)),
+        5 => (Some(9), Some(6 * MESSAGE_BYTES - 1)),
+        _ => (None, None),
+    };
+    BacklogLimit { messages_max, bytes_max, when_full }
 }
 
 /// The model knows reasons, and no texts.

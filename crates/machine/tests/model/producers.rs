@@ -25,7 +25,7 @@ impl Producer {
 }
 
 /// The producers, and the last sessions of those that are gone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Producers {
     pub(crate) there: BTreeMap<&'static str, Producer>,
     gone: Vec<SessionId>,

@@ -66,6 +66,12 @@ impl Queue {
         self.bindings.iter().any(|((t, filter), from)| *t == topic && *from <= offset && selects(filter))
     }
 
+    /// Whether a binding selects a subject, whatever else it asks for.
+    pub(crate) fn selects(&self, topic: &str, subject: &str) -> bool {
+        let mut filters = self.bindings.keys().filter(|(t, _)| *t == topic).map(|(_, filter)| *filter);
+        filters.any(|filter| common::selector(filter).filter.matches(subject))
+    }
+
     /// Whether a filter asks for headers, and none takes everything.
     pub(crate) fn looks_at_headers(&self, topic: &str) -> bool {
         let mut filters = self.bindings.keys().filter(|(t, _)| *t == topic).map(|(_, filter)| *filter);

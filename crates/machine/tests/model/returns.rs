@@ -7,7 +7,7 @@ use quorate_machine::{
     Backoff, DeathReason, MessageOptions, SettleResult, Settlement, SubscriptionConfig, SubscriptionKind,
     Verdict,
 };
-use quorate_types::{ConsumerId, SubscriptionId, TopicId};
+use quorate_types::{ConsumerId, TopicId};
 
 /// What a message that came from another topic must say of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Model {
         }
     }
 
-    /// What every entry ends with: what is later in a key than something that came back follows, and what is over goes.
+    /// What every entry ends with: what is later in a key than something that came back follows, and what is over or too much goes.
     pub(crate) fn finish(&mut self) {
         for (queue, position) in std::mem::take(&mut self.returned) {
             let messages = &mut self.queues.get_mut(queue).unwrap().messages;
@@ -137,13 +137,10 @@ impl Model {
                 }
             }
         }
-        let mut names: Vec<(SubscriptionId, &'static str)> =
-            self.queues.iter().map(|(name, queue)| (queue.id, *name)).collect();
-        names.sort_unstable();
-        names.into_iter().for_each(|(_, name)| self.expire(name));
+        self.give_way();
     }
 
-    fn expire(&mut self, queue: &'static str) {
+    pub(crate) fn expire(&mut self, queue: &'static str) {
         let messages = self.queues[queue].messages.iter().enumerate();
         let mut over: Vec<(u64, usize, u32)> = messages
             .filter_map(|(position, m)| match m.place {
@@ -175,7 +172,13 @@ impl Model {
         }
     }
 
-    fn give_up(&mut self, queue: &'static str, position: usize, attempts: u32, reason: DeathReason) {
+    pub(crate) fn give_up(
+        &mut self,
+        queue: &'static str,
+        position: usize,
+        attempts: u32,
+        reason: DeathReason,
+    ) {
         let config = &self.queues[queue].config;
         let expired = reason == DeathReason::Expired;
         let target = config.dead_letter_topic.clone().filter(|_| !expired || config.dead_letter_expired);
@@ -207,7 +210,7 @@ impl Model {
         self.topics.iter().find(|(_, (topic, _))| *topic == id).map(|(name, _)| *name).unwrap()
     }
 
-    fn put(&mut self, queue: &'static str, position: usize, place: Place) {
+    pub(crate) fn put(&mut self, queue: &'static str, position: usize, place: Place) {
         self.queues.get_mut(queue).unwrap().messages[position].place = place;
     }
 }

@@ -1,5 +1,6 @@
 //! The model: what becomes of each message, one by one.
 
+use crate::backlog;
 use crate::common;
 use crate::onward::Stored;
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
@@ -8,7 +9,7 @@ use crate::queue::{Message, Place, Queue, check_key, is_held, may_have};
 use crate::returns::Letter;
 use quorate_machine::{
     Answer, Appended, Backoff, Commit, ConsumerIdentity, LeaseRun, Op, Reply, Settlement, Start,
-    SubscriptionConfig, SubscriptionKind, Verdict,
+    SubscriptionConfig, SubscriptionKind, Verdict, WhenFull,
 };
 use quorate_types::{ConsumerId, LogId, Reason, Refusal, Selector, SessionId, SubscriptionId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ pub(crate) struct Holder {
     pub(crate) place: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Model {
     /// With all their messages.
     pub(crate) topics: BTreeMap<&'static str, (TopicId, Vec<Stored>)>,
@@ -155,6 +156,10 @@ impl Model {
         self.queue(name)?;
         let (topic, filter) = binding?;
         if self.queue(name)?.config.dead_letter_topic.as_ref().is_some_and(|t| t.as_str() == topic) {
+            return Err(Reason::InvalidArgument);
+        }
+        let limit = self.queue(name)?.config.backlog;
+        if limit.is_some() && limit.when_full == WhenFull::RejectPublish && filter.contains('{') {
             return Err(Reason::InvalidArgument);
         }
         let next = self.topics[topic].1.len() as u64;
@@ -309,10 +314,13 @@ impl Model {
             self.topics.get(publish.topic).ok_or(Reason::TopicNotFound)?;
             self.check_routable(&publish)?;
         }
+        // What is settled makes room first. If that is not enough nothing is done at all.
+        let before = self.clone();
         for (name, id, s) in parts {
             self.settle(name, id, s);
         }
-        let appended = commit.publishes.iter().map(|p| self.publish(&p)).collect::<Result<_, _>>()?;
+        let appended: Result<_, Reason> = commit.publishes.iter().map(|p| self.publish(&p)).collect();
+        let appended = appended.inspect_err(|_| *self = before)?;
         Ok(Answer::Committed { appended, log_id: LogId::default() })
     }
 
@@ -330,7 +338,7 @@ impl Model {
         let name = known(&SUBSCRIPTIONS, name);
         let both = config.priorities && config.kind == SubscriptionKind::KeyShared;
         let nowhere = config.dead_letter_expired && config.dead_letter_topic.is_none();
-        if config.max_attempts == Some(0) || both || nowhere {
+        if config.max_attempts == Some(0) || both || nowhere || backlog::is_wrong(config) {
             return Err(Reason::InvalidArgument);
         }
         if let Some(queue) = self.queues.get(name) {

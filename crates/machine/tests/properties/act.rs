@@ -128,5 +128,5 @@ pub(crate) type Story = (Vec<Vec<Act>>, u32, usize);
 pub(crate) fn stories() -> impl Strategy<Value = Story> {
     let entry = prop_oneof![30 => prop::collection::vec(act(), 1..5), 1 => clear()];
     let entries = prop::collection::vec(entry, 1..60);
-    (entries, prop_oneof![Just(10_000u32), 1u32..8], 0usize..5)
+    (entries, prop_oneof![Just(10_000u32), 1u32..8], 0usize..100)
 }

@@ -4,9 +4,9 @@ use crate::act::{Act, Story};
 use crate::common::{self, Driver, SHARD, Step, mark, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Answer, Applied, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, KeyHash, Machine,
-    MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
-    Verdict,
+    Answer, Applied, BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, Effect, Envelope, KeyHash,
+    Machine, MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind,
+    SubscriptionView, TopicConfig, Verdict, WhenFull,
 };
 use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,19 @@ fn settings(lease_ms: u64, kind: usize) -> SubscriptionConfig {
         _ => (None, Backoff::None, None),
     };
     let dead_letter_topic = dead.map(|pick: usize| topic(TOPICS[pick]));
+    let when_full = match kind / 20 % 5 {
+        1 => WhenFull::DropOldest,
+        2 if dead_letter_topic.is_some() => WhenFull::DeadLetterOldest,
+        _ => WhenFull::RejectPublish,
+    };
+    let (few, bytes) = (lease_ms % 7 + 1, lease_ms % 150 + 20);
+    let (messages_max, bytes_max) = match kind / 20 % 5 {
+        0 | 4 => (None, None),
+        _ if lease_ms.is_multiple_of(5) => (Some(few), Some(bytes)),
+        _ if lease_ms.is_multiple_of(2) => (Some(few), None),
+        _ => (None, Some(bytes)),
+    };
+    let backlog = BacklogLimit { messages_max, bytes_max, when_full };
     let kind = KINDS[kind / 5 % KINDS.len()];
     SubscriptionConfig {
         lease_timeout: ms(lease_ms),
@@ -59,6 +72,7 @@ fn settings(lease_ms: u64, kind: usize) -> SubscriptionConfig {
         backoff,
         dead_letter_expired: dead_letter_topic.is_some() && lease_ms.is_multiple_of(2),
         dead_letter_topic,
+        backlog,
         priorities: kind != SubscriptionKind::KeyShared && lease_ms.is_multiple_of(3),
         kind,
     }
@@ -121,9 +135,14 @@ impl World {
         let steps: Vec<Step> = acts.iter().filter_map(|act| self.step(act)).collect();
         let acked = self.acks(&steps);
         let before = self.owners();
+        let backlogs = self.driver.state().subscriptions();
         let applied = self.driver.apply(&steps);
         self.note(&steps, &applied, acked, &before);
         self.driver.check();
+        let publishes = |act: &Act| matches!(act, Act::Publish(..) | Act::PublishEach(..) | Act::Commit(..));
+        if acts.iter().all(publishes) {
+            self.check_limits(&backlogs);
+        }
         for reply in &applied.replies {
             let Ok(Answer::ProducerOpened { session, .. }) = reply else { continue };
             // What came behind it in the entry has its number already.
@@ -133,6 +152,24 @@ impl World {
         }
         self.applied.push(applied);
         self.sent.extend(steps);
+    }
+
+    /// Publishes take no subscription that refuses them beyond its limit, to the message and the byte. Only dead letters may.
+    fn check_limits(&self, before: &[SubscriptionView]) {
+        let after = self.driver.state().subscriptions();
+        let letters = |all: &[SubscriptionView]| all.iter().map(|s| s.ledger.dead_lettered).sum::<u64>();
+        if letters(&after) > letters(before) {
+            return;
+        }
+        let size = |s: &SubscriptionView| {
+            let messages = s.ledger.ready + s.ledger.leased + s.ledger.delayed;
+            (messages, s.backlog_bytes.unwrap_or_default())
+        };
+        for (was, is) in before.iter().zip(&after) {
+            let (was, (messages, bytes), limit) = (size(was), size(is), is.config.backlog);
+            assert!(messages <= limit.messages_max.unwrap_or(u64::MAX).max(was.0), "{} takes more", is.name);
+            assert!(bytes <= limit.bytes_max.unwrap_or(u64::MAX).max(was.1), "{} takes more", is.name);
+        }
     }
 
     fn session(&self, pick: usize) -> Option<SessionId> {

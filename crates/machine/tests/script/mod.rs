@@ -8,7 +8,7 @@
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
 //! | `create-topic T [age=MS] [bytes=N] [ttl=MS] [alternate=T]`, `configure-topic …`, `delete-topic T` | topics |
-//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
+//! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [messages-max=N] [bytes-max=N] [drop-oldest] [dead-letter-oldest] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `seek S latest`, `seek S offset=N`, `seek S time=MS`, `seek S mark=M`, `mark S M`, `unmark S M` | places of a subscription |
 //! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings; a filter may ask for headers: `#{all:K=V&K=V}`, `a.*{any:K=V}` |
 //! | `bind-topic FROM TO FILTER[,FILTER]…`, `unbind-topic FROM TO FILTER` | bindings between topics |
@@ -26,7 +26,7 @@
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
 //! | `show` | no entry: the state |
 //! | `peek S [from=N] [limit=N] [ready] [leased] [delayed]` | no entry: what is in a subscription |
-//! | `trace T OFFSET SUBJECT` | no entry: where a message is |
+//! | `trace T OFFSET SUBJECT` | no entry: where a message is, and what became of it |
 //! | `letters T` | no entry: where a topic's messages lie, and what they say of where they came from |
 
 mod show;
@@ -34,9 +34,9 @@ mod show;
 use crate::common::{self, Driver, Step, mark, sub, topic};
 use bytes::Bytes;
 use quorate_machine::{
-    Backoff, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Machine, Match, MessageOptions, NodeRecord,
-    Op, Origin, Publish, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
-    Verdict,
+    BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Machine, Match, MessageOptions,
+    NodeRecord, Op, Origin, Publish, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind,
+    TopicConfig, Verdict, WhenFull,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
@@ -71,7 +71,7 @@ impl Script {
             ["show"] => return show::state(&self.driver),
             ["peek", name, ref options @ ..] => return show::peek(self.driver.state(), &sub(name), options),
             ["trace", name, offset, subject] => {
-                return show::trace(self.driver.state(), &topic(name), number(offset), subject);
+                return show::trace(&self.driver, &topic(name), number(offset), subject);
             }
             ["letters", name] => return show::letters(self.driver.state(), &topic(name)),
             ["reload"] => {
@@ -363,6 +363,15 @@ fn subscription(options: &[&str]) -> SubscriptionConfig {
         backoff: word(options, "backoff").map_or(Backoff::None, backoff),
         dead_letter_topic: word(options, "dead").map(topic),
         dead_letter_expired: options.contains(&"expired"),
+        backlog: BacklogLimit {
+            messages_max: option(options, "messages-max"),
+            bytes_max: option(options, "bytes-max"),
+            when_full: match options {
+                _ if options.contains(&"drop-oldest") => WhenFull::DropOldest,
+                _ if options.contains(&"dead-letter-oldest") => WhenFull::DeadLetterOldest,
+                _ => WhenFull::RejectPublish,
+            },
+        },
         priorities: options.contains(&"priorities"),
         kind: options.iter().find_map(|o| kind(o)).unwrap_or_default(),
     }

@@ -3,10 +3,10 @@
 use super::option;
 use crate::common::Driver;
 use quorate_machine::{
-    Answer, Appended, Applied, BlockSlice, Effect, LeaseRun, Ledger, Machine, PeekStates, Peeked,
-    PeekedState, Reply, Scan, Shard, System, TraceRoute,
+    Answer, Appended, Applied, BlockSlice, Effect, Ended, History, LeaseRun, Ledger, Machine, Outcome,
+    PeekStates, Peeked, PeekedState, Reply, Scan, Shard, System, TraceRoute,
 };
-use quorate_types::{NodeId, SubscriptionName, TopicName};
+use quorate_types::{Millis, NodeId, SubscriptionName, TopicName};
 use std::fmt::Display;
 
 /// Nodes of the scenarios that may have consumers.
@@ -142,6 +142,9 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             subscription.name,
             places(&subscription.ledger)
         ));
+        if let Some(bytes) = subscription.backlog_bytes {
+            lines.push(format!("  unsettled {bytes} bytes"));
+        }
         for at in &subscription.catching_up {
             lines.push(format!("  catches up with {} from {} to {}", at.topic, at.offset, at.next_offset));
         }
@@ -218,21 +221,42 @@ fn peeked(run: &Peeked) -> String {
 }
 
 /// What each subscription has to do with a message.
-pub(super) fn trace(shard: &Shard, name: &TopicName, offset: u64, subject: &str) -> Vec<String> {
+pub(super) fn trace(driver: &Driver, name: &TopicName, offset: u64, subject: &str) -> Vec<String> {
+    let shard = driver.state();
+    let mut history = History::new(Millis::default());
+    history.note(&driver.ended);
     let topic = shard.topic(name).unwrap().id;
     let line = |route: &TraceRoute| {
         let places = match route.unsettled.is_empty() {
             true if route.is_ahead => "not reached".to_owned(),
-            true => "settled, or never routed".to_owned(),
+            true if route.ended.is_empty() => "settled, or never routed".to_owned(),
+            true => String::new(),
             false => join(route.unsettled.iter().map(peeked), " and "),
         };
+        let over = join(route.ended.iter().map(|e| ended(shard, e)), ", ");
+        let over = if places.is_empty() || over.is_empty() { over } else { format!("{over}, ") };
         let ahead =
             if route.is_ahead && !route.unsettled.is_empty() { ", and again when reached" } else { "" };
         let filters = join(&route.selectors, " ");
         let part = if route.is_whole { "" } else { " (not looked at wholly)" };
-        format!("{} [{filters}]: {places}{ahead}{part}", route.subscription)
+        format!("{} [{filters}]: {over}{places}{ahead}{part}", route.subscription)
     };
-    shard.trace(topic, offset, (subject, &[])).iter().map(line).collect()
+    shard.trace(topic, offset, (subject, &[]), &history.of(topic, offset)).iter().map(line).collect()
+}
+
+fn ended(shard: &Shard, ended: &Ended) -> String {
+    let how = match ended.outcome {
+        Outcome::Acked => "acked".to_owned(),
+        Outcome::Expired => "expired".to_owned(),
+        Outcome::Purged => "purged".to_owned(),
+        Outcome::Dropped { reason } => format!("dropped: {}", reason.code()),
+        Outcome::DeadLettered { reason, topic, offset } => {
+            let topic = shard.topic_name(topic).map_or("gone".to_owned(), ToString::to_string);
+            format!("dead-lettered to {topic} {offset}: {}", reason.code())
+        }
+    };
+    let by = ended.consumer.map_or(String::new(), |consumer| format!(" of {consumer}"));
+    format!("{how} at {} attempts {}{by}", ended.at.get(), ended.attempts)
 }
 
 /// The counters that are not 0.

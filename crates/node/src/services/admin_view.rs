@@ -3,8 +3,9 @@
 use super::session;
 use bytes::Bytes;
 use quorate_machine::{
-    Backoff, BindingView, CatchUpView, ConsumerView, MarkView, ProducerView, SeekTo, Start,
+    BacklogLimit, Backoff, BindingView, CatchUpView, ConsumerView, MarkView, ProducerView, SeekTo, Start,
     SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicBindingView, TopicConfig, TopicView,
+    WhenFull,
 };
 use quorate_types::{
     GroupId, HeaderMatch, MatchRule, Millis, NamespaceId, Reason, Refusal, Selector, TopicName,
@@ -98,7 +99,7 @@ fn headers_message(wanted: &HeaderMatch) -> v1::HeaderMatch {
 }
 
 /// # Errors
-/// `INVALID_ARGUMENT` for a kind that this version does not know, or a dead-letter topic that is no name.
+/// `INVALID_ARGUMENT` for a kind, or something to give way, that this version does not know, or a dead-letter topic that is no name.
 pub(super) fn config_of_subscription(
     config: Option<v1::SubscriptionConfig>,
 ) -> Result<SubscriptionConfig, Refusal> {
@@ -115,8 +116,38 @@ pub(super) fn config_of_subscription(
         backoff: config.backoff.and_then(|backoff| backoff.kind).map_or(Backoff::None, backoff_of),
         dead_letter_topic: dead_letters.map(|name| wire::topic(name)).transpose()?,
         dead_letter_expired: config.dead_letter_expired,
+        backlog: config.backlog.map(backlog_of).transpose()?.unwrap_or_default(),
         priorities: config.priorities,
     })
+}
+
+fn backlog_of(limit: v1::BacklogLimit) -> Result<BacklogLimit, Refusal> {
+    let when_full = match v1::WhenFull::try_from(limit.when_full) {
+        Ok(v1::WhenFull::Unspecified | v1::WhenFull::RejectPublish) => WhenFull::RejectPublish,
+        Ok(v1::WhenFull::DropOldest) => WhenFull::DropOldest,
+        Ok(v1::WhenFull::DeadLetterOldest) => WhenFull::DeadLetterOldest,
+        Err(_) => {
+            let text = format!(
+                "{} does not say what gives way when a backlog is full: choose one that this version knows",
+                limit.when_full
+            );
+            return Err(Refusal::new(Reason::InvalidArgument, text));
+        }
+    };
+    Ok(BacklogLimit { messages_max: limit.messages_max, bytes_max: limit.bytes_max, when_full })
+}
+
+fn backlog_message(limit: &BacklogLimit) -> v1::BacklogLimit {
+    let when_full = match limit.when_full {
+        WhenFull::RejectPublish => v1::WhenFull::RejectPublish,
+        WhenFull::DropOldest => v1::WhenFull::DropOldest,
+        WhenFull::DeadLetterOldest => v1::WhenFull::DeadLetterOldest,
+    };
+    v1::BacklogLimit {
+        messages_max: limit.messages_max,
+        bytes_max: limit.bytes_max,
+        when_full: when_full.into(),
+    }
 }
 
 fn kind_of(kind: i32) -> Result<SubscriptionKind, Refusal> {
@@ -160,6 +191,7 @@ fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
         kind: kind_message(config.kind).into(),
         dead_letter_topic: config.dead_letter_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
         dead_letter_expired: config.dead_letter_expired,
+        backlog: config.backlog.is_some().then(|| backlog_message(&config.backlog)),
         priorities: config.priorities,
     }
 }
@@ -285,6 +317,7 @@ pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v
         }),
         oldest_unsettled: view.oldest_unsettled,
         oldest_stored_ms: view.oldest_stored.map(Millis::get),
+        backlog_bytes: view.backlog_bytes,
         group: group.get(),
     }
 }
@@ -302,13 +335,17 @@ mod tests {
             Backoff::Linear { step: ms(5), max: ms(50) },
             Backoff::Exponential { first: ms(5), max: ms(50) },
         ];
-        for backoff in backoffs {
+        let whens =
+            [WhenFull::RejectPublish, WhenFull::DropOldest, WhenFull::DeadLetterOldest, WhenFull::DropOldest];
+        for (backoff, when_full) in backoffs.into_iter().zip(whens) {
+            let backlog = BacklogLimit { messages_max: Some(8), bytes_max: Some(1 << 40), when_full };
             let config = SubscriptionConfig {
                 lease_timeout: ms(7),
                 max_attempts: Some(3),
                 backoff,
                 dead_letter_topic: Some(wire::topic("dead").unwrap()),
                 dead_letter_expired: true,
+                backlog,
                 priorities: true,
                 kind: SubscriptionKind::Failover,
             };
@@ -317,6 +354,10 @@ mod tests {
         assert_eq!(config_of_subscription(None), Ok(SubscriptionConfig::default()));
         let wrong = v1::SubscriptionConfig { dead_letter_topic: ".".to_owned(), ..Default::default() };
         assert!(config_of_subscription(Some(wrong)).is_err());
+        let backlog = Some(v1::BacklogLimit { when_full: 9, ..Default::default() });
+        assert!(
+            config_of_subscription(Some(v1::SubscriptionConfig { backlog, ..Default::default() })).is_err()
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! `quorate.v1.Reader`: what is in a subscription, and where a message is.
+//! `quorate.v1.Reader`: what is in a subscription, where a message is, and what became of it.
 
 use super::reader::{RESPONSE_BYTES_MAX, ReaderService, beyond_end};
 use crate::delivery::Cutter;
-use quorate_machine::{Machine, Peek, PeekStates, Peeked, PeekedState, TopicView, TraceRoute};
+use quorate_machine::{
+    Ended, Machine, Outcome, Peek, PeekStates, Peeked, PeekedState, Shard, TopicView, TraceRoute,
+};
 use quorate_types::{Reason, Refusal};
 use quorate_wire as wire;
 use quorate_wire::{MessageView, v1};
@@ -68,16 +70,20 @@ impl ReaderService {
         let message = run.as_ref().and_then(|run| run.messages.first());
         let subject = message.and_then(|m| MessageView::parse(m).ok()).map_or("", |view| view.subject);
         let headers: Vec<(&str, &[u8])> = message.into_iter().flat_map(|m| wire::headers(m)).collect();
-        let (routes, index) = running.group.read(|machine| {
-            let Some(shard) = machine.shard() else { return (Vec::new(), None) };
+        let (routes, index, since) = running.group.recall(|machine, history| {
+            let Some(shard) = machine.shard() else { return (Vec::new(), None, history.since()) };
             let slice = shard.locate(topic.id, offset, 1).into_iter().next();
-            (shard.trace(topic.id, offset, (subject, &headers)), slice.map(|slice| slice.index))
+            let ended = history.of(topic.id, offset);
+            let routes = shard.trace(topic.id, offset, (subject, &headers), &ended);
+            let routes: Vec<_> = routes.iter().map(|route| route_message(route, shard)).collect();
+            (routes, slice.map(|slice| slice.index), history.since())
         });
         Ok(v1::TraceResponse {
             group: running.group.id().get(),
             index: index.filter(|_| run.is_some()).unwrap_or(0),
             run,
-            routes: routes.iter().map(route_message).collect(),
+            routes,
+            remembers_since_ms: since.get(),
         })
     }
 }
@@ -122,13 +128,15 @@ fn place_message(peeked: &Peeked, skip: u64) -> v1::Place {
     }
 }
 
-fn route_message(route: &TraceRoute) -> v1::TraceRoute {
+fn route_message(route: &TraceRoute, shard: &Shard) -> v1::TraceRoute {
     let outcome = if !route.unsettled.is_empty() {
         v1::TraceOutcome::Unsettled
     } else if !route.is_whole {
         v1::TraceOutcome::Unknown
     } else if route.is_ahead {
         v1::TraceOutcome::NotReached
+    } else if !route.ended.is_empty() {
+        v1::TraceOutcome::Ended
     } else {
         v1::TraceOutcome::Gone
     };
@@ -138,13 +146,39 @@ fn route_message(route: &TraceRoute) -> v1::TraceRoute {
         outcome: outcome.into(),
         places: route.unsettled.iter().map(|peeked| place_message(peeked, 0)).collect(),
         ahead: route.is_ahead,
+        ended: route.ended.iter().map(|ended| ended_message(ended, shard)).collect(),
+    }
+}
+
+fn ended_message(ended: &Ended, shard: &Shard) -> v1::Ended {
+    let message = |how: v1::EndedHow| v1::Ended {
+        how: how.into(),
+        attempts: ended.attempts,
+        consumer: ended.consumer.map(|consumer| consumer.to_string()).unwrap_or_default(),
+        at_ms: ended.at.get(),
+        ..v1::Ended::default()
+    };
+    match ended.outcome {
+        Outcome::Acked => message(v1::EndedHow::Acked),
+        Outcome::Expired => message(v1::EndedHow::Expired),
+        Outcome::Purged => message(v1::EndedHow::Purged),
+        Outcome::Dropped { reason } => {
+            v1::Ended { reason: reason.code().to_owned(), ..message(v1::EndedHow::Dropped) }
+        }
+        Outcome::DeadLettered { reason, topic, offset } => v1::Ended {
+            reason: reason.code().to_owned(),
+            dead_letter_topic: shard.topic_name(topic).map(ToString::to_string).unwrap_or_default(),
+            dead_letter_offset: offset,
+            ..message(v1::EndedHow::DeadLettered)
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::{ConsumerId, Millis, NodeId, SessionId, TopicId};
+    use quorate_machine::DeathReason;
+    use quorate_types::{ConsumerId, Millis, NodeId, SessionId, SubscriptionId, TopicId};
 
     fn peeked(state: PeekedState) -> Peeked {
         let topic_name = wire::topic("t").unwrap();
@@ -162,11 +196,26 @@ mod tests {
 
     #[test]
     fn a_route_says_what_is_known_and_no_more() {
-        let route = |unsettled: Vec<Peeked>, is_ahead, is_whole| {
-            let subscription = wire::subscription("s").unwrap();
-            let route = TraceRoute { subscription, selectors: Vec::new(), is_ahead, unsettled, is_whole };
-            route_message(&route)
+        let ended = |outcomes: &[Outcome]| -> Vec<Ended> {
+            let one = |outcome: &Outcome| Ended {
+                subscription: SubscriptionId::new(1),
+                topic: TopicId::new(1),
+                offset: 3,
+                count: 1,
+                outcome: *outcome,
+                attempts: 2,
+                consumer: Some(ConsumerId { session: SessionId::new(4), number: 9 }),
+                at: Millis::new(1_500),
+            };
+            outcomes.iter().map(one).collect()
         };
+        let with = |unsettled: Vec<Peeked>, ended, is_ahead, is_whole| {
+            let subscription = wire::subscription("s").unwrap();
+            let route =
+                TraceRoute { subscription, selectors: Vec::new(), is_ahead, unsettled, ended, is_whole };
+            route_message(&route, &Shard::default())
+        };
+        let route = |unsettled, is_ahead, is_whole| with(unsettled, Vec::new(), is_ahead, is_whole);
         let consumer = ConsumerId { session: SessionId::new(4), number: 9 };
         let leased = PeekedState::Leased { consumer, node: Some(NodeId::new(2)), until: Millis::new(1_500) };
         let found = route(vec![peeked(leased)], true, true);
@@ -177,6 +226,15 @@ mod tests {
         assert_eq!(route(Vec::new(), true, true).outcome(), v1::TraceOutcome::NotReached);
         assert_eq!(route(Vec::new(), false, true).outcome(), v1::TraceOutcome::Gone);
         assert_eq!(route(Vec::new(), false, false).outcome(), v1::TraceOutcome::Unknown);
+        let reason = DeathReason::BacklogFull;
+        let over = ended(&[Outcome::Acked, Outcome::Dropped { reason }]);
+        let found = with(Vec::new(), over.clone(), false, true);
+        assert_eq!((found.outcome(), found.ended.len()), (v1::TraceOutcome::Ended, 2));
+        let [acked, dropped] = &found.ended[..] else { panic!("there are two") };
+        assert_eq!((acked.how(), acked.attempts, acked.at_ms), (v1::EndedHow::Acked, 2, 1_500));
+        assert_eq!((acked.consumer.clone(), acked.reason.as_str()), (consumer.to_string(), ""));
+        assert_eq!((dropped.how(), dropped.reason.as_str()), (v1::EndedHow::Dropped, "backlog_full"));
+        assert_eq!(with(vec![peeked(leased)], over, false, true).outcome(), v1::TraceOutcome::Unsettled);
         assert_eq!(place_message(&peeked(PeekedState::Ready), 2).position, 9);
     }
 }

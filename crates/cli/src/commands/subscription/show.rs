@@ -1,5 +1,6 @@
 //! Subscriptions as they are shown.
 
+use super::backlog;
 use super::binding::{binding_text, bindings_document};
 use crate::commands::{backoff, time};
 use crate::failure::Failure;
@@ -39,6 +40,8 @@ pub(super) async fn describe(client: &Client, name: &str, output: Output) -> Res
     );
     text +=
         if config.dead_letter_expired { "\nexpired        dead letters" } else { "\nexpired        dropped" };
+    text +=
+        &format!("\nbacklog        {}", backlog::show(config.backlog.as_ref(), subscription.backlog_bytes));
     text += if config.priorities { "\npriorities     yes" } else { "\npriorities     no" };
     for (label, count) in counters(&ledger) {
         text += &format!("\n{label:<15}{count}");
@@ -136,6 +139,8 @@ fn document(subscription: &v1::Subscription) -> Value {
         "max_attempts": config.max_attempts,
         "backoff": config.backoff.as_ref().map(|backoff| backoff::show(Some(backoff))),
         "dead_letter_expired": config.dead_letter_expired,
+        "backlog": backlog::document(config.backlog.as_ref()),
+        "backlog_bytes": subscription.backlog_bytes,
         "priorities": config.priorities,
         "dead_letter_topic": Some(config.dead_letter_topic).filter(|topic| !topic.is_empty()),
         "oldest_unsettled": subscription.oldest_unsettled,
