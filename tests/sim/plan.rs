@@ -61,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) onward: bool,
     /// A subscription of the first topic asks for a header.
     pub(crate) headers: bool,
+    /// Somebody publishes without a session to go back to, and repeats.
+    pub(crate) repeats: bool,
 }
 
 impl Plan {
@@ -183,6 +185,7 @@ fn load(rng: &mut Rng) -> Load {
         producers: rng.below(3),
         onward: rng.percent(50),
         headers: rng.percent(50),
+        repeats: rng.percent(50),
     }
 }
 

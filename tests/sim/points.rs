@@ -25,6 +25,7 @@ pub const POINTS: &[&str] = &[
     "log written anew",
     "mandatory publish refused",
     "message delayed",
+    "message known by its id",
     "message expired",
     "message scheduled",
     "message passed on to another topic",

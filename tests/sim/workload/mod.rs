@@ -6,6 +6,7 @@ mod consumer;
 mod producer;
 mod publisher;
 mod reader;
+mod repeater;
 mod routes;
 mod seeker;
 mod worker;
@@ -162,6 +163,9 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     tokio::task::spawn_local(admin::live(Rc::clone(&shared), at));
     for _ in (0..shared.load.publishers).filter(mine) {
         tokio::task::spawn_local(publisher::live(Rc::clone(&shared), at));
+    }
+    if at == 0 && shared.load.repeats {
+        tokio::task::spawn_local(repeater::live(Rc::clone(&shared), at));
     }
     if at == 1 {
         tokio::task::spawn_local(seeker::live(Rc::clone(&shared)));

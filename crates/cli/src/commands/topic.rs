@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   quorate topic create orders
   quorate topic create audit --retention-age 7d --retention-bytes 10000000000
+  quorate topic create payments --message-id-window 2m        what is published again under its id is not stored again
   quorate topic list --output json
   quorate topic configure audit --retention-age 30d
   quorate topic trace orders 1000
@@ -109,6 +110,9 @@ struct Settings {
     /// Pass messages on to this topic that no binding selects. It must be there [default: nobody gets them].
     #[arg(long, value_name = "TOPIC")]
     alternate_topic: Option<String>,
+    /// Know a message again by its id for so long: one that comes again is not stored again.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    message_id_window: Option<Duration>,
 }
 
 #[derive(Args, Debug)]
@@ -140,6 +144,7 @@ impl From<Settings> for v1::TopicConfig {
             retention_bytes: settings.retention_bytes,
             ttl_ms: settings.ttl.map(ms),
             alternate_topic: settings.alternate_topic.unwrap_or_default(),
+            message_id_window_ms: settings.message_id_window.map(ms),
         }
     }
 }
@@ -207,6 +212,10 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for binding in &described.onward {
         text += &format!("\nbinding      {} -> topic {}", binding.filter, binding.to);
     }
+    if let Some(window) = topic.config.as_ref().and_then(|config| config.message_id_window_ms) {
+        let window = humantime::format_duration(Duration::from_millis(window));
+        text += &format!("\nmessage ids  {} within {window}", topic.message_ids);
+    }
     if let Some(to) = alternate(&topic) {
         text += &format!("\nelse         -> topic {to}");
     }
@@ -245,6 +254,8 @@ fn document(topic: &v1::Topic) -> Value {
         "retention_ms": config.retention_ms,
         "retention_bytes": config.retention_bytes,
         "ttl_ms": config.ttl_ms,
+        "message_id_window_ms": config.message_id_window_ms,
+        "message_ids": topic.message_ids,
         "alternate_topic": alternate(topic),
         "group": topic.group,
     })

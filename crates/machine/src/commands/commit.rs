@@ -3,17 +3,18 @@
 //! Everything that can refuse it is looked at first. Nothing is changed before that, and nothing can fail after it.
 
 use super::invalid;
-use super::publish::{self, misfit};
+use super::publish::{self, Checked, misfit};
 use super::settle;
 use crate::applied::{Answer, Reply};
 use crate::config::TopicConfig;
 use crate::op::{Commit, CommitSettle, ConsumerToken};
+use crate::options::KeyHash;
 use crate::publishes::Publishes;
 use crate::settlement::Settlement;
-use crate::shard::{Block, Context, Shard};
+use crate::shard::{Context, Shard};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A lease that is to end, or several in a row.
 struct Ending<'a> {
@@ -23,10 +24,10 @@ struct Ending<'a> {
     settlement: &'a Settlement,
 }
 
-/// Where the messages of a publish go, and how many they are.
+/// Where the messages of a publish go, and what is known of them.
 struct Admitted {
     place: Place,
-    count: u32,
+    checked: Checked,
 }
 
 enum Place {
@@ -59,7 +60,7 @@ impl Shard {
             ctx.touch_subscription(subscription);
         }
         let mut appended = Vec::with_capacity(admitted.len());
-        for (publish, Admitted { place, count }) in commit.publishes.iter().zip(admitted) {
+        for (publish, Admitted { place, checked }) in commit.publishes.iter().zip(admitted) {
             let topic = match place {
                 Place::There(id) => id,
                 Place::New(name) => match self.topic_names.get(name.as_str()) {
@@ -67,8 +68,9 @@ impl Shard {
                     None => self.insert_topic(&name, &TopicConfig::default(), ctx),
                 },
             };
-            let block = Block::of_publish(&publish, (at, count), ctx);
-            appended.push(self.store(topic, publish.runs, block, ctx));
+            // Also one that comes twice in this commit.
+            let first = self.published_before(publish.topic, checked, ctx).ok().flatten();
+            appended.push(first.unwrap_or_else(|| self.store_checked(topic, &publish, checked, at, ctx)));
             // All of them lie within the block: that they make it up was checked for the entry.
             at = at.saturating_add(publish.fragment_bytes);
         }
@@ -127,9 +129,20 @@ impl Shard {
             return Err(Refusal::new(Reason::LimitReached, text));
         }
         let mut new = BTreeSet::new();
+        // By topic, of those that know messages by their ids.
+        let mut new_ids: BTreeMap<&str, BTreeSet<KeyHash>> = BTreeMap::new();
         let mut admitted = Vec::with_capacity(usize::try_from(publishes.count()).unwrap_or(0));
         for publish in publishes.iter() {
-            let count = publish::check(&publish, ctx)?;
+            let checked = publish::check(&publish, ctx)?;
+            let mut known = self.published_before(publish.topic, checked, ctx)?.is_some();
+            if let Some((id, ..)) = self.window_of(publish.topic, checked.message_id).filter(|_| !known) {
+                let others = new_ids.entry(publish.topic).or_default();
+                known = others.contains(&id);
+                if !known {
+                    self.check_room_for_id(publish.topic, checked, others.len(), ctx)?;
+                    others.insert(id);
+                }
+            }
             let place = match self.topic_id(publish.topic) {
                 Ok(id) => Place::There(id),
                 Err(refusal) if !publish.create_topic => return Err(refusal),
@@ -142,10 +155,10 @@ impl Shard {
                     Place::New(name)
                 }
             };
-            if publish.mandatory {
+            if publish.mandatory && !known {
                 self.check_routable(publish.topic, publish.runs)?;
             }
-            admitted.push(Admitted { place, count });
+            admitted.push(Admitted { place, checked });
         }
         Ok(admitted)
     }

@@ -122,6 +122,12 @@ pub enum Violation {
         /// Which topic.
         topic: TopicId,
     },
+    /// The message ids of a topic are not found as they should be.
+    #[error("topic {topic}: the message ids that it remembers are not those that it finds")]
+    MessageIds {
+        /// Where.
+        topic: TopicName,
+    },
     /// Something that is not bound, or not there, catches up, or is beyond the end.
     #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
     CatchUp {
@@ -202,6 +208,8 @@ impl Shard {
         found.extend(orphans.map(|c| Violation::Orphan { consumer: c.id }));
         self.check_blocks(&mut found);
         self.check_catching_up(&mut found);
+        let ids = self.topics.values().filter(|topic| !topic.message_ids.is_consistent());
+        found.extend(ids.map(|topic| Violation::MessageIds { topic: topic.name.clone() }));
         found.extend(self.missing_alternate().map(|topic| Violation::AlternateTopic { topic }));
         found.extend(self.topic_in_a_loop().map(|topic| Violation::Onward { topic }));
         found

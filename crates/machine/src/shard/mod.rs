@@ -14,6 +14,7 @@ mod grant_by_key;
 mod keys;
 mod load;
 mod mark;
+mod message_ids;
 mod names;
 mod onward;
 mod origin;
@@ -34,6 +35,7 @@ pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use delayed::Delayed;
 pub(crate) use mark::Mark;
+pub(crate) use message_ids::{MessageIds, Remembered};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub use peek::{Peek, PeekStates, Peeked, PeekedState};
@@ -100,11 +102,13 @@ impl Shard {
     pub(crate) fn doom_topic(&mut self, id: TopicId, ctx: &mut Context<'_>) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.sweep = Some(Sweep::BEGIN);
+            topic.message_ids.void();
             let catching_up: Vec<SubscriptionId> = topic.catching_up.keys().copied().collect();
             self.doomed.insert(id);
             ctx.touch_topic(id);
             catching_up.into_iter().for_each(|subscription| self.end_catching_up((id, subscription), ctx));
             self.work(Due::Sweep(id), ctx);
+            self.work(Due::MessageIds(id), ctx);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::catch_up::CatchUp;
 use super::context::Context;
+use super::message_ids::MessageIds;
 use super::origin::Origin;
 use crate::config::TopicConfig;
 use crate::publishes::PublishView;
@@ -99,6 +100,8 @@ pub(crate) struct Topic {
     pub(crate) onward: BTreeMap<TopicId, BTreeMap<Filter, u64>>,
     /// Subscriptions to which not all is routed yet that the topic had when they were bound, or got since.
     pub(crate) catching_up: BTreeMap<SubscriptionId, CatchUp>,
+    /// What was published lately, where it is known again by its id.
+    pub(crate) message_ids: MessageIds,
     /// By first offset. There may be holes where blocks are gone.
     pub(crate) blocks: BTreeMap<u64, Block>,
     /// First offsets of blocks with nothing live, kept by retention, or for those that catch up. Derived.
@@ -122,6 +125,7 @@ impl Topic {
             bindings: BTreeMap::new(),
             onward: BTreeMap::new(),
             catching_up: BTreeMap::new(),
+            message_ids: MessageIds::default(),
             blocks: BTreeMap::new(),
             settled: BTreeSet::new(),
             bytes: 0,

@@ -53,6 +53,8 @@ pub struct TopicView {
     /// Messages that no binding matched and nothing kept, neither retention nor a subscription that caught up, and that were
     /// not passed on.
     pub unrouted: u64,
+    /// Message ids that it remembers.
+    pub message_ids: u64,
     /// From it, in order of subscription and selector.
     pub bindings: Vec<BindingView>,
     /// From it to other topics, in order of topic and filter.
@@ -306,6 +308,7 @@ impl Shard {
             messages: topic.messages,
             bytes: topic.bytes,
             unrouted: topic.unrouted,
+            message_ids: topic.message_ids.count(),
             bindings: selectors.filter_map(binding).collect(),
             onward: filters.filter_map(onward).collect(),
         }

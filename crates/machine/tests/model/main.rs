@@ -8,6 +8,7 @@ mod act;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod message_ids;
 mod onward;
 mod pair;
 mod producers;

@@ -159,6 +159,14 @@ impl Pair {
                 let settles = held.iter().filter_map(|held| self.committed(held)).collect();
                 return self.driver.commit_step(self.session, settles, &named(parts));
             }
+            Act::CommitWith(held, messages) => {
+                let settles = held.iter().filter_map(|held| self.committed(held)).collect();
+                let part = |(t, s, options): &(usize, usize, MessageOptions)| {
+                    common::publish_with(TOPICS[t % 2], &[(SUBJECTS[s % 3], 1, *options)])
+                };
+                let (op, fragment) = common::commit(settles, messages.iter().map(part));
+                return Step { fragment, ..self.driver.step(self.session, op) };
+            }
             Act::Topic(t, to) => {
                 Op::CreateTopic { topic: topic(TOPICS[t % 4]), config: topic_config(*t, *to, self.kind) }
             }
@@ -277,7 +285,7 @@ impl Pair {
             }
             Some((last, None)) if sequence > last + 1 => Err(Reason::SequenceGap),
             Some(_) => {
-                self.model.now = self.driver.time;
+                (self.model.now, self.model.entry) = (self.driver.time, log_id);
                 let expected = self.model.perform(&step.envelope.op);
                 self.model.finish();
                 self.model.producers.see(session, self.driver.time);
@@ -286,8 +294,9 @@ impl Pair {
             }
         };
         let with_log_id = |answer| match answer {
-            Answer::Published { first_offset, count, routed, .. } => {
-                Answer::Published { first_offset, count, routed, log_id }
+            Answer::Published { first_offset, count, routed, log_id: first, duplicate } => {
+                let log_id = if duplicate { first } else { log_id };
+                Answer::Published { first_offset, count, routed, log_id, duplicate }
             }
             Answer::PublishedEach { outcomes, .. } => Answer::PublishedEach { outcomes, log_id },
             Answer::Committed { appended, .. } => Answer::Committed { appended, log_id },
@@ -318,7 +327,11 @@ fn topic_config(which: usize, alternate: usize, kind: usize) -> TopicConfig {
     let to = [None, Some("t"), Some("u"), Some("v"), Some("w")][alternate % 5].filter(|_| which % 4 > 1);
     // One of them lets nothing wait for ever, in every second story.
     let ttl = (which.is_multiple_of(4) && kind % 2 == 1).then_some(Duration::from_secs(9));
-    TopicConfig { retention_bytes, ttl, alternate_topic: to.map(topic), ..TopicConfig::default() }
+    let alternate_topic = to.map(topic);
+    // One knows messages by their ids, for a while that may be changed.
+    let windows = [None, Some(2_500), Some(40_000)].map(|ms| ms.map(Duration::from_millis));
+    let message_id_window = windows[alternate % 3].filter(|_| which % 4 == 1);
+    TopicConfig { retention_bytes, ttl, alternate_topic, message_id_window, ..TopicConfig::default() }
 }
 
 /// Settings of subscriptions, the wrong ones too.

@@ -24,7 +24,8 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         (number(), 0u8..12, number(), (number(), number())).prop_map(
             |(key, priority, ttl_ms, (at, delay_ms))| {
                 let (key, deliver_at) = (KeyHash::of(&key.to_le_bytes()), Millis::new(at));
-                MessageOptions { key, priority, ttl_ms, deliver_at, delay_ms }
+                let message_id = KeyHash::of(&[priority]);
+                MessageOptions { key, message_id, priority, ttl_ms, deliver_at, delay_ms }
             },
         )
     };
@@ -105,7 +106,11 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         }),
         (0..TOPICS.len(), 0..TOPICS.len()).prop_map(|(t, to)| Op::ConfigureTopic {
             topic: topic(TOPICS[t]),
-            config: TopicConfig { alternate_topic: Some(topic(TOPICS[to])), ..TopicConfig::default() },
+            config: TopicConfig {
+                alternate_topic: Some(topic(TOPICS[to])),
+                message_id_window: Some(Duration::from_millis(1 + to as u64)),
+                ..TopicConfig::default()
+            },
         }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),

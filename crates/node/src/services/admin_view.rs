@@ -55,6 +55,7 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> Result<TopicCo
         retention_bytes: config.retention_bytes,
         ttl: config.ttl_ms.map(Duration::from_millis),
         alternate_topic: alternate.map(|name| wire::topic(name)).transpose()?,
+        message_id_window: config.message_id_window_ms.map(Duration::from_millis),
     })
 }
 
@@ -64,6 +65,7 @@ fn topic_config(config: &TopicConfig) -> v1::TopicConfig {
         retention_bytes: config.retention_bytes,
         ttl_ms: config.ttl.map(millis),
         alternate_topic: config.alternate_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        message_id_window_ms: config.message_id_window.map(millis),
     }
 }
 
@@ -236,6 +238,7 @@ pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
         bytes: topic.bytes,
         unrouted: topic.unrouted,
         group: group.get(),
+        message_ids: topic.message_ids,
     }
 }
 
@@ -326,6 +329,7 @@ mod tests {
             retention_age: Some(Duration::from_millis(7)),
             retention_bytes: Some(8),
             alternate_topic: Some(wire::topic("rest").unwrap()),
+            message_id_window: Some(Duration::from_millis(6)),
         };
         for config in [config, TopicConfig::default()] {
             assert_eq!(config_of_topic(Some(topic_config(&config))), Ok(config));
