@@ -13,6 +13,8 @@ pub struct MessageOptions {
     pub key: KeyHash,
     /// What its publisher calls it, for topics that know a message again ([`crate::TopicConfig::message_id_window`]).
     pub message_id: KeyHash,
+    /// It has a key and is empty: it deletes the key in compacted topics.
+    pub tombstone: bool,
     /// 0 to [`Self::PRIORITY_MAX`], for subscriptions that look at it.
     pub priority: u8,
     /// How long it may wait to be processed, from when it may be delivered, in milliseconds; 0: for ever.
@@ -70,6 +72,7 @@ const TTL: u8 = 4;
 const DELIVER_AT: u8 = 8;
 const DELAY: u8 = 16;
 const MESSAGE_ID: u8 = 32;
+const TOMBSTONE: u8 = 64;
 
 impl MessageOptions {
     /// The highest priority.
@@ -115,12 +118,13 @@ impl MessageOptions {
         Ok(())
     }
 
-    /// Appends `[which u8]` and, in this order, those that are there:
+    /// Appends `[which u8]`, which says alone that it is a tombstone, and, in this order, those that are there:
     /// `[key u64 u64][message id u64 u64][priority u8][ttl u64][deliver at u64][delay u64]`.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
         let flags = [
             (self.key.is_some(), KEY),
             (self.message_id.is_some(), MESSAGE_ID),
+            (self.tombstone, TOMBSTONE),
             (self.priority > 0, PRIORITY),
             (self.ttl_ms > 0, TTL),
             (self.deliver_at > Millis::default(), DELIVER_AT),
@@ -153,7 +157,16 @@ impl MessageOptions {
         let priority = if which & PRIORITY > 0 { take_byte(bytes)? } else { 0 };
         let mut number = |flag| if which & flag > 0 { take_number(bytes) } else { Some(0) };
         let (ttl_ms, deliver_at, delay_ms) = (number(TTL)?, Millis::new(number(DELIVER_AT)?), number(DELAY)?);
-        (which < 2 * MESSAGE_ID).then_some(Self { key, message_id, priority, ttl_ms, deliver_at, delay_ms })
+        let tombstone = which & TOMBSTONE > 0;
+        (which < 2 * TOMBSTONE).then_some(Self {
+            tombstone,
+            key,
+            message_id,
+            priority,
+            ttl_ms,
+            deliver_at,
+            delay_ms,
+        })
     }
 }
 
@@ -181,7 +194,15 @@ mod tests {
         (key.clone(), key, 0u8..12, number(), number(), number()).prop_map(
             |(key, message_id, priority, ttl_ms, at, delay_ms)| {
                 let deliver_at = Millis::new(at);
-                MessageOptions { key, message_id, priority, ttl_ms, deliver_at, delay_ms }
+                MessageOptions {
+                    key,
+                    message_id,
+                    tombstone: priority > 10,
+                    priority,
+                    ttl_ms,
+                    deliver_at,
+                    delay_ms,
+                }
             },
         )
     }
@@ -192,7 +213,7 @@ mod tests {
             let mut bytes = Vec::new();
             options.append(&mut bytes);
             let alone = bytes.len();
-            prop_assert_eq!(options.is_plain(), alone == 1);
+            prop_assert_eq!(options.is_plain(), bytes == [0]);
             bytes.extend(&rest);
             let mut left = &bytes[..];
             prop_assert_eq!(MessageOptions::take(&mut left), Some(options));

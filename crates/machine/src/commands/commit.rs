@@ -11,7 +11,7 @@ use crate::op::{Commit, CommitSettle, ConsumerToken};
 use crate::options::KeyHash;
 use crate::publishes::Publishes;
 use crate::settlement::Settlement;
-use crate::shard::{Context, Shard};
+use crate::shard::{ClaimedKeys, Context, Shard};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,7 +128,7 @@ impl Shard {
             let text = format!("the commit has more than {max} messages: commit less at a time");
             return Err(Refusal::new(Reason::LimitReached, text));
         }
-        let mut new = BTreeSet::new();
+        let (mut new, mut new_keys) = (BTreeSet::new(), ClaimedKeys::new());
         // By topic, of those that know messages by their ids.
         let mut new_ids: BTreeMap<&str, BTreeSet<KeyHash>> = BTreeMap::new();
         let mut admitted = Vec::with_capacity(usize::try_from(publishes.count()).unwrap_or(0));
@@ -155,6 +155,7 @@ impl Shard {
                     Place::New(name)
                 }
             };
+            self.check_room_for_keys(publish.topic, publish.runs, &mut new_keys, limits)?;
             if publish.mandatory && !known {
                 self.check_routable(publish.topic, publish.runs)?;
             }

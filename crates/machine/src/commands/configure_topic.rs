@@ -23,6 +23,7 @@ impl Shard {
             ctx.touch_topic(id);
         }
         self.forget_message_ids(id, ctx);
+        self.forget_keys(id, ctx);
         Ok(Answer::Done)
     }
 }

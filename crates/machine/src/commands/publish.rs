@@ -8,7 +8,7 @@ use crate::op::Publish;
 use crate::options::{KeyHash, Label, MessageOptions};
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Context, Ready, Remembered, Shard, Stretch, Topic, selected, union};
+use crate::shard::{Block, ClaimedKeys, Context, Ready, Remembered, Shard, Stretch, Topic, selected, union};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
 use std::time::Duration;
@@ -45,6 +45,7 @@ impl Shard {
             self.check_routable(publish.topic, publish.runs)?;
         }
         let default = TopicConfig::default();
+        self.check_room_for_keys(publish.topic, publish.runs, &mut ClaimedKeys::new(), ctx.limits)?;
         let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
         Ok(self.store_checked(id, publish, checked, fragment, ctx))
     }
@@ -158,14 +159,20 @@ impl Shard {
             let index = block.index;
             if topic.append(first_offset, block, ctx.dirty) {
                 *self.entries.entry(index).or_default() += 1;
+                if index != ctx.id.index {
+                    ctx.shared.insert(index);
+                }
             }
         }
+        topic.note_keys(first_offset, runs, ctx);
         // Retention has nothing to look at where nothing settled is kept.
         if settled || !topic.settled.is_empty() {
             ctx.topics.insert(id);
         }
-        if !topic.keeps_settled() {
-            topic.unrouted += u64::from(count) - covered(&routes, onward, count);
+        if !topic.is_retained() && topic.catching_up.is_empty() {
+            let keyed = if topic.is_compacted() { keyed(runs) } else { Vec::new() };
+            let kept: Vec<Stretch> = onward.iter().copied().chain(keyed).collect();
+            topic.unrouted += u64::from(count) - covered(&routes, &kept, count);
         }
         if !topic.catching_up.is_empty() {
             self.wake_catching_up(id, first_offset);
@@ -269,13 +276,23 @@ fn alike<T: PartialEq>(
     found
 }
 
-/// How many of the messages went to at least one subscription, or on to other topics.
-fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], onward: &[Stretch], count: u32) -> u64 {
+/// The messages that have a key.
+fn keyed(runs: Runs<'_>) -> Vec<Stretch> {
+    let mut at = 0;
+    let stretch = |run: RunView<'_>| {
+        at += u64::from(run.count);
+        run.options.key.is_some().then_some((at - u64::from(run.count), u64::from(run.count)))
+    };
+    runs.filter_map(stretch).collect()
+}
+
+/// How many of the messages went to at least one subscription, or are kept otherwise.
+fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], kept: &[Stretch], count: u32) -> u64 {
     let whole = (0, u64::from(count));
     if routes.iter().any(|(_, s)| s.as_slice() == [whole]) {
         return whole.1;
     }
-    let all = routes.iter().flat_map(|(_, s)| s).chain(onward).copied().collect();
+    let all = routes.iter().flat_map(|(_, s)| s).chain(kept).copied().collect();
     union(all).iter().map(|(_, n)| n).sum()
 }
 

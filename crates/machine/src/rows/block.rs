@@ -30,6 +30,8 @@ mod tests {
             live: 3_000,
             timed: true,
             origin: None,
+            entry_bytes: 4_100_000,
+            needed: 0,
         };
         assert_eq!(decode(&encode(&block)), Ok(block.clone()));
         let death = Death {

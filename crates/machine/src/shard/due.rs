@@ -6,7 +6,7 @@
 use super::returns::Ending;
 use super::subscription::Run;
 use super::topic::Sweep;
-use super::{Context, Shard, Subscription};
+use super::{Context, Shard, Subscription, Topic};
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, TopicId};
@@ -29,6 +29,8 @@ pub(crate) enum Due {
     CatchUp(TopicId, SubscriptionId),
     /// A topic forgets message ids.
     MessageIds(TopicId),
+    /// A compacted topic forgets tombstones, one that is it no more its keys.
+    Keys(TopicId),
 }
 
 const AT_ONCE: Option<Millis> = Some(Millis::new(0));
@@ -67,6 +69,7 @@ impl Shard {
             Due::Retention(id) => self.prune(id, ctx),
             Due::CatchUp(topic, subscription) => self.catch_up((topic, subscription), ctx),
             Due::MessageIds(id) => self.forget_message_ids(id, ctx),
+            Due::Keys(id) => self.forget_keys(id, ctx),
         }
     }
 
@@ -82,6 +85,7 @@ impl Shard {
                 topic(id).filter(|t| t.sweep.is_some_and(|sweep| sweep != Sweep::END)).and(AT_ONCE)
             }
             Due::Retention(id) => topic(id).and_then(|t| t.prune_due()),
+            Due::Keys(id) => topic(id).and_then(|t| t.forgets_keys_at()),
             Due::MessageIds(id) => topic(id).and_then(|t| t.message_ids.due(t.config.message_id_window)),
             Due::CatchUp(topic, subscription) => {
                 let pair = (topic, subscription);
@@ -106,6 +110,12 @@ impl Shard {
         self.schedule(Due::Sweep(id));
         self.schedule(Due::Retention(id));
         self.schedule(Due::MessageIds(id));
+        self.schedule(Due::Keys(id));
+        if self.topics.get(&id).is_some_and(Topic::is_compacted) {
+            self.compacted.insert(id);
+        } else {
+            self.compacted.remove(&id);
+        }
     }
 
     fn return_leases(&mut self, session: SessionId, ctx: &mut Context<'_>) {

@@ -3,6 +3,7 @@
 mod catch_up;
 mod check;
 mod closing;
+mod compaction;
 mod consumer;
 mod context;
 mod dead_letters;
@@ -16,6 +17,7 @@ mod load;
 mod mark;
 mod message_ids;
 mod names;
+mod newest;
 mod onward;
 mod origin;
 mod peek;
@@ -31,11 +33,14 @@ pub(crate) use catch_up::CatchUp;
 pub use catch_up::Scan;
 pub use check::Violation;
 pub(crate) use closing::Closing;
+use compaction::Compaction;
+pub use compaction::LooseBlock;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use delayed::Delayed;
 pub(crate) use mark::Mark;
 pub(crate) use message_ids::{MessageIds, Remembered};
+pub(crate) use newest::{ClaimedKeys, Newest, NewestOf};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub use peek::{Peek, PeekStates, Peeked, PeekedState};
@@ -72,6 +77,10 @@ pub struct Shard {
     pub(crate) closing: Closing,
     /// Entry → how many blocks of topics lie in it. Derived.
     pub(crate) entries: BTreeMap<u64, u32>,
+    /// Topics that keep the newest message of each key. Derived.
+    compacted: BTreeSet<TopicId>,
+    /// What of them is worth writing anew. Derived.
+    compaction: Compaction,
     /// Deleted topics that are not swept yet. Derived.
     doomed: BTreeSet<TopicId>,
     /// Sessions that ended, whose consumers still hold leases. Derived.
@@ -109,6 +118,7 @@ impl Shard {
             catching_up.into_iter().for_each(|subscription| self.end_catching_up((id, subscription), ctx));
             self.work(Due::Sweep(id), ctx);
             self.work(Due::MessageIds(id), ctx);
+            self.work(Due::Keys(id), ctx);
         }
     }
 
@@ -187,7 +197,10 @@ impl Shard {
             self.prune(id, ctx);
             self.schedule_topic(id);
         }
+        let mut entries = std::mem::take(&mut ctx.shared);
+        entries.extend(&ctx.freed);
         self.drop_blocks(block, ctx);
+        self.note_rest(entries, ctx);
     }
 
     /// Only now: an operation may have added to an entry what another one took away from it.

@@ -29,6 +29,8 @@ pub(crate) enum Act {
     Bind(usize, usize, usize, Option<u64>),
     /// The leader looks through so many offsets.
     Scan(u64),
+    /// The leader writes anew what is worth it.
+    Compact,
     Unbind(usize, usize, usize),
     /// Number, subscription, credit with priority, identity (0: none) with its epoch.
     Attach(u64, usize, (u32, i32), (u8, u64)),
@@ -86,7 +88,7 @@ fn options() -> impl Strategy<Value = MessageOptions> {
     let times = prop_oneof![4 => Just((0u64, 0u64)), 1 => (0u64..20_000, 0u64..4_000)];
     let id = prop_oneof![2 => Just(KeyHash::NONE), 1 => (0u8..3).prop_map(|id| KeyHash::of(&[id]))];
     (key, id, priority, ttl, times).prop_map(|(key, message_id, priority, ttl_ms, (at, delay_ms))| {
-        MessageOptions { key, message_id, priority, ttl_ms, deliver_at: Millis::new(at), delay_ms }
+        MessageOptions { tombstone: false, key, message_id, priority, ttl_ms, deliver_at: Millis::new(at), delay_ms }
     })
 }
 
@@ -157,6 +159,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => n().prop_map(Act::DeleteSubscription),
         3 => (n(), n(), n(), prop::option::of(0u64..20)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
         3 => (1u64..12).prop_map(Act::Scan),
+        3 => Just(Act::Compact),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         6 => (who(), n(), (credit(), -1i32..2), (0u8..3, 0u64..3))
             .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),

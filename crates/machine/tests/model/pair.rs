@@ -117,6 +117,14 @@ impl Pair {
                 self.model.finish();
                 self.compare(&effects);
             }
+            Act::Compact => {
+                let Some(step) = common::compacted(&self.driver) else { return };
+                let (reply, effects) = self.driver.run_step(&step);
+                assert_eq!(reply, Ok(Answer::Done));
+                self.model.now = self.driver.time;
+                self.model.finish();
+                self.compare(&effects);
+            }
             Act::Clear => {
                 (0..2).for_each(|i| self.act(&Act::DeleteSubscription(i)));
                 (0..4).for_each(|i| self.act(&Act::Configure(i, 0)));
@@ -239,6 +247,7 @@ impl Pair {
             | Act::Clear
             | Act::Tick(_)
             | Act::Scan(_)
+            | Act::Compact
             | Act::OpenProducer(..)
             | Act::Produce(..) => Op::Tick,
         };
@@ -311,6 +320,20 @@ impl Pair {
         self.compare(&effects);
     }
 
+    /// Of each key of the compacted topic the newest message is kept.
+    pub(crate) fn compare_newest(&self) {
+        if !is_compacted(0, self.kind) || self.model.made.contains(TOPICS[0]) {
+            return;
+        }
+        let Some((topic, stored)) = self.model.topics.get(TOPICS[0]) else { return };
+        let state = self.driver.state();
+        for (at, message) in stored.iter().enumerate() {
+            let key = message.options.key;
+            let newest = key.is_some() && !stored[at + 1..].iter().any(|later| later.options.key == key);
+            assert!(!newest || state.locate(*topic, at as u64, 1).len() == 1, "the newest of {key:?}, {at}");
+        }
+    }
+
     /// What the topics keep no more: which blocks that are is the machine's to say.
     fn note_gone(&mut self) {
         let state = self.driver.state();
@@ -331,7 +354,20 @@ fn topic_config(which: usize, alternate: usize, kind: usize) -> TopicConfig {
     // One knows messages by their ids, for a while that may be changed.
     let windows = [None, Some(2_500), Some(40_000)].map(|ms| ms.map(Duration::from_millis));
     let message_id_window = windows[alternate % 3].filter(|_| which % 4 == 1);
-    TopicConfig { retention_bytes, ttl, alternate_topic, message_id_window, ..TopicConfig::default() }
+    let compacted = is_compacted(which, kind);
+    TopicConfig {
+        retention_bytes,
+        ttl,
+        alternate_topic,
+        message_id_window,
+        compacted,
+        ..TopicConfig::default()
+    }
+}
+
+/// The first topic, in every third story.
+fn is_compacted(which: usize, kind: usize) -> bool {
+    which.is_multiple_of(4) && kind.is_multiple_of(3)
 }
 
 /// Settings of subscriptions, the wrong ones too.

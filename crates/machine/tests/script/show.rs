@@ -112,6 +112,8 @@ pub(super) fn state(driver: &Driver) -> Vec<String> {
     }));
     if machine.shard().is_some() {
         lines.push(format!("blocks: {}", join(machine.live_blocks(), " ")));
+        let waste = machine.shard().map_or(0, Shard::compactable_bytes);
+        lines.extend((waste > 0).then(|| format!("worth writing anew: {waste} bytes less")));
         lines.push(due(machine));
     }
     lines
@@ -134,6 +136,9 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             "topic {}: first {first} next {next} kept {messages} unrouted {unrouted}",
             topic.name
         ));
+        if topic.keys > 0 {
+            lines.push(format!("  keeps the newest of {} keys, {} bytes", topic.keys, topic.needed_bytes));
+        }
         if topic.message_ids > 0 {
             lines.push(format!("  remembers {} message ids", topic.message_ids));
         }
