@@ -61,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) onward: bool,
     /// A subscription of the first topic asks for a header.
     pub(crate) headers: bool,
+    /// A topic is compacted by key, and read from its beginning.
+    pub(crate) registry: bool,
     /// Somebody publishes without a session to go back to, and repeats.
     pub(crate) repeats: bool,
 }
@@ -138,6 +140,7 @@ fn config(rng: &mut Rng) -> Config {
         session_timeout: rng.ms(1_000, 3_000),
         operation_timeout: rng.ms(1_000, 2_000),
         disk_free_bytes_min: 64 << 10,
+        compaction_bytes_min: rng.between(200, 4_000),
         consensus: ConsensusOptions {
             heartbeat_interval: Duration::from_millis(heartbeat),
             election_timeout_min: Duration::from_millis(election),
@@ -186,6 +189,7 @@ fn load(rng: &mut Rng) -> Load {
         onward: rng.percent(50),
         headers: rng.percent(50),
         repeats: rng.percent(50),
+        registry: rng.percent(50),
     }
 }
 

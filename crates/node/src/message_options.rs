@@ -10,7 +10,8 @@ use quorate_wire::MessageView;
 /// As [`options_of`].
 pub(crate) fn options_to_publish(view: &MessageView<'_>) -> Result<MessageOptions, Refusal> {
     let message_id = KeyHash::of(view.message_id.as_bytes());
-    Ok(MessageOptions { message_id, ..options_of(view)? })
+    let tombstone = !view.key.is_empty() && view.payload.is_empty();
+    Ok(MessageOptions { message_id, tombstone, ..options_of(view)? })
 }
 
 /// What matters whenever a message is routed.

@@ -413,6 +413,7 @@ impl Birth {
             session_timeout: self.config.session_timeout,
             operation_timeout: self.config.operation_timeout,
             disk_free_bytes_min: self.config.disk_free_bytes_min,
+            compaction_bytes_min: self.config.compaction_bytes_min,
             free: FreeBytes::default(),
             low_disks,
             started: Instant::now(),

@@ -125,6 +125,9 @@ impl Topic {
             }
             // Of a run the last one is the newest.
             let offset = end - 1;
+            if offset % 8 == 5 && probe::planted("compaction lets go of what is the newest") {
+                continue;
+            }
             let before = if self.is_compacted() {
                 let before = self.newest.insert(offset, NewestOf { key, tombstone });
                 self.change_needed(offset, 1, ctx);

@@ -88,7 +88,15 @@ fn options() -> impl Strategy<Value = MessageOptions> {
     let times = prop_oneof![4 => Just((0u64, 0u64)), 1 => (0u64..20_000, 0u64..4_000)];
     let id = prop_oneof![2 => Just(KeyHash::NONE), 1 => (0u8..3).prop_map(|id| KeyHash::of(&[id]))];
     (key, id, priority, ttl, times).prop_map(|(key, message_id, priority, ttl_ms, (at, delay_ms))| {
-        MessageOptions { tombstone: false, key, message_id, priority, ttl_ms, deliver_at: Millis::new(at), delay_ms }
+        MessageOptions {
+            tombstone: false,
+            key,
+            message_id,
+            priority,
+            ttl_ms,
+            deliver_at: Millis::new(at),
+            delay_ms,
+        }
     })
 }
 
