@@ -63,6 +63,10 @@ pub(crate) struct Load {
     pub(crate) headers: bool,
     /// Subscriptions may be full.
     pub(crate) limits: bool,
+    /// A topic is compacted by key, and read from its beginning.
+    pub(crate) registry: bool,
+    /// Somebody publishes without a session to go back to, and repeats.
+    pub(crate) repeats: bool,
 }
 
 impl Plan {
@@ -138,6 +142,7 @@ fn config(rng: &mut Rng) -> Config {
         session_timeout: rng.ms(1_000, 3_000),
         operation_timeout: rng.ms(1_000, 2_000),
         disk_free_bytes_min: 64 << 10,
+        compaction_bytes_min: rng.between(200, 4_000),
         consensus: ConsensusOptions {
             heartbeat_interval: Duration::from_millis(heartbeat),
             election_timeout_min: Duration::from_millis(election),
@@ -187,6 +192,8 @@ fn load(rng: &mut Rng) -> Load {
         onward: rng.percent(50),
         headers: rng.percent(50),
         limits: rng.percent(40),
+        repeats: rng.percent(50),
+        registry: rng.percent(50),
     }
 }
 

@@ -224,6 +224,12 @@ impl Group {
         self.inner.replica.scans()
     }
 
+    /// Bytes that compaction by key would free here ([`quorate_machine::Shard::compactable_bytes`]).
+    #[must_use]
+    pub fn compactable(&self) -> watch::Receiver<u64> {
+        self.inner.replica.compactable()
+    }
+
     /// The members as this replica knows them, committed or not.
     #[must_use]
     pub fn members(&self) -> Members {

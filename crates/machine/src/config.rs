@@ -18,6 +18,13 @@ pub struct TopicConfig {
     /// Where messages are passed on to that no binding selects, neither to a subscription nor to a topic. It must be there
     /// first, and is not deleted before. A binding with headers counts as if it had none.
     pub alternate_topic: Option<TopicName>,
+    /// Of each key the newest message is kept, however old, for readers and late subscriptions; older ones of the key go when
+    /// nobody has to settle them and no retention keeps them. A message without a key is kept by retention alone. An empty one
+    /// with a key deletes the key: it goes itself when it is as old as the retention, or a day.
+    pub compacted: bool,
+    /// For so long after a message with a message id was stored another one with that id is the same message: it is not stored,
+    /// and its publish gets the first answer. At least 1 ms; `None`: ids mean nothing to the topic.
+    pub message_id_window: Option<Duration>,
 }
 
 /// A subscription's settings.

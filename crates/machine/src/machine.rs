@@ -90,6 +90,7 @@ impl Machine {
         let mut dirty = std::mem::take(&mut self.dirty);
         let limits = self.limits.clone();
         let mut ctx = Context::new(id, self.now, &limits, &mut dirty);
+        ctx.block_bytes = u32::try_from(batch.block.len()).unwrap_or(u32::MAX);
         let mut fragment = fragments_fit(batch).then_some(0u32);
         let mut replies = Vec::with_capacity(batch.ops.len());
         for envelope in &batch.ops {

@@ -159,6 +159,12 @@ pub enum Op {
         /// What the selectors select of it, in order.
         matches: Vec<Match>,
     },
+    /// Writes what is needed of blocks of compacted topics anew, as the leader has read it ([`crate::LooseBlock`]): apply reads no
+    /// blocks. A block that is not what it was when it was read stays as it is.
+    Compact {
+        /// Which blocks; the entry's block has the parts of each, as fragments, in order.
+        blocks: Vec<CompactedBlock>,
+    },
     /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the
     /// purge is done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
     Purge {
@@ -406,6 +412,9 @@ impl Op {
             Self::Publish(publish) => u64::from(publish.fragment_bytes),
             Self::PublishEach(publishes) => publishes.fragment_bytes(),
             Self::Commit(commit) => commit.publishes.fragment_bytes(),
+            Self::Compact { blocks } => {
+                blocks.iter().flat_map(|block| &block.runs).map(|run| u64::from(run.fragment_bytes)).sum()
+            }
             _ => 0,
         }
     }
@@ -431,6 +440,11 @@ impl Op {
                     + commit.publishes.bytes()
             }
             Self::Route { matches, .. } => matches.len() * size_of::<Match>(),
+            Self::Compact { blocks } => {
+                let block =
+                    |b: &CompactedBlock| size_of::<CompactedBlock>() + b.runs.len() * size_of::<KeptRun>();
+                blocks.iter().map(block).sum()
+            }
             _ => 0,
         }
     }
@@ -456,6 +470,30 @@ pub enum SeekTo {
     /// To where the subscription was when it got the mark. Topics that were bound since then begin with what is published from
     /// now on.
     Mark(MarkName),
+}
+
+/// A block that is written anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactedBlock {
+    /// Of this topic,
+    pub topic: TopicId,
+    /// with this first offset,
+    pub first: u64,
+    /// in this entry.
+    pub index: u64,
+    /// What is needed of it, in order.
+    pub runs: Vec<KeptRun>,
+}
+
+/// Consecutive messages of a block that are needed, with their fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptRun {
+    /// Offset of the first.
+    pub offset: u64,
+    /// How many, at least 1.
+    pub count: u32,
+    /// Length of their fragment of the entry's block.
+    pub fragment_bytes: u32,
 }
 
 /// Consecutive messages of a topic that a filter selects.

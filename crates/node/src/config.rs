@@ -33,6 +33,8 @@ pub struct Config {
     pub node_bytes_max: usize,
     /// Below so many free bytes on the data disk publishes are refused (`DISK_LOW`). Default 1 GiB.
     pub disk_free_bytes_min: u64,
+    /// A leader compacts topics by key when that frees so many bytes of the log. Default 1 MiB: less is not worth an entry.
+    pub compaction_bytes_min: u64,
     /// Raft timing and log keeping.
     pub consensus: ConsensusOptions,
     /// Segment size, memory window.
@@ -108,6 +110,7 @@ impl Default for Config {
             connection_bytes_max: 16 << 20,
             node_bytes_max: 256 << 20,
             disk_free_bytes_min: 1 << 30,
+            compaction_bytes_min: 1 << 20,
             consensus: ConsensusOptions::default(),
             storage: StorageOptions::default(),
         }

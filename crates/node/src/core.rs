@@ -35,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) operation_timeout: Duration,
     pub(crate) disk_free_bytes_min: u64,
     pub(crate) machine_version_max: u32,
+    pub(crate) compaction_bytes_min: u64,
     pub(crate) free: FreeBytes,
     pub(crate) low_disks: LowDisks,
     pub(crate) started: Instant,

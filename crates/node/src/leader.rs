@@ -1,5 +1,6 @@
 //! What the leader of a group does beside proposing what others ask: ticks, expiry of nodes, late subscriptions, membership.
 
+use crate::compaction;
 use crate::core::Core;
 use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
@@ -31,11 +32,12 @@ pub(crate) async fn run(core: Core, group: Group) {
                 Err(_) => return,
             },
         };
-        // Late subscriptions are looked after beside the rest, which ends the term.
+        // Late subscriptions and compaction are looked after beside the rest, which ends the term.
         tokio::select! {
             biased;
             () = lead(&core, &group, term) => {}
             () = late_bindings::run(&core, &group, term) => {}
+            () = compaction::run(&core, &group, term) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 //! plane* (formation, placement, membership, liveness) decides where they can move.
 
 mod batcher;
+mod compaction;
 mod config;
 mod core;
 mod delivery;

@@ -414,6 +414,7 @@ impl Birth {
             operation_timeout: self.config.operation_timeout,
             disk_free_bytes_min: self.config.disk_free_bytes_min,
             machine_version_max: self.config.consensus.machine_version_max,
+            compaction_bytes_min: self.config.compaction_bytes_min,
             free: FreeBytes::default(),
             low_disks,
             started: Instant::now(),

@@ -19,7 +19,7 @@ mod raft;
 mod replicas;
 pub(crate) mod settled;
 
-pub(crate) use history::{Arrival, History, Outcome, Sent, Uid, Verdict, payload};
+pub(crate) use history::{Arrival, History, Outcome, Sent, Uid, Verdict, payload, uid_of};
 
 use crate::determinism;
 use crate::trace;

@@ -6,6 +6,8 @@ mod consumer;
 mod producer;
 mod publisher;
 mod reader;
+mod registry;
+mod repeater;
 mod routes;
 mod seeker;
 mod worker;
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: RefCell<Vec<(u64, String)>>,
     /// Publishers that live, by host.
     publishers: RefCell<Vec<(u64, u64)>>,
+    /// The compacted topic.
+    registry: Cell<registry::Registry>,
     /// What the named producers have to publish.
     files: Vec<RefCell<producer::File>>,
     /// Counts starts of clients, so that none draws what another drew.
@@ -68,6 +72,7 @@ impl Shared {
             topics: RefCell::default(),
             subscriptions: RefCell::default(),
             publishers: RefCell::default(),
+            registry: Cell::new(None),
             files: (0..plan.load.producers).map(|_| RefCell::default()).collect(),
             starts: Cell::new(0),
         })
@@ -162,6 +167,15 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     tokio::task::spawn_local(admin::live(Rc::clone(&shared), at));
     for _ in (0..shared.load.publishers).filter(mine) {
         tokio::task::spawn_local(publisher::live(Rc::clone(&shared), at));
+    }
+    if at == 0 && shared.load.registry {
+        tokio::task::spawn_local(registry::write(Rc::clone(&shared), at));
+    }
+    if at == 1 && shared.load.registry {
+        tokio::task::spawn_local(registry::read(Rc::clone(&shared)));
+    }
+    if at == 0 && shared.load.repeats {
+        tokio::task::spawn_local(repeater::live(Rc::clone(&shared), at));
     }
     if at == 1 {
         tokio::task::spawn_local(seeker::live(Rc::clone(&shared)));

@@ -15,6 +15,8 @@ const EXAMPLES: &str = "\
 Examples:
   quorate topic create orders
   quorate topic create audit --retention-age 7d --retention-bytes 10000000000
+  quorate topic create prices --compact                       the newest price of each key is kept for ever
+  quorate topic create payments --message-id-window 2m        what is published again under its id is not stored again
   quorate topic list --output json
   quorate topic configure audit --retention-age 30d
   quorate topic trace orders 1000
@@ -109,6 +111,12 @@ struct Settings {
     /// Pass messages on to this topic that no binding selects. It must be there [default: nobody gets them].
     #[arg(long, value_name = "TOPIC")]
     alternate_topic: Option<String>,
+    /// Keep the newest message of each key, however old, beside what retention keeps. An empty message with a key deletes it.
+    #[arg(long)]
+    compact: bool,
+    /// Know a message again by its id for so long: one that comes again is not stored again.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    message_id_window: Option<Duration>,
 }
 
 #[derive(Args, Debug)]
@@ -140,6 +148,8 @@ impl From<Settings> for v1::TopicConfig {
             retention_bytes: settings.retention_bytes,
             ttl_ms: settings.ttl.map(ms),
             alternate_topic: settings.alternate_topic.unwrap_or_default(),
+            message_id_window_ms: settings.message_id_window.map(ms),
+            compacted: settings.compact,
         }
     }
 }
@@ -207,6 +217,13 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for binding in &described.onward {
         text += &format!("\nbinding      {} -> topic {}", binding.filter, binding.to);
     }
+    if topic.config.as_ref().is_some_and(|config| config.compacted) {
+        text += &format!("\ncompacted    {} keys, about {} bytes", topic.keys, topic.needed_bytes);
+    }
+    if let Some(window) = topic.config.as_ref().and_then(|config| config.message_id_window_ms) {
+        let window = humantime::format_duration(Duration::from_millis(window));
+        text += &format!("\nmessage ids  {} within {window}", topic.message_ids);
+    }
     if let Some(to) = alternate(&topic) {
         text += &format!("\nelse         -> topic {to}");
     }
@@ -245,6 +262,11 @@ fn document(topic: &v1::Topic) -> Value {
         "retention_ms": config.retention_ms,
         "retention_bytes": config.retention_bytes,
         "ttl_ms": config.ttl_ms,
+        "message_id_window_ms": config.message_id_window_ms,
+        "message_ids": topic.message_ids,
+        "compacted": config.compacted,
+        "keys": topic.keys,
+        "needed_bytes": topic.needed_bytes,
         "alternate_topic": alternate(topic),
         "group": topic.group,
     })

@@ -85,6 +85,7 @@ impl Settings {
         set(&mut config.connection_bytes_max, size("connection_bytes_max", limits.connection_bytes_max)?);
         set(&mut config.node_bytes_max, size("node_bytes_max", limits.node_bytes_max)?);
         set(&mut config.disk_free_bytes_min, limits.disk_free_bytes_min);
+        set(&mut config.compaction_bytes_min, limits.compaction_bytes_min);
         let raft = &mut config.consensus;
         set(&mut raft.heartbeat_interval, consensus.heartbeat_interval_ms.map(Duration::from_millis));
         set(&mut raft.election_timeout_min, consensus.election_timeout_min_ms.map(Duration::from_millis));
@@ -124,6 +125,7 @@ impl Settings {
                 connection_bytes_max: Some(config.connection_bytes_max as u64),
                 node_bytes_max: Some(config.node_bytes_max as u64),
                 disk_free_bytes_min: Some(config.disk_free_bytes_min),
+                compaction_bytes_min: Some(config.compaction_bytes_min),
             },
             consensus: Consensus {
                 heartbeat_interval_ms: Some(ms(config.consensus.heartbeat_interval)),

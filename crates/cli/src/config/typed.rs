@@ -109,6 +109,9 @@ section! {
         /// Publishes are refused (DISK_LOW) while less is free on the data disk.
         #[arg(long, value_name = "BYTES", env = "QUORATE_DISK_FREE_BYTES_MIN")]
         disk_free_bytes_min: u64,
+        /// A leader compacts topics by key when that frees so many bytes of the log.
+        #[arg(long, value_name = "BYTES", env = "QUORATE_COMPACTION_BYTES_MIN")]
+        compaction_bytes_min: u64,
     }
 }
 

@@ -126,7 +126,8 @@ impl Publisher {
     }
 
     /// Puts many messages of one topic in line, with fewer confirmations to await: one for each request that they
-    /// are sent in. Each request is stored wholly or not at all.
+    /// are sent in. Each request is stored wholly or not at all. A message with an id is by itself, with a confirmation of its
+    /// own.
     ///
     /// # Errors
     /// As for [`Publisher::send`]; then none of the messages is published.
@@ -145,9 +146,12 @@ impl Publisher {
         let most = BATCH_MESSAGES_MAX.min(self.handle.window_messages as usize);
         while rest.peek().is_some() {
             let (mut part, mut bytes) = (Vec::new(), 0);
-            while let Some((more, message)) = rest.next_if(|(more, _)| {
-                part.is_empty() || (part.len() < most && bytes + more <= BATCH_BYTES_MAX)
+            let mut alone = false;
+            while let Some((more, message)) = rest.next_if(|(more, message)| {
+                let fits = part.len() < most && bytes + more <= BATCH_BYTES_MAX;
+                part.is_empty() || (fits && !alone && message.message_id.is_empty())
             }) {
+                alone = !message.message_id.is_empty();
                 part.push(message);
                 bytes += more;
             }
@@ -173,7 +177,7 @@ impl Publisher {
     }
 
     /// Does a commit and waits until it is durable: a receipt for each topic that it publishes to, in their order,
-    /// where messages to the same topic that follow each other share one.
+    /// where messages to the same topic that follow each other share one, but for those with an id.
     ///
     /// # Errors
     /// [`PublishError`]. `Refused`: nothing of it is done; `STALE_LEASE` says that a delivery in it is not the consumer's any

@@ -37,6 +37,7 @@ pub(crate) struct Replica {
     applied: watch::Sender<u64>,
     /// Whether the machine waits for a leader to look into blocks.
     scans: watch::Sender<bool>,
+    compactable: watch::Sender<u64>,
     wake: Notify,
 }
 
@@ -123,6 +124,7 @@ impl Replica {
         let caught_up = state.replay_until.is_none();
         let applied = watch::Sender::new(state.applied_index());
         let scans = watch::Sender::new(state.has_scan());
+        let compactable = watch::Sender::new(state.compactable());
         let replica = Self {
             me,
             group,
@@ -133,6 +135,7 @@ impl Replica {
             writing: tokio::sync::Mutex::new(()),
             applied,
             scans,
+            compactable,
             wake: Notify::new(),
         };
         if caught_up {
@@ -161,6 +164,11 @@ impl Replica {
     /// Whether the machine waits for a leader to look into blocks.
     pub(crate) fn scans(&self) -> watch::Receiver<bool> {
         self.scans.subscribe()
+    }
+
+    /// Bytes that compaction would free.
+    pub(crate) fn compactable(&self) -> watch::Receiver<u64> {
+        self.compactable.subscribe()
     }
 
     /// Looks at the machine. `look` must be short: apply waits for it.
@@ -258,6 +266,10 @@ impl State {
 
     fn has_scan(&self) -> bool {
         self.machine.shard().is_some_and(Shard::has_scan)
+    }
+
+    fn compactable(&self) -> u64 {
+        self.machine.shard().map_or(0, Shard::compactable_bytes)
     }
 
     /// What describes the state as it is now.

@@ -7,7 +7,7 @@ use crate::shard::{Context, Shard};
 use quorate_types::TopicName;
 
 impl Shard {
-    /// What a shorter retention does not hold any more goes with this entry, as far as its budget reaches.
+    /// What a shorter retention or window does not hold any more goes with this entry, as far as its budget reaches.
     pub(crate) fn configure_topic(
         &mut self,
         name: &TopicName,
@@ -18,9 +18,12 @@ impl Shard {
         let id = self.topic_id(name.as_str())?;
         self.check_alternate(name, config, ctx.limits)?;
         if let Some(topic) = self.topics.get_mut(&id) {
+            topic.message_ids.reconfigure(topic.config.message_id_window, config.message_id_window, ctx.now);
             topic.config = config.clone();
             ctx.touch_topic(id);
         }
+        self.forget_message_ids(id, ctx);
+        self.forget_keys(id, ctx);
         Ok(Answer::Done)
     }
 }

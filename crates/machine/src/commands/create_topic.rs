@@ -85,5 +85,10 @@ pub(super) fn check(name: &TopicName, config: &TopicConfig) -> Result<(), Refusa
             format!("the time to live of topic {name} is less than 1 ms: choose a longer one, or none");
         return Err(invalid(text));
     }
+    if config.message_id_window.is_some_and(|window| window.as_millis() == 0) {
+        let text =
+            format!("the message id window of topic {name} is less than 1 ms: choose a longer one, or none");
+        return Err(invalid(text));
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod cancel;
 mod close_session;
 mod close_shard;
 mod commit;
+mod compact;
 mod configure_topic;
 mod create_namespace;
 mod create_subscription;

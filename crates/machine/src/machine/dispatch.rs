@@ -67,6 +67,7 @@ impl Machine {
             Op::Route { topic, subscription, version, from, to, matches } => {
                 self.shard_only()?.route((*topic, *subscription), *version, (*from, *to), matches, ctx)
             }
+            Op::Compact { blocks } => self.shard_only()?.compact(blocks, fragment, ctx),
             Op::Publish(publish) => {
                 numbered(origin)?;
                 self.shard_only()?.publish(publish, fragment, ctx)

@@ -5,6 +5,7 @@ mod backlog;
 mod catch_up;
 mod check;
 mod closing;
+mod compaction;
 mod conclude;
 mod consumer;
 mod context;
@@ -17,7 +18,9 @@ mod grant_by_key;
 mod keys;
 mod load;
 mod mark;
+mod message_ids;
 mod names;
+mod newest;
 mod onward;
 mod origin;
 mod peek;
@@ -35,11 +38,15 @@ pub(crate) use catch_up::CatchUp;
 pub use catch_up::Scan;
 pub use check::Violation;
 pub(crate) use closing::Closing;
+use compaction::Compaction;
+pub use compaction::LooseBlock;
 pub(crate) use conclude::Gone;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use delayed::Delayed;
 pub(crate) use mark::Mark;
+pub(crate) use message_ids::{MessageIds, Remembered};
+pub(crate) use newest::{ClaimedKeys, Newest, NewestOf};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub use peek::{Peek, PeekStates, Peeked, PeekedState};
@@ -76,6 +83,10 @@ pub struct Shard {
     pub(crate) closing: Closing,
     /// Entry → how many blocks of topics lie in it. Derived.
     pub(crate) entries: BTreeMap<u64, u32>,
+    /// Topics that keep the newest message of each key. Derived.
+    compacted: BTreeSet<TopicId>,
+    /// What of them is worth writing anew. Derived.
+    compaction: Compaction,
     /// Deleted topics that are not swept yet. Derived.
     doomed: BTreeSet<TopicId>,
     /// Sessions that ended, whose consumers still hold leases. Derived.
@@ -108,11 +119,14 @@ impl Shard {
     pub(crate) fn doom_topic(&mut self, id: TopicId, ctx: &mut Context<'_>) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.sweep = Some(Sweep::BEGIN);
+            topic.message_ids.void();
             let catching_up: Vec<SubscriptionId> = topic.catching_up.keys().copied().collect();
             self.doomed.insert(id);
             ctx.touch_topic(id);
             catching_up.into_iter().for_each(|subscription| self.end_catching_up((id, subscription), ctx));
             self.work(Due::Sweep(id), ctx);
+            self.work(Due::MessageIds(id), ctx);
+            self.work(Due::Keys(id), ctx);
         }
     }
 
@@ -185,7 +199,10 @@ impl Shard {
             self.prune(id, ctx);
             self.schedule_topic(id);
         }
+        let mut entries = std::mem::take(&mut ctx.shared);
+        entries.extend(&ctx.freed);
         self.drop_blocks(block, ctx);
+        self.note_rest(entries, ctx);
     }
 
     /// Only now: an operation may have added to an entry what another one took away from it.

@@ -203,14 +203,24 @@ impl Gateway {
     /// # Errors
     /// `NOT_LEADER` when this node does not lead the group; `NO_QUORUM` when the outcome is unknown; or the machine's refusal.
     pub(crate) async fn propose_as_leader(&self, group: GroupId, op: Op) -> Result<Answer, Refusal> {
+        self.propose_with_fragment(group, op, Rope::new()).await
+    }
+
+    /// The same with the operation's part of the entry's block.
+    ///
+    /// # Errors
+    /// As [`Self::propose_as_leader`].
+    pub(crate) async fn propose_with_fragment(
+        &self,
+        group: GroupId,
+        op: Op,
+        fragment: Rope,
+    ) -> Result<Answer, Refusal> {
         let running = self.running(group)?;
         check_version(&running, &op)?;
         let (reply, outcome) = oneshot::channel();
         let envelope = Envelope { origin: Origin::Leader, op };
-        running
-            .batcher
-            .submit(Submission { envelope, fragment: Rope::new(), reply: ReplyTo::Caller(reply) })
-            .await;
+        running.batcher.submit(Submission { envelope, fragment, reply: ReplyTo::Caller(reply) }).await;
         match outcome.await {
             Ok(Outcome::Replied(reply)) => reply,
             Ok(Outcome::Retry(refusal)) => Err(refusal),

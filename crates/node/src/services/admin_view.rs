@@ -56,6 +56,8 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> Result<TopicCo
         retention_bytes: config.retention_bytes,
         ttl: config.ttl_ms.map(Duration::from_millis),
         alternate_topic: alternate.map(|name| wire::topic(name)).transpose()?,
+        message_id_window: config.message_id_window_ms.map(Duration::from_millis),
+        compacted: config.compacted,
     })
 }
 
@@ -65,6 +67,8 @@ fn topic_config(config: &TopicConfig) -> v1::TopicConfig {
         retention_bytes: config.retention_bytes,
         ttl_ms: config.ttl.map(millis),
         alternate_topic: config.alternate_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        message_id_window_ms: config.message_id_window.map(millis),
+        compacted: config.compacted,
     }
 }
 
@@ -268,6 +272,9 @@ pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
         bytes: topic.bytes,
         unrouted: topic.unrouted,
         group: group.get(),
+        message_ids: topic.message_ids,
+        keys: topic.keys,
+        needed_bytes: topic.needed_bytes,
     }
 }
 
@@ -367,6 +374,8 @@ mod tests {
             retention_age: Some(Duration::from_millis(7)),
             retention_bytes: Some(8),
             alternate_topic: Some(wire::topic("rest").unwrap()),
+            message_id_window: Some(Duration::from_millis(6)),
+            compacted: true,
         };
         for config in [config, TopicConfig::default()] {
             assert_eq!(config_of_topic(Some(topic_config(&config))), Ok(config));

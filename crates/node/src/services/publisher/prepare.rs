@@ -2,7 +2,7 @@
 
 use super::commit;
 use crate::gateway::GatewayLimits;
-use crate::message_options::options_of;
+use crate::message_options::options_to_publish;
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
@@ -137,7 +137,7 @@ fn publish(topic: TopicName, messages: &[Bytes], limits: &GatewayLimits) -> Resu
         message_bytes_max = size.max(message_bytes_max);
         bytes += message.len();
         let view = wire::message_view(message).map_err(|r| at_message(at, &r))?;
-        let options = options_of(&view).map_err(|r| at_message(at, &r))?;
+        let options = options_to_publish(&view).map_err(|r| at_message(at, &r))?;
         match runs.last_mut() {
             Some(run) if run.subject.as_str() == view.subject && run.options == options => run.count += 1,
             _ => {
