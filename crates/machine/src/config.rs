@@ -17,6 +17,9 @@ pub struct TopicConfig {
     /// Where messages are passed on to that no binding selects, neither to a subscription nor to a topic. It must be there
     /// first, and is not deleted before. A binding with headers counts as if it had none.
     pub alternate_topic: Option<TopicName>,
+    /// In a namespace with several shards: it lies on all of them, each message where its key belongs. Else all of it lies on
+    /// the home shard of its name. Fixed at its creation.
+    pub spread_by_key: bool,
 }
 
 /// A subscription's settings.

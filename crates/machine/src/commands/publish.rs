@@ -34,6 +34,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
         let count = check(publish, ctx)?;
+        self.check_belongs(publish)?;
         if publish.mandatory && (publish.create_topic || self.topic_id(publish.topic).is_ok()) {
             self.check_routable(publish.topic, publish.runs)?;
         }

@@ -122,6 +122,12 @@ pub enum Violation {
         /// Which topic.
         topic: TopicId,
     },
+    /// A topic lies on a shard where nobody looks for it, or goes on to one that is not on each of its shards.
+    #[error("topic {topic} does not belong on this shard, or goes on to one that may be on another")]
+    Misplaced {
+        /// Which topic.
+        topic: TopicId,
+    },
     /// Something that is not bound, or not there, catches up, or is beyond the end.
     #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
     CatchUp {
@@ -203,6 +209,7 @@ impl Shard {
         self.check_blocks(&mut found);
         self.check_catching_up(&mut found);
         found.extend(self.missing_alternate().map(|topic| Violation::AlternateTopic { topic }));
+        found.extend(self.misplaced().map(|topic| Violation::Misplaced { topic }));
         found.extend(self.topic_in_a_loop().map(|topic| Violation::Onward { topic }));
         found
     }

@@ -34,7 +34,9 @@ impl Shard {
                     .map(|(name, mark)| rows::mark::encode(name, mark))
             }
             RowKey::Closing => {
-                Some(&self.closing).filter(|c| **c != Closing::default()).map(rows::closing::encode)
+                Some(&self.closing)
+                    .filter(|c| **c != Closing::default())
+                    .map(|c| rows::closing::encode(c, self.place))
             }
             _ => None,
         }
@@ -124,7 +126,7 @@ impl Shard {
                     return Err(LoadError::contradiction(key));
                 }
             }
-            RowKey::Closing => self.closing = rows::closing::decode(bytes).map_err(bad)?,
+            RowKey::Closing => (self.closing, self.place) = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
         }
         Ok(())

@@ -8,7 +8,9 @@ use quorate_machine::{
     Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Match, MessageOptions, Op, Origin,
     Publish, PublishRun, Publishes, SeekTo, Settlement, Start, TopicConfig,
 };
-use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId};
+use quorate_types::{
+    BootId, ConsumerId, Millis, NodeId, SessionId, ShardPlace, Shards, Subject, SubscriptionId, TopicId,
+};
 use std::time::Duration;
 
 /// Publishes and settles whose numbers are anything at all.
@@ -105,7 +107,11 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         }),
         (0..TOPICS.len(), 0..TOPICS.len()).prop_map(|(t, to)| Op::ConfigureTopic {
             topic: topic(TOPICS[t]),
-            config: TopicConfig { alternate_topic: Some(topic(TOPICS[to])), ..TopicConfig::default() },
+            config: TopicConfig {
+                alternate_topic: Some(topic(TOPICS[to])),
+                spread_by_key: to == 0,
+                ..TopicConfig::default()
+            },
         }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
@@ -116,7 +122,10 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         Just(Op::Tick),
         Just(Op::FormCluster { nodes: Vec::new() }),
         number().prop_map(|revision| Op::CloseShard { revision }),
-        number().prop_map(|revision| Op::OpenShard { revision }),
+        (number(), 0..5u32, 1..=16u32).prop_map(|(revision, shard, shards)| {
+            let shards = Shards::new(shards).unwrap();
+            Op::OpenShard { revision, place: ShardPlace { shard, shards } }
+        }),
     ];
     let origin = prop_oneof![
         Just(Origin::Leader),

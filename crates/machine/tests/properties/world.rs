@@ -8,7 +8,7 @@ use quorate_machine::{
     MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig,
     Verdict,
 };
-use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, SubscriptionId};
+use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, ShardPlace, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -175,6 +175,7 @@ impl World {
                 .get(to % (2 * TOPICS.len() + 1) / 2)
                 .filter(|_| to % 2 == 1)
                 .map(|t| topic(t)),
+            spread_by_key: false,
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
@@ -279,7 +280,7 @@ impl World {
                 Op::DeleteProducer { producer: common::producer(PRODUCERS[pick % PRODUCERS.len()]) }
             }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
-            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision, place: ShardPlace::ONLY },
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))
