@@ -12,6 +12,13 @@ use quorate_types::{Reason, Refusal, ShardPlace, TopicId, TopicName};
 use std::fmt::Display;
 
 impl Shard {
+    /// Whether a topic that is here is spread by key over all shards of the namespace. `None`: there is none.
+    #[must_use]
+    pub fn is_spread(&self, name: &TopicName) -> Option<bool> {
+        let topic = self.topics.get(&self.topic_names.get(name.as_str())?)?;
+        Some(topic.config.spread_by_key)
+    }
+
     /// The shard is told which one it is: always the same, so that this refuses nothing but a mistake.
     pub(crate) fn take_place(&mut self, place: ShardPlace) -> Result<(), Refusal> {
         let before = std::mem::replace(&mut self.place, place);
