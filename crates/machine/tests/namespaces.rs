@@ -130,16 +130,16 @@ impl World {
                 self.sent.push(message.clone());
                 match self.arrive(&message) {
                     Ok(Answer::NamespaceCreated { groups, revision, .. }) => {
-                        self.doing[at]
-                            .extend(groups.iter().map(|group| (*group, open(revision))));
+                        self.doing[at].extend(groups.iter().map(|group| (*group, open(revision))));
                     }
                     Ok(_) => {}
                     Err(_) => {
                         // What one shard refuses is taken back on those before it.
                         let keep = match (message.1, self.doing[at].pop()) {
-                            (Op::CloseShard { .. }, Some((system, Op::DeleteNamespace { namespace, id, .. }))) => {
-                                Some((system, Op::KeepNamespace { namespace, id }))
-                            }
+                            (
+                                Op::CloseShard { .. },
+                                Some((system, Op::DeleteNamespace { namespace, id, .. })),
+                            ) => Some((system, Op::KeepNamespace { namespace, id })),
                             _ => None,
                         };
                         self.doing[at] = keep.into_iter().collect();

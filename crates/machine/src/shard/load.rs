@@ -33,11 +33,9 @@ impl Shard {
                     .find(|(_, mark)| mark.number == number)
                     .map(|(name, mark)| rows::mark::encode(name, mark))
             }
-            RowKey::Closing => {
-                Some(&self.closing)
-                    .filter(|c| **c != Closing::default())
-                    .map(|c| rows::closing::encode(c, self.place))
-            }
+            RowKey::Closing => Some(&self.closing)
+                .filter(|c| **c != Closing::default())
+                .map(|c| rows::closing::encode(c, self.place)),
             _ => None,
         }
     }

@@ -25,7 +25,8 @@ impl Shard {
         match self.misplaced().and_then(|id| self.topics.get(&id)) {
             None => Ok(()),
             Some(topic) => {
-                let text = format!("it has topic {}, which does not belong on shard {}", topic.name, place.shard);
+                let text =
+                    format!("it has topic {}, which does not belong on shard {}", topic.name, place.shard);
                 self.place = before;
                 Err(Refusal::new(Reason::WrongShard, text))
             }
@@ -99,10 +100,7 @@ impl Shard {
     /// Why there is no such topic here.
     pub(crate) fn no_topic(&self, name: &str) -> Refusal {
         if self.place.is_home_of(name) {
-            return Refusal::new(
-                Reason::TopicNotFound,
-                format!("there is no topic {name}: create it first"),
-            );
+            return Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"));
         }
         self.elsewhere(name)
     }

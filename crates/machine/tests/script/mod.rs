@@ -317,9 +317,10 @@ fn system(name: &str, args: &[&str]) -> Option<Op> {
         ("keep-namespace", [n, id]) => {
             Op::KeepNamespace { namespace: namespace(n), id: NamespaceId::new(number(id)) }
         }
-        ("open-shard", [revision, place @ ..]) => {
-            Op::OpenShard { revision: number(revision), place: place.first().map_or(ShardPlace::ONLY, |p| shard_place(p)) }
-        }
+        ("open-shard", [revision, place @ ..]) => Op::OpenShard {
+            revision: number(revision),
+            place: place.first().map_or(ShardPlace::ONLY, |p| shard_place(p)),
+        },
         _ => return None,
     })
 }

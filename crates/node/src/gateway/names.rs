@@ -152,10 +152,8 @@ impl Gateway {
             return all.one(shard);
         }
         if Box::pin(self.is_spread(all, topic)).await? {
-            let text = format!(
-                "topic {topic} is spread over all shards: one must be named of {}",
-                all.described()
-            );
+            let text =
+                format!("topic {topic} is spread over all shards: one must be named of {}", all.described());
             return Err(Refusal::new(Reason::WrongShard, text));
         }
         all.at(all.shards().home_of(topic.as_str()))

@@ -467,10 +467,7 @@ impl Admin for AdminService {
         self.answer(done.await)
     }
 
-    async fn bind(
-        &self,
-        request: Request<v1::BindRequest>,
-    ) -> Result<Response<v1::BindResponse>, Status> {
+    async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {
         let r = request.into_inner();
         let done = async {
             let b = r.binding.clone().unwrap_or_default();

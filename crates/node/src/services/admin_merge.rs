@@ -23,7 +23,8 @@ pub(super) fn by_name<T>(
     }
     let limit = if limit == 0 { usize::MAX } else { limit as usize };
     let count = named.len();
-    let first = named.into_iter().take(limit).take_while(|(name, _)| known.as_ref().is_none_or(|k| name <= k));
+    let first =
+        named.into_iter().take(limit).take_while(|(name, _)| known.as_ref().is_none_or(|k| name <= k));
     let first: Vec<Vec<T>> = first.map(|(_, items)| items).collect();
     let more = is_cut || first.len() < count;
     (first, more)

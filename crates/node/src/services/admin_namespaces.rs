@@ -9,7 +9,11 @@ use quorate_wire::v1;
 use tokio::time::Instant;
 
 impl AdminService {
-    pub(super) async fn create_namespace_checked(&self, name: &str, shards: u32) -> Result<v1::Namespace, Refusal> {
+    pub(super) async fn create_namespace_checked(
+        &self,
+        name: &str,
+        shards: u32,
+    ) -> Result<v1::Namespace, Refusal> {
         let namespace = wire::namespace(name)?;
         let op = Op::CreateNamespace { namespace: namespace.clone(), shards: shards.max(1) };
         let deadline = self.deadline();

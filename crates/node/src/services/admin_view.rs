@@ -4,12 +4,10 @@ use super::session;
 use crate::gateway::ShardAt;
 use bytes::Bytes;
 use quorate_machine::{
-    Backoff, BindingView, CatchUpView, ConsumerView, ProducerView, SeekTo, Start,
-    SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicBindingView, TopicConfig, TopicView,
+    Backoff, BindingView, CatchUpView, ConsumerView, ProducerView, SeekTo, Start, SubscriptionConfig,
+    SubscriptionKind, SubscriptionView, TopicBindingView, TopicConfig, TopicView,
 };
-use quorate_types::{
-    GroupId, HeaderMatch, MatchRule, Millis, NamespaceId, Reason, Refusal, Selector,
-};
+use quorate_types::{GroupId, HeaderMatch, MatchRule, Millis, NamespaceId, Reason, Refusal, Selector};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, backoff::Kind};
 use std::time::Duration;

@@ -49,8 +49,15 @@ impl ReaderService {
         let at = self.gateway.shard_of_topic(namespace, shard, &topic).await?;
         let running = Box::pin(self.replica(at, linearizable)).await?;
         let look = |running: &Running| running.group.read(|m| m.shard().and_then(|s| s.topic(&topic)));
+        let whole = |view: TopicView| match view.config.spread_by_key && shard.is_none() {
+            true if at.place.shards.are_several() => {
+                let text = format!("topic {topic} is spread over all shards: name one");
+                Err(Refusal::new(Reason::WrongShard, text))
+            }
+            _ => Ok(view),
+        };
         if let Some(view) = look(&running).filter(|view| !ahead(view)) {
-            return Ok((running, view));
+            return Ok((running, whole(view)?));
         }
         // Before an unknown name or offset is refused the view is made current: this replica may lag behind the one
         // that told of it.
@@ -63,7 +70,7 @@ impl ReaderService {
                 Refusal::new(Reason::WrongShard, format!("topic {topic} is not on shard {shard}"))
             }
         })?;
-        Ok((running, view))
+        Ok((running, whole(view)?))
     }
 
     /// The replica of this node, with everything that was confirmed if that is asked for.

@@ -60,10 +60,10 @@ fn settles(commit: &v1::Commit) -> Result<Vec<CommitSettle>, Refusal> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::gateway::GatewayLimits;
     use bytes::Bytes;
     use prost::Message as _;
     use quorate_machine::{Settlement, Verdict};
-    use crate::gateway::GatewayLimits;
     use quorate_types::{Rope, ShardPlace};
 
     fn settle(subscription: &str, identity: usize, positions: &[u64]) -> v1::CommitSettle {
@@ -98,8 +98,11 @@ mod tests {
             commit: Some(v1::Commit { settles }),
             ..Default::default()
         };
-        let Prepared { op, fragment, .. } =
-            super::super::prepare::prepare(&request, &GatewayLimits::new(&Config::default()), ShardPlace::ONLY)?;
+        let Prepared { op, fragment, .. } = super::super::prepare::prepare(
+            &request,
+            &GatewayLimits::new(&Config::default()),
+            ShardPlace::ONLY,
+        )?;
         let Op::Commit(commit) = op else { panic!("{op:?}") };
         Ok((*commit, fragment))
     }

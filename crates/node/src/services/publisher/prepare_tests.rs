@@ -27,7 +27,8 @@ fn refused(messages: Vec<Bytes>) -> Refusal {
 #[test]
 fn messages_are_kept_as_they_came_and_equal_subjects_are_one_run() {
     let messages = vec![encoded("a", 3), encoded("a", 300), encoded("b", 1), encoded("a", 1)];
-    let Prepared { op, fragment, .. } = prepare(&request(messages.clone()), &limits(), ShardPlace::ONLY).unwrap();
+    let Prepared { op, fragment, .. } =
+        prepare(&request(messages.clone()), &limits(), ShardPlace::ONLY).unwrap();
     let Op::Publish(publish) = op else { panic!("{op:?}") };
     let runs: Vec<(&str, u32)> = publish.runs.iter().map(|r| (r.subject.as_str(), r.count)).collect();
     assert_eq!(runs, [("a", 2), ("b", 1), ("a", 1)]);
@@ -106,7 +107,9 @@ fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
 #[test]
 fn the_limits_are_those_of_all_topics_together() {
     let refused = |first, others: Vec<v1::TopicMessages>| {
-        prepare(&v1::PublishRequest { more: others, ..request(first) }, &limits(), ShardPlace::ONLY).unwrap_err().reason
+        prepare(&v1::PublishRequest { more: others, ..request(first) }, &limits(), ShardPlace::ONLY)
+            .unwrap_err()
+            .reason
     };
     let many = |count| vec![Bytes::new(); count];
     assert_eq!(refused(many(5_000), vec![more(b"stock", many(5_001))]), Reason::LimitReached);
