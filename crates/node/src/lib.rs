@@ -22,6 +22,7 @@ mod late;
 mod late_bindings;
 mod leader;
 mod leader_clock;
+mod leader_spread;
 mod liveness;
 mod membership;
 mod message_options;
