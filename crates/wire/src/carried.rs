@@ -138,7 +138,7 @@ mod tests {
             messages in messages(),
             more in proptest::collection::vec((".{0,3}", messages(), any::<bool>()), 0..4),
             commit in proptest::option::of((".{0,3}", 0_u64..9)),
-            (mandatory, shard): (bool, Option<u32>),
+            (mandatory, shard) in any::<(bool, Option<u32>)>(),
         ) {
             let more = more.into_iter().map(|(topic, messages, mandatory)| {
                 TopicMessages { topic: topic.into(), messages, mandatory }

@@ -18,6 +18,7 @@ Examples:
   quorate topic list --output json
   quorate topic configure audit --retention-age 30d
   quorate topic trace orders 1000
+  quorate topic create clicks --namespace shop --spread       on all shards of the namespace, by key
   quorate topic create incoming --alternate-topic audit       what nothing is bound for goes to audit
   quorate topic bind orders audit '*.paid'                    what is paid goes to audit, too
   quorate topic unbind orders audit '*.paid'";
@@ -109,6 +110,10 @@ struct Settings {
     /// Pass messages on to this topic that no binding selects. It must be there [default: nobody gets them].
     #[arg(long, value_name = "TOPIC")]
     alternate_topic: Option<String>,
+    /// In a namespace with several shards: lies on all of them, each message where its key belongs [default: all of it lies on one].
+    /// Fixed when the topic is created.
+    #[arg(long)]
+    spread: bool,
 }
 
 #[derive(Args, Debug)]
@@ -140,6 +145,7 @@ impl From<Settings> for v1::TopicConfig {
             retention_bytes: settings.retention_bytes,
             ttl_ms: settings.ttl.map(ms),
             alternate_topic: settings.alternate_topic.unwrap_or_default(),
+            spread_by_key: settings.spread,
         }
     }
 }
@@ -199,7 +205,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         topic.unrouted,
         retention(&topic),
         ttl(&topic),
-        topic.group
+        groups(&topic)
     );
     for binding in bindings {
         text += &format!("\nbinding      {} -> {}", binding_text(binding), binding.subscription);
@@ -209,6 +215,12 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     }
     if let Some(to) = alternate(&topic) {
         text += &format!("\nelse         -> topic {to}");
+    }
+    for part in &topic.shards {
+        text += &format!(
+            "\nshard {:<7}published {}, kept {} messages, {} bytes, from offset {}, group {}",
+            part.shard, part.next_offset, part.messages, part.bytes, part.first_offset, part.group
+        );
     }
     let mut document = document(&topic);
     document["bindings"] = bindings_document(bindings);
@@ -225,8 +237,16 @@ fn row(topic: &v1::Topic) -> Vec<String> {
         topic.bytes.to_string(),
         topic.unrouted.to_string(),
         retention(topic),
-        topic.group.to_string(),
+        groups(topic),
     ]
+}
+
+/// Of a spread topic all of them.
+fn groups(topic: &v1::Topic) -> String {
+    if topic.shards.is_empty() {
+        return topic.group.to_string();
+    }
+    topic.shards.iter().map(|part| part.group.to_string()).collect::<Vec<_>>().join(",")
 }
 
 fn alternate(topic: &v1::Topic) -> Option<&str> {
@@ -246,7 +266,21 @@ fn document(topic: &v1::Topic) -> Value {
         "retention_bytes": config.retention_bytes,
         "ttl_ms": config.ttl_ms,
         "alternate_topic": alternate(topic),
+        "spread_by_key": config.spread_by_key,
         "group": topic.group,
+        "shards": topic.shards.iter().map(shard_document).collect::<Vec<_>>(),
+    })
+}
+
+fn shard_document(part: &v1::TopicShard) -> Value {
+    json!({
+        "shard": part.shard,
+        "group": part.group,
+        "first_offset": part.first_offset,
+        "next_offset": part.next_offset,
+        "messages": part.messages,
+        "bytes": part.bytes,
+        "unrouted": part.unrouted,
     })
 }
 
