@@ -41,6 +41,7 @@ pub const BUGS: &[&str] = &[
     "a message is not looked at for its headers",
     "expire nodes too early",
     "send again under a new number",
+    "a key goes to the shard whose turn it is",
 ];
 
 /// The bug of this name.

@@ -61,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) onward: bool,
     /// A subscription of the first topic asks for a header.
     pub(crate) headers: bool,
+    /// Shards of a namespace beside `default`; 0: there is none.
+    pub(crate) shards: u32,
 }
 
 impl Plan {
@@ -71,7 +73,7 @@ impl Plan {
         let calm_start = rng.percent(80);
         let latency_max = rng.ms(2, 20);
         let config = config(&mut rng);
-        let load = load(&mut rng);
+        let load = Load { shards: shards(seed), ..load(&mut rng) };
         Self { seed, chaos, calm_start, latency_max, faults: swarm(seed), load, config }
     }
 
@@ -183,7 +185,14 @@ fn load(rng: &mut Rng) -> Load {
         producers: rng.below(3),
         onward: rng.percent(50),
         headers: rng.percent(50),
+        shards: 0,
     }
+}
+
+/// Drawn by itself, so that seeds that have none do what they did before there were any.
+fn shards(seed: u64) -> u32 {
+    let mut rng = Rng::of(seed, "shards");
+    if rng.percent(30) { if rng.percent(50) { 2 } else { 3 } } else { 0 }
 }
 
 /// Each seed leaves some faults out (swarm testing, Groce et al. 2012): what one fault hides from another shows where it is

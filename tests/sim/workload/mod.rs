@@ -8,6 +8,7 @@ mod publisher;
 mod reader;
 mod routes;
 mod seeker;
+mod sharded;
 mod worker;
 
 use crate::determinism;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     publishers: RefCell<Vec<(u64, u64)>>,
     /// What the named producers have to publish.
     files: Vec<RefCell<producer::File>>,
+    /// The namespace with several shards, once it is there.
+    sharded: RefCell<Option<sharded::Sharded>>,
     /// Counts starts of clients, so that none draws what another drew.
     starts: Cell<u64>,
 }
@@ -69,6 +72,7 @@ impl Shared {
             subscriptions: RefCell::default(),
             publishers: RefCell::default(),
             files: (0..plan.load.producers).map(|_| RefCell::default()).collect(),
+            sharded: RefCell::default(),
             starts: Cell::new(0),
         })
     }
@@ -171,6 +175,10 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     }
     for number in (0..shared.load.readers).filter(|n| mine(&(n + 1))) {
         tokio::task::spawn_local(reader::live(Rc::clone(&shared), number));
+    }
+    // Nothing at all where there is none: tasks are numbered over the whole process.
+    if shared.load.shards > 0 {
+        tokio::task::spawn_local(sharded::live(Rc::clone(&shared), at));
     }
     consumer::follow(shared, at).await
 }

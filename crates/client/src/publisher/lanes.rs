@@ -5,7 +5,7 @@ use super::queue::Queue;
 use crate::client::Client;
 use crate::error::{CallError, PublishError};
 use crate::options::PublisherOptions;
-use quorate_types::Shards;
+use quorate_types::{Shards, probe};
 use quorate_wire::v1;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,7 +58,10 @@ impl Lanes {
             return Ok(only.clone());
         }
         let turn = || self.turn.fetch_add(1, Ordering::Relaxed) % shards.count();
-        let shard = shard.unwrap_or_else(turn);
+        let shard = match shard {
+            Some(shard) if !probe::planted("a key goes to the shard whose turn it is") => shard,
+            _ => turn(),
+        };
         let mut several = self.several.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = several.entry(shard).or_insert_with(|| self.spawn(self.client.on_shard(shard)));
         Ok(lane.clone())

@@ -12,6 +12,12 @@ use quorate_types::{Reason, Refusal, ShardPlace, TopicId, TopicName};
 use std::fmt::Display;
 
 impl Shard {
+    /// Which one of its namespace's shards it is.
+    #[must_use]
+    pub fn place(&self) -> ShardPlace {
+        self.place
+    }
+
     /// Whether a topic that is here is spread by key over all shards of the namespace. `None`: there is none.
     #[must_use]
     pub fn is_spread(&self, name: &TopicName) -> Option<bool> {
