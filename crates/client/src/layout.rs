@@ -124,8 +124,8 @@ impl Client {
             return Ok(vec![self.clone()]);
         }
         let is_spread = match scope.topic() {
-            Some(topic) => self.ask_spread(shards, topic).await?.unwrap_or(false),
-            None => false,
+            Some(topic) => self.ask_spread(shards, topic).await?,
+            None => None,
         };
         let concerned = scope.shards(shards, is_spread).map_err(CallError::Refused)?;
         Ok(concerned.into_iter().map(|shard| self.part(shard)).collect())

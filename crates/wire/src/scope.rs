@@ -18,7 +18,7 @@ pub enum Scope<'a> {
     },
     /// A topic, wherever it lies.
     Topic(&'a str),
-    /// A topic that is to go, from wherever it may be.
+    /// A topic that is to go, from wherever it, or a part of it, may be.
     GoneTopic(&'a str),
     /// A binding of a topic that is to go.
     GoneBinding(&'a str),
@@ -39,22 +39,27 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn topic(self) -> Option<&'a str> {
         match self {
-            Self::Topic(topic) | Self::GoneBinding(topic) | Self::Message(topic) => Some(topic),
+            Self::Topic(topic) | Self::GoneTopic(topic) | Self::GoneBinding(topic) | Self::Message(topic) => {
+                Some(topic)
+            }
             _ => None,
         }
     }
 
-    /// The shards that it concerns, in order. `is_spread`: of [`Self::topic`], if there is one.
+    /// The shards that it concerns, in order. `is_spread`: of [`Self::topic`], if there is one; `None`: it is not on its home.
     ///
     /// # Errors
     /// `WRONG_SHARD` when the change is one of a single shard which must be named.
-    pub fn shards(self, shards: Shards, is_spread: bool) -> Result<Vec<u32>, Refusal> {
+    pub fn shards(self, shards: Shards, is_spread: Option<bool>) -> Result<Vec<u32>, Refusal> {
+        let everywhere = is_spread == Some(true);
         match self {
             Self::NewTopic { name, spread: true } => Ok(shards.from_home(name).collect()),
             Self::NewTopic { name, spread: false } => Ok(vec![shards.home_of(name)]),
-            Self::Topic(name) | Self::GoneBinding(name) if is_spread => Ok(shards.from_home(name).collect()),
+            Self::Topic(name) | Self::GoneBinding(name) if everywhere => Ok(shards.from_home(name).collect()),
             Self::Topic(name) | Self::GoneBinding(name) => Ok(vec![shards.home_of(name)]),
-            Self::Message(name) if !is_spread => Ok(vec![shards.home_of(name)]),
+            Self::Message(name) if !everywhere => Ok(vec![shards.home_of(name)]),
+            Self::GoneTopic(name) if is_spread == Some(false) => Ok(vec![shards.home_of(name)]),
+            // Also one of which only parts are left.
             Self::GoneTopic(name) => Ok(shards.from_home(name).rev().collect()),
             Self::Subscription(Some(topic)) => Ok(shards.from_home(topic).collect()),
             Self::Subscription(None) | Self::GoneSubscription | Self::GoneMark => {
@@ -92,12 +97,15 @@ mod tests {
     #[test]
     fn a_topic_comes_to_its_home_first_and_leaves_it_last() {
         let four = Shards::new(4).unwrap();
-        let of = |scope: Scope<'_>, spread| scope.shards(four, spread).map_err(|refusal| refusal.reason);
+        let of =
+            |scope: Scope<'_>, spread| scope.shards(four, Some(spread)).map_err(|refusal| refusal.reason);
         // Its home is shard 2.
         let name = "invoices";
         assert_eq!(of(Scope::NewTopic { name, spread: true }, false), Ok(vec![2, 0, 1, 3]));
         assert_eq!(of(Scope::NewTopic { name, spread: false }, false), Ok(vec![2]));
-        assert_eq!(of(Scope::GoneTopic(name), false), Ok(vec![3, 1, 0, 2]));
+        assert_eq!(of(Scope::GoneTopic(name), true), Ok(vec![3, 1, 0, 2]));
+        assert_eq!(of(Scope::GoneTopic(name), false), Ok(vec![2]));
+        assert_eq!(Scope::GoneTopic(name).shards(four, None).ok(), Some(vec![3, 1, 0, 2]));
         assert_eq!(of(Scope::Topic(name), true), Ok(vec![2, 0, 1, 3]));
         assert_eq!(of(Scope::Topic(name), false), Ok(vec![2]));
         assert_eq!(of(Scope::Subscription(Some(name)), false), Ok(vec![2, 0, 1, 3]));

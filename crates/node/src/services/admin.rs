@@ -106,7 +106,7 @@ impl AdminService {
             return Ok(vec![all.one(shard)?]);
         }
         let mut places = all.from_home(topic);
-        if !self.is_spread(&all, topic.as_str()).await? {
+        if self.is_spread(&all, topic.as_str()).await? != Some(true) {
             places.truncate(1);
         }
         Ok(places)

@@ -71,17 +71,22 @@ impl AdminService {
     async fn places(&self, all: &NamespaceShards, scope: Scope<'_>) -> Result<Vec<ShardAt>, Refusal> {
         let is_spread = match scope.topic() {
             Some(topic) => self.is_spread(all, topic).await?,
-            None => false,
+            None => None,
         };
         self.check_unused(all, scope).await?;
         scope.shards(all.shards(), is_spread)?.into_iter().map(|shard| all.at(shard)).collect()
     }
 
-    /// Whether a topic is spread over several shards, as its home has it now: a change must not leave one of them out.
-    pub(super) async fn is_spread(&self, all: &NamespaceShards, topic: &str) -> Result<bool, Refusal> {
+    /// Whether a topic is spread over several shards, as its home has it now: a change must not leave one of them out. `None`: it
+    /// is not there.
+    pub(super) async fn is_spread(
+        &self,
+        all: &NamespaceShards,
+        topic: &str,
+    ) -> Result<Option<bool>, Refusal> {
         let (home, topic) = (all.at(all.shards().home_of(topic))?, wire::topic(topic)?);
         let look = |_, machine: &Machine| Ok(machine.shard().and_then(|shard| shard.is_spread(&topic)));
-        Ok(self.look_at(vec![home], look).await?.into_iter().flatten().any(|spread| spread))
+        Ok(self.look_at(vec![home], look).await?.into_iter().flatten().next())
     }
 
     /// Whether a change may be made on one of several shards alone.
