@@ -46,6 +46,7 @@ pub const BUGS: &[&str] = &[
     "compaction lets go of what is the newest",
     "expire nodes too early",
     "send again under a new number",
+    "a key goes to the shard whose turn it is",
 ];
 
 /// The bug of this name.

@@ -67,6 +67,8 @@ pub(crate) struct Load {
     pub(crate) registry: bool,
     /// Somebody publishes without a session to go back to, and repeats.
     pub(crate) repeats: bool,
+    /// Shards of a namespace beside `default`; 0: there is none.
+    pub(crate) shards: u32,
 }
 
 impl Plan {
@@ -77,7 +79,7 @@ impl Plan {
         let calm_start = rng.percent(80);
         let latency_max = rng.ms(2, 20);
         let config = config(&mut rng);
-        let load = load(&mut rng);
+        let load = Load { shards: shards(seed), ..load(&mut rng) };
         Self { seed, chaos, calm_start, latency_max, faults: swarm(seed), load, config }
     }
 
@@ -194,7 +196,14 @@ fn load(rng: &mut Rng) -> Load {
         limits: rng.percent(40),
         repeats: rng.percent(50),
         registry: rng.percent(50),
+        shards: 0,
     }
+}
+
+/// Drawn by itself, so that seeds that have none do what they did before there were any.
+fn shards(seed: u64) -> u32 {
+    let mut rng = Rng::of(seed, "shards");
+    if rng.percent(30) { if rng.percent(50) { 2 } else { 3 } } else { 0 }
 }
 
 /// Each seed leaves some faults out (swarm testing, Groce et al. 2012): what one fault hides from another shows where it is

@@ -15,6 +15,7 @@ pub const POINTS: &[&str] = &[
     "former session of a producer refused",
     "gap refused",
     "handed over for a wrong clock",
+    "leader handed over to where its shard prefers it",
     "install finished by a restart",
     "last attempt failed",
     "late subscription looked after",

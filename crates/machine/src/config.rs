@@ -25,6 +25,9 @@ pub struct TopicConfig {
     /// For so long after a message with a message id was stored another one with that id is the same message: it is not stored,
     /// and its publish gets the first answer. At least 1 ms; `None`: ids mean nothing to the topic.
     pub message_id_window: Option<Duration>,
+    /// In a namespace with several shards: it lies on all of them, each message where its key belongs. Else all of it lies on
+    /// the home shard of its name. Fixed at its creation.
+    pub spread_by_key: bool,
 }
 
 /// A subscription's settings.

@@ -7,7 +7,8 @@ use crate::publishes::{PublishView, Publishes, Runs};
 use crate::settlement::Settlement;
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId,
-    ProducerName, Selector, SessionId, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
+    ProducerName, Selector, SessionId, ShardPlace, Subject, SubscriptionId, SubscriptionName, TopicId,
+    TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -216,6 +217,8 @@ pub enum Op {
     OpenShard {
         /// The revision to which the namespace was raised.
         revision: u64,
+        /// Which one of the namespace's shards this is: from its first opening on it refuses what does not belong here.
+        place: ShardPlace,
     },
 
     // The way of a message.
@@ -284,6 +287,14 @@ pub enum Op {
         namespace: NamespaceName,
         /// How many groups; fixed for its life.
         shards: u32,
+    },
+    /// A delete of this namespace was refused: its revision is raised, so that shards which that closed can be opened. Answer:
+    /// [`crate::Answer::NamespaceCreated`].
+    KeepNamespace {
+        /// Its name
+        namespace: NamespaceName,
+        /// and its id: one that is gone is not created anew.
+        id: NamespaceId,
     },
     /// Deletes a namespace whose shards are all closed at this revision: the proposer has seen to that.
     DeleteNamespace {

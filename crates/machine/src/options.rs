@@ -58,6 +58,11 @@ impl KeyHash {
         Self(low | u64::from(low == 0 && high == 0), high)
     }
 
+    /// What says on which shard a spread topic has the key.
+    pub(crate) fn low(self) -> u64 {
+        self.0
+    }
+
     /// Whether there is a key.
     #[must_use]
     pub fn is_some(self) -> bool {

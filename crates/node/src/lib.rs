@@ -23,6 +23,7 @@ mod late;
 mod late_bindings;
 mod leader;
 mod leader_clock;
+mod leader_spread;
 mod liveness;
 mod machine_version;
 mod membership;

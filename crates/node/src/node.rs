@@ -14,6 +14,7 @@ use crate::identity::{BootCounter, Identity, IdentityError};
 use crate::inboxes::Inboxes;
 use crate::leader::hand_over;
 use crate::leader_clock::LeaderClock;
+use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::peer_pool::PeerPool;
@@ -410,6 +411,7 @@ impl Birth {
             pool,
             liveness,
             leader_clock,
+            spread_pace: SpreadPace::default(),
             session_timeout: self.config.session_timeout,
             operation_timeout: self.config.operation_timeout,
             disk_free_bytes_min: self.config.disk_free_bytes_min,

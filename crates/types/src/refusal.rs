@@ -91,6 +91,11 @@ reasons! {
     Unroutable = "UNROUTABLE", Refused;
     /// The subscription is bound to the topic already: only a first binding may start in the past.
     BindingExists = "BINDING_EXISTS", Refused;
+    /// The topic, the message's key or the number does not belong on that shard of the namespace, or several shards could be
+    /// meant and none is named.
+    WrongShard = "WRONG_SHARD", Refused;
+    /// What is asked for would be one step of several shards.
+    CrossShard = "CROSS_SHARD", Refused;
     /// A message is larger than the limit.
     MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
     /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.

@@ -36,6 +36,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::TopicInUse
         | Reason::BindingLoop
         | Reason::Unroutable
+        | Reason::WrongShard
+        | Reason::CrossShard
         | Reason::SubscriptionExclusive
         | Reason::StaleLease
         | Reason::NotScheduled

@@ -10,6 +10,7 @@ mod registry;
 mod repeater;
 mod routes;
 mod seeker;
+mod sharded;
 mod worker;
 
 use crate::determinism;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     registry: Cell<registry::Registry>,
     /// What the named producers have to publish.
     files: Vec<RefCell<producer::File>>,
+    /// The namespace with several shards, once it is there.
+    sharded: RefCell<Option<sharded::Sharded>>,
     /// Counts starts of clients, so that none draws what another drew.
     starts: Cell<u64>,
 }
@@ -74,6 +77,7 @@ impl Shared {
             publishers: RefCell::default(),
             registry: Cell::new(None),
             files: (0..plan.load.producers).map(|_| RefCell::default()).collect(),
+            sharded: RefCell::default(),
             starts: Cell::new(0),
         })
     }
@@ -185,6 +189,10 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     }
     for number in (0..shared.load.readers).filter(|n| mine(&(n + 1))) {
         tokio::task::spawn_local(reader::live(Rc::clone(&shared), number));
+    }
+    // Nothing at all where there is none: tasks are numbered over the whole process.
+    if shared.load.shards > 0 {
+        tokio::task::spawn_local(sharded::live(Rc::clone(&shared), at));
     }
     consumer::follow(shared, at).await
 }

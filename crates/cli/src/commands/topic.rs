@@ -20,6 +20,7 @@ Examples:
   quorate topic list --output json
   quorate topic configure audit --retention-age 30d
   quorate topic trace orders 1000
+  quorate topic create clicks --namespace shop --spread       on all shards of the namespace, by key
   quorate topic create incoming --alternate-topic audit       what nothing is bound for goes to audit
   quorate topic bind orders audit '*.paid'                    what is paid goes to audit, too
   quorate topic unbind orders audit '*.paid'";
@@ -117,6 +118,10 @@ struct Settings {
     /// Know a message again by its id for so long: one that comes again is not stored again.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     message_id_window: Option<Duration>,
+    /// In a namespace with several shards: lies on all of them, each message where its key belongs [default: all of it lies on one].
+    /// Fixed when the topic is created.
+    #[arg(long)]
+    spread: bool,
 }
 
 #[derive(Args, Debug)]
@@ -150,6 +155,7 @@ impl From<Settings> for v1::TopicConfig {
             alternate_topic: settings.alternate_topic.unwrap_or_default(),
             message_id_window_ms: settings.message_id_window.map(ms),
             compacted: settings.compact,
+            spread_by_key: settings.spread,
         }
     }
 }
@@ -209,7 +215,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         topic.unrouted,
         retention(&topic),
         ttl(&topic),
-        topic.group
+        groups(&topic)
     );
     for binding in bindings {
         text += &format!("\nbinding      {} -> {}", binding_text(binding), binding.subscription);
@@ -227,6 +233,12 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     if let Some(to) = alternate(&topic) {
         text += &format!("\nelse         -> topic {to}");
     }
+    for part in &topic.shards {
+        text += &format!(
+            "\nshard {:<7}published {}, kept {} messages, {} bytes, from offset {}, group {}",
+            part.shard, part.next_offset, part.messages, part.bytes, part.first_offset, part.group
+        );
+    }
     let mut document = document(&topic);
     document["bindings"] = bindings_document(bindings);
     let onward = described.onward.iter().map(|b| onward_document(&b.from, &b.to, &b.filter));
@@ -242,8 +254,16 @@ fn row(topic: &v1::Topic) -> Vec<String> {
         topic.bytes.to_string(),
         topic.unrouted.to_string(),
         retention(topic),
-        topic.group.to_string(),
+        groups(topic),
     ]
+}
+
+/// Of a spread topic all of them.
+fn groups(topic: &v1::Topic) -> String {
+    if topic.shards.is_empty() {
+        return topic.group.to_string();
+    }
+    topic.shards.iter().map(|part| part.group.to_string()).collect::<Vec<_>>().join(",")
 }
 
 fn alternate(topic: &v1::Topic) -> Option<&str> {
@@ -268,7 +288,21 @@ fn document(topic: &v1::Topic) -> Value {
         "keys": topic.keys,
         "needed_bytes": topic.needed_bytes,
         "alternate_topic": alternate(topic),
+        "spread_by_key": config.spread_by_key,
         "group": topic.group,
+        "shards": topic.shards.iter().map(shard_document).collect::<Vec<_>>(),
+    })
+}
+
+fn shard_document(part: &v1::TopicShard) -> Value {
+    json!({
+        "shard": part.shard,
+        "group": part.group,
+        "first_offset": part.first_offset,
+        "next_offset": part.next_offset,
+        "messages": part.messages,
+        "bytes": part.bytes,
+        "unrouted": part.unrouted,
     })
 }
 

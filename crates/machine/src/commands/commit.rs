@@ -156,6 +156,7 @@ impl Shard {
         let mut admitted = Vec::with_capacity(usize::try_from(publishes.count()).unwrap_or(0));
         for publish in publishes.iter() {
             let checked = publish::check(&publish, ctx)?;
+            self.check_belongs(&publish).map_err(across)?;
             let mut known = self.published_before(publish.topic, checked, ctx)?.is_some();
             if let Some((id, ..)) = self.window_of(publish.topic, checked.message_id).filter(|_| !known) {
                 let others = new_ids.entry(publish.topic).or_default();
@@ -185,6 +186,16 @@ impl Shard {
         }
         Ok(admitted)
     }
+}
+
+/// What is on another shard cannot be part of the step.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn across(refusal: Refusal) -> Refusal {
+    let text = format!(
+        "a commit is one step of one shard, and nothing of this one is done: {}; let what belongs together have one home, or be spread by one key",
+        refusal.message
+    );
+    Refusal::new(Reason::CrossShard, text)
 }
 
 fn stale(ending: &Ending<'_>, position: u64) -> Refusal {

@@ -1,6 +1,6 @@
 //! Replaces a topic's settings.
 
-use super::create_topic;
+use super::{create_topic, invalid};
 use crate::applied::{Answer, Reply};
 use crate::config::TopicConfig;
 use crate::shard::{Context, Shard};
@@ -16,6 +16,12 @@ impl Shard {
     ) -> Reply {
         create_topic::check(name, config)?;
         let id = self.topic_id(name.as_str())?;
+        if self.topics.get(&id).is_some_and(|topic| topic.config.spread_by_key != config.spread_by_key) {
+            let text = format!(
+                "whether topic {name} is spread by key is fixed at its creation: configure it as it is, or create another one"
+            );
+            return Err(invalid(text));
+        }
         self.check_alternate(name, config, ctx.limits)?;
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.message_ids.reconfigure(topic.config.message_id_window, config.message_id_window, ctx.now);

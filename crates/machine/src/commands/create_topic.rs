@@ -49,6 +49,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<TopicId, Refusal> {
         self.check_room(name, 0, ctx.limits)?;
+        self.check_home(name, config)?;
         self.check_alternate(name, config, ctx.limits)?;
         Ok(self.insert_topic(name, config, ctx))
     }

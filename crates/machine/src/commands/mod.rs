@@ -21,6 +21,7 @@ mod detach;
 mod expire_node;
 mod form_cluster;
 mod hello;
+mod keep_namespace;
 mod mark;
 mod open_producer;
 mod open_session;

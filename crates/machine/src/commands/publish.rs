@@ -40,6 +40,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
         let checked = check(publish, ctx)?;
+        self.check_belongs(publish)?;
         if let Some(first) = self.published_before(publish.topic, checked, ctx)? {
             return Ok(first);
         }

@@ -39,6 +39,7 @@ impl Machine {
             Op::CreateNamespace { namespace, shards } => {
                 self.system_only()?.create_namespace(namespace, *shards, ctx)
             }
+            Op::KeepNamespace { namespace, id } => self.system_only()?.keep_namespace(namespace, *id, ctx),
             Op::DeleteNamespace { namespace, id, revision } => {
                 self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
@@ -131,7 +132,7 @@ impl Machine {
             Op::BindTopic { from, to, filters } => shard.bind_topic(from, to, filters, ctx),
             Op::UnbindTopic { from, to, filter } => shard.unbind_topic(from, to, filter, ctx),
             Op::CloseShard { revision } => shard.close(*revision, ctx),
-            Op::OpenShard { revision } => shard.open(*revision, ctx),
+            Op::OpenShard { revision, place } => shard.open(*revision, *place, ctx),
             _ => {
                 Err(Refusal::new(Reason::InvalidArgument, "this operation is not one of a shard's metadata"))
             }

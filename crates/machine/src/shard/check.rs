@@ -163,6 +163,12 @@ pub enum Violation {
         /// Where.
         topic: TopicName,
     },
+    /// A topic lies on a shard where nobody looks for it, or goes on to one that is not on each of its shards.
+    #[error("topic {topic} does not belong on this shard, or goes on to one that may be on another")]
+    Misplaced {
+        /// Which topic.
+        topic: TopicId,
+    },
     /// Something that is not bound, or not there, catches up, or is beyond the end.
     #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
     CatchUp {
@@ -261,6 +267,7 @@ impl Shard {
         let ids = self.topics.values().filter(|topic| !topic.message_ids.is_consistent());
         found.extend(ids.map(|topic| Violation::MessageIds { topic: topic.name.clone() }));
         found.extend(self.missing_alternate().map(|topic| Violation::AlternateTopic { topic }));
+        found.extend(self.misplaced().map(|topic| Violation::Misplaced { topic }));
         found.extend(self.topic_in_a_loop().map(|topic| Violation::Onward { topic }));
         found
     }

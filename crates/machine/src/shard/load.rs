@@ -35,9 +35,9 @@ impl Shard {
                     .find(|(_, mark)| mark.number == number)
                     .map(|(name, mark)| rows::mark::encode(name, mark))
             }
-            RowKey::Closing => {
-                Some(&self.closing).filter(|c| **c != Closing::default()).map(rows::closing::encode)
-            }
+            RowKey::Closing => Some(&self.closing)
+                .filter(|c| **c != Closing::default())
+                .map(|c| rows::closing::encode(c, self.place)),
             _ => None,
         }
     }
@@ -142,7 +142,7 @@ impl Shard {
                     return Err(LoadError::contradiction(key));
                 }
             }
-            RowKey::Closing => self.closing = rows::closing::decode(bytes).map_err(bad)?,
+            RowKey::Closing => (self.closing, self.place) = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
         }
         Ok(())

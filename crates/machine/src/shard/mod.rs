@@ -24,6 +24,7 @@ mod newest;
 mod onward;
 mod origin;
 mod peek;
+mod place;
 mod returns;
 mod stretches;
 mod subscription;
@@ -64,7 +65,9 @@ use crate::agenda::Agenda;
 use crate::applied::Effect;
 use due::Due;
 use names::TopicNames;
-use quorate_types::{ConsumerId, Reason, Refusal, SessionId, SubscriptionId, SubscriptionName, TopicId};
+use quorate_types::{
+    ConsumerId, Reason, Refusal, SessionId, ShardPlace, SubscriptionId, SubscriptionName, TopicId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a shard of a namespace.
@@ -81,6 +84,8 @@ pub struct Shard {
     pub(crate) last_binding: u64,
     pub(crate) consumers: BTreeMap<ConsumerId, Consumer>,
     pub(crate) closing: Closing,
+    /// Which one of its namespace's shards it is.
+    pub(crate) place: ShardPlace,
     /// Entry → how many blocks of topics lie in it. Derived.
     pub(crate) entries: BTreeMap<u64, u32>,
     /// Topics that keep the newest message of each key. Derived.
@@ -101,7 +106,7 @@ pub struct Shard {
 
 impl Shard {
     pub(crate) fn topic_id(&self, name: &str) -> Result<TopicId, Refusal> {
-        self.topic_names.get(name).ok_or_else(|| no_topic(name))
+        self.topic_names.get(name).ok_or_else(|| self.no_topic(name))
     }
 
     pub(crate) fn subscription_id(&self, name: &SubscriptionName) -> Result<SubscriptionId, Refusal> {
@@ -226,8 +231,4 @@ impl Shard {
     pub(crate) fn live_blocks(&self) -> Vec<u64> {
         self.entries.keys().copied().collect()
     }
-}
-
-pub(crate) fn no_topic(name: &str) -> Refusal {
-    Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
 }

@@ -8,7 +8,7 @@ use quorate_machine::{
     Answer, BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, MessageOptions, Op, Origin, SeekTo,
     Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, WhenFull,
 };
-use quorate_types::{BootId, ConsumerId, Filter, Millis, NodeId, Reason, SessionId};
+use quorate_types::{BootId, ConsumerId, Filter, Millis, NodeId, Reason, SessionId, ShardPlace};
 use std::time::Duration;
 
 /// The first two take dead letters, the others pass messages on: to what order dead letters that are passed on come in, with
@@ -244,7 +244,7 @@ impl Pair {
                 Op::DeleteProducer { producer: common::producer(PRODUCERS[which % 2]) }
             }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
-            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision, place: ShardPlace::ONLY },
             Act::Expire
             | Act::Clear
             | Act::Tick(_)

@@ -141,7 +141,7 @@ impl Model {
             }
             Op::DeleteProducer { producer } => self.delete_producer(producer),
             Op::CloseShard { revision } => self.close(*revision),
-            Op::OpenShard { revision } => self.open(*revision),
+            Op::OpenShard { revision, .. } => self.open(*revision),
             other => panic!("not modelled: {other:?}"),
         }
     }

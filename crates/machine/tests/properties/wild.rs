@@ -8,7 +8,9 @@ use quorate_machine::{
     Batch, Commit, CommitSettle, CompactedBlock, ConsumerIdentity, Envelope, KeptRun, KeyHash, Match,
     MessageOptions, Op, Origin, Publish, PublishRun, Publishes, SeekTo, Settlement, Start, TopicConfig,
 };
-use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId};
+use quorate_types::{
+    BootId, ConsumerId, Millis, NodeId, SessionId, ShardPlace, Shards, Subject, SubscriptionId, TopicId,
+};
 use std::time::Duration;
 
 /// Publishes and settles whose numbers are anything at all.
@@ -118,6 +120,7 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
                 alternate_topic: Some(topic(TOPICS[to])),
                 message_id_window: Some(Duration::from_millis(1 + to as u64)),
                 compacted: t == to,
+                spread_by_key: to == 0,
                 ..TopicConfig::default()
             },
         }),
@@ -138,7 +141,10 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         Just(Op::Tick),
         Just(Op::FormCluster { nodes: Vec::new() }),
         number().prop_map(|revision| Op::CloseShard { revision }),
-        number().prop_map(|revision| Op::OpenShard { revision }),
+        (number(), 0..5u32, 1..=16u32).prop_map(|(revision, shard, shards)| {
+            let shards = Shards::new(shards).unwrap();
+            Op::OpenShard { revision, place: ShardPlace { shard, shards } }
+        }),
     ];
     let origin = prop_oneof![
         Just(Origin::Leader),

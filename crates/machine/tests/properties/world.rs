@@ -8,7 +8,7 @@ use quorate_machine::{
     Machine, MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind,
     SubscriptionView, TopicConfig, Verdict, WhenFull,
 };
-use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, SubscriptionId};
+use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, ShardPlace, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -227,6 +227,7 @@ impl World {
                 .map(|t| topic(t)),
             compacted: to % 5 > 1,
             message_id_window: Some(Duration::from_millis(1 + (to % 90) as u64 * 100)).filter(|_| to % 4 > 1),
+            spread_by_key: false,
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
@@ -337,7 +338,7 @@ impl World {
                 Op::DeleteProducer { producer: common::producer(PRODUCERS[pick % PRODUCERS.len()]) }
             }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
-            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision, place: ShardPlace::ONLY },
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))

@@ -7,7 +7,7 @@
 //! | `open-producer P MS [as=INSTANCE]`, `delete-producer P` | named conversations |
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
-//! | `create-topic T [age=MS] [bytes=N] [ttl=MS] [alternate=T] [window=MS] [compacted]`, `configure-topic …`, `delete-topic T` | topics |
+//! | `create-topic T [age=MS] [bytes=N] [ttl=MS] [alternate=T] [window=MS] [compacted] [spread]`, `configure-topic …`, `delete-topic T` | topics |
 //! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [messages-max=N] [bytes-max=N] [drop-oldest] [dead-letter-oldest] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `seek S latest`, `seek S offset=N`, `seek S time=MS`, `seek S mark=M`, `mark S M`, `unmark S M` | places of a subscription |
 //! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings; a filter may ask for headers: `#{all:K=V&K=V}`, `a.*{any:K=V}` |
@@ -20,7 +20,8 @@
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …`, `extend …`, `nack-after MS N …` | settles |
 //! | `commit PART / PART…` | a part is `ack S IDENTITY FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` or `T SUBJECT[*COUNT]… [auto]` |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
-//! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
+//! | `keep-namespace NAME ID` | group 0, when a shard refused to be closed |
+//! | `close-shard REVISION`, `open-shard REVISION [SHARD/SHARDS]` | the shard's part of deleting and creating its namespace |
 //! | `wait MS` | no entry: the next one is stamped so much later |
 //! | `tick` | one tick |
 //! | `compact` | the leader has read what is needed of blocks that are worth writing anew; nothing when there are none |
@@ -42,7 +43,7 @@ use quorate_machine::{
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
-    SubscriptionId, TopicId,
+    ShardPlace, Shards, SubscriptionId, TopicId,
 };
 use std::time::Duration;
 
@@ -142,6 +143,7 @@ fn is_unnumbered(op: &Op) -> bool {
             | Op::FormCluster { .. }
             | Op::RegisterNode { .. }
             | Op::CreateNamespace { .. }
+            | Op::KeepNamespace { .. }
             | Op::DeleteNamespace { .. }
     )
 }
@@ -326,9 +328,21 @@ fn system(name: &str, args: &[&str]) -> Option<Op> {
             Op::DeleteNamespace { namespace: namespace(n), id, revision: number(revision) }
         }
         ("close-shard", [revision]) => Op::CloseShard { revision: number(revision) },
-        ("open-shard", [revision]) => Op::OpenShard { revision: number(revision) },
+        ("keep-namespace", [n, id]) => {
+            Op::KeepNamespace { namespace: namespace(n), id: NamespaceId::new(number(id)) }
+        }
+        ("open-shard", [revision, place @ ..]) => Op::OpenShard {
+            revision: number(revision),
+            place: place.first().map_or(ShardPlace::ONLY, |p| shard_place(p)),
+        },
         _ => return None,
     })
+}
+
+/// `SHARD/SHARDS`.
+fn shard_place(word: &str) -> ShardPlace {
+    let (shard, shards) = word.split_once('/').unwrap();
+    ShardPlace { shard: small(shard), shards: Shards::new(small(shards)).unwrap() }
 }
 
 fn named_verdict(name: &str) -> Verdict {
@@ -368,6 +382,7 @@ fn retention(options: &[&str]) -> TopicConfig {
         alternate_topic: word(options, "alternate").map(topic),
         compacted: options.contains(&"compacted"),
         message_id_window: option(options, "window").map(Duration::from_millis),
+        spread_by_key: options.contains(&"spread"),
     }
 }
 
