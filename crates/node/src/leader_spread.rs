@@ -14,9 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So long a leader leads before it hands over for this: an election just was, and consumers and publishers have just found it. Then
-/// it tries so often.
-const SETTLED: Duration = Duration::from_secs(5);
 /// So long a node waits between two groups: each costs those who publish there a round trip or two.
 const BETWEEN: Duration = Duration::from_secs(1);
 
@@ -47,7 +44,8 @@ impl Spreading {
 
     /// Hands the group over if another node is to lead it and can.
     pub(crate) async fn care(&mut self, core: &Core, group: &Group) {
-        if self.0.elapsed() < SETTLED {
+        // An election just was, and consumers and publishers have just found it. It is tried as often, too.
+        if self.0.elapsed() < core.session_timeout / 2 {
             return;
         }
         let Some(preferred) = core.system(|system| preferred(system, group.id())).flatten() else { return };

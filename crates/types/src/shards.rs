@@ -73,7 +73,7 @@ impl Shards {
     }
 
     /// All of them in the order in which a change of a topic is made on each: its home first, which decides what is there.
-    pub fn from_home(self, topic: &str) -> impl DoubleEndedIterator<Item = u32> + use<> {
+    pub fn home_first(self, topic: &str) -> impl DoubleEndedIterator<Item = u32> + use<> {
         let home = self.home_of(topic);
         std::iter::once(home).chain(self.numbers().filter(move |shard| *shard != home))
     }
@@ -139,7 +139,7 @@ mod tests {
         assert!(ShardPlace::ONLY.is_home_of("orders"));
         assert_eq!([Shards::new(0), Shards::new(17)], [Err(ShardsError(0)), Err(ShardsError(17))]);
         let five = Shards::new(5).unwrap();
-        let order: Vec<u32> = five.from_home("orders").collect();
+        let order: Vec<u32> = five.home_first("orders").collect();
         assert_eq!(order[0], five.home_of("orders"));
         let mut sorted = order;
         sorted.sort_unstable();

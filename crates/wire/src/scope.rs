@@ -53,15 +53,17 @@ impl<'a> Scope<'a> {
     pub fn shards(self, shards: Shards, is_spread: Option<bool>) -> Result<Vec<u32>, Refusal> {
         let everywhere = is_spread == Some(true);
         match self {
-            Self::NewTopic { name, spread: true } => Ok(shards.from_home(name).collect()),
+            Self::NewTopic { name, spread: true } => Ok(shards.home_first(name).collect()),
             Self::NewTopic { name, spread: false } => Ok(vec![shards.home_of(name)]),
-            Self::Topic(name) | Self::GoneBinding(name) if everywhere => Ok(shards.from_home(name).collect()),
+            Self::Topic(name) | Self::GoneBinding(name) if everywhere => {
+                Ok(shards.home_first(name).collect())
+            }
             Self::Topic(name) | Self::GoneBinding(name) => Ok(vec![shards.home_of(name)]),
             Self::Message(name) if !everywhere => Ok(vec![shards.home_of(name)]),
             Self::GoneTopic(name) if is_spread == Some(false) => Ok(vec![shards.home_of(name)]),
             // Also one of which only parts are left.
-            Self::GoneTopic(name) => Ok(shards.from_home(name).rev().collect()),
-            Self::Subscription(Some(topic)) => Ok(shards.from_home(topic).collect()),
+            Self::GoneTopic(name) => Ok(shards.home_first(name).rev().collect()),
+            Self::Subscription(Some(topic)) => Ok(shards.home_first(topic).collect()),
             Self::Subscription(None) | Self::GoneSubscription | Self::GoneMark => {
                 Ok(shards.numbers().collect())
             }

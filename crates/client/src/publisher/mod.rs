@@ -94,11 +94,16 @@ impl Publisher {
         topic: &str,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<BatchConfirmation, PublishError> {
-        let mut of_shards: BTreeMap<Option<u32>, Vec<(usize, v1::Message)>> = BTreeMap::new();
+        // All of them before the first wait: the iterator need not be one that may be sent to another thread.
+        let mut encoded = Vec::new();
         for message in messages {
             let message = checked(topic, message)?;
+            encoded.push((encoded_bytes(&message)?, message));
+        }
+        let mut of_shards: BTreeMap<Option<u32>, Vec<(usize, v1::Message)>> = BTreeMap::new();
+        for (bytes, message) in encoded {
             let shard = self.lanes.place(topic, &message).await?;
-            of_shards.entry(shard).or_default().push((encoded_bytes(&message)?, message));
+            of_shards.entry(shard).or_default().push((bytes, message));
         }
         let mut confirmations = Vec::new();
         for (shard, messages) in of_shards {

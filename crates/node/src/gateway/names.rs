@@ -50,7 +50,7 @@ impl NamespaceShards {
     }
 
     /// All of them, the home of a topic first.
-    pub(crate) fn from_home(&self, topic: &TopicName) -> Vec<ShardAt> {
+    pub(crate) fn home_first(&self, topic: &TopicName) -> Vec<ShardAt> {
         let mut all: Vec<ShardAt> = self.all().collect();
         let home = self.shards.home_of(topic.as_str());
         all.sort_by_key(|at| at.place.shard != home);
@@ -222,7 +222,7 @@ mod tests {
     fn the_home_of_a_topic_comes_first() {
         let several = namespace(&[7, 9, 8]).unwrap();
         let topic = wire::topic("orders").unwrap();
-        let order = several.from_home(&topic);
+        let order = several.home_first(&topic);
         assert_eq!((order.len(), order[0].place.is_home_of("orders")), (3, true));
     }
 }

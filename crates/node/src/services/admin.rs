@@ -105,7 +105,7 @@ impl AdminService {
         if shard.is_some() || !all.shards().are_several() {
             return Ok(vec![all.one(shard)?]);
         }
-        let mut places = all.from_home(topic);
+        let mut places = all.home_first(topic);
         if self.is_spread(&all, topic.as_str()).await? != Some(true) {
             places.truncate(1);
         }

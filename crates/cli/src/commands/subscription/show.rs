@@ -17,7 +17,7 @@ pub(super) async fn list(client: &Client, output: Output) -> Result<(), Failure>
 
 pub(super) async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
     let described = client.describe_subscription(name).await?;
-    let subscription = described.subscription.unwrap_or_default();
+    let subscription = described.subscription.clone().unwrap_or_default();
     let ledger = subscription.ledger.unwrap_or_default();
     let config = subscription.config.clone().unwrap_or_default();
     let since = subscription.oldest_stored_ms.map(|ms| format!(", stored at {}", time::millis(ms)));
@@ -52,8 +52,41 @@ pub(super) async fn describe(client: &Client, name: &str, output: Output) -> Res
     for binding in &described.bindings {
         text += &format!("\nbinding        {} {}", binding.topic, binding_text(binding));
     }
+    let on = on_shard(&subscription);
+    text += &places(&described, &subscription, &on);
+    for consumer in &described.consumers {
+        let active = if consumer.active { ", active" } else { "" };
+        text += &format!(
+            "\nconsumer       {}{} on node {}: holds {} of {}, priority {}{active}",
+            consumer.consumer,
+            on(consumer.shard),
+            consumer.node,
+            consumer.outstanding,
+            consumer.credit,
+            consumer.priority
+        );
+    }
+    let mut document = document(&subscription);
+    document["catching_up"] = described.catching_up.iter().map(catch_up_document).collect();
+    document["marks"] = described.marks.iter().map(mark_document).collect();
+    document["attached"] = described.consumers.iter().map(consumer_document).collect();
+    document["bindings"] = bindings_document(&described.bindings);
+    output.result(text, &document)
+}
+
+/// How a line says on which of several shards something is.
+fn on_shard(subscription: &v1::Subscription) -> impl Fn(u32) -> String + use<> {
     let several = !subscription.shards.is_empty();
-    let on = |shard: u32| if several { format!(" on shard {shard}") } else { String::new() };
+    move |shard| if several { format!(" on shard {shard}") } else { String::new() }
+}
+
+/// Where it is on each shard, and where it was.
+fn places(
+    described: &v1::DescribeSubscriptionResponse,
+    subscription: &v1::Subscription,
+    on: &impl Fn(u32) -> String,
+) -> String {
+    let mut text = String::new();
     for part in &subscription.shards {
         let ledger = part.ledger.unwrap_or_default();
         let oldest = part.oldest_unsettled.map_or("nothing".to_owned(), |at| format!("from position {at}"));
@@ -74,24 +107,7 @@ pub(super) async fn describe(client: &Client, name: &str, output: Output) -> Res
             .collect::<Vec<_>>();
         text += &format!("\nmark           {}: {}", mark.name, places.join(", "));
     }
-    for consumer in &described.consumers {
-        let active = if consumer.active { ", active" } else { "" };
-        text += &format!(
-            "\nconsumer       {}{} on node {}: holds {} of {}, priority {}{active}",
-            consumer.consumer,
-            on(consumer.shard),
-            consumer.node,
-            consumer.outstanding,
-            consumer.credit,
-            consumer.priority
-        );
-    }
-    let mut document = document(&subscription);
-    document["catching_up"] = described.catching_up.iter().map(catch_up_document).collect();
-    document["marks"] = described.marks.iter().map(mark_document).collect();
-    document["attached"] = described.consumers.iter().map(consumer_document).collect();
-    document["bindings"] = bindings_document(&described.bindings);
-    output.result(text, &document)
+    text
 }
 
 fn kind_name(subscription: &v1::Subscription) -> &'static str {

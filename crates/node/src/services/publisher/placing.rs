@@ -1,7 +1,7 @@
 //! On which shard of its namespace a request is done.
 
 use super::commit;
-use crate::gateway::{Gateway, NamespaceShards, ShardAt};
+use crate::gateway::{Gateway, ShardAt};
 use crate::services::session;
 use bytes::Bytes;
 use quorate_types::{Reason, Refusal, Shards};
@@ -15,7 +15,8 @@ use quorate_wire::v1;
 pub(super) async fn shard_of(gateway: &Gateway, request: &v1::PublishRequest) -> Result<ShardAt, Refusal> {
     let all = gateway.shards(&request.namespace).await?;
     if request.session != 0 {
-        return of_session(&all, request);
+        // One that is with no shard of the namespace is not known there, which is found out next.
+        return all.of_group(session::group_of(request.session)).map_or_else(|| all.at(0), Ok);
     }
     if request.shard.is_some() || !all.shards().are_several() {
         return all.one(request.shard);
@@ -30,21 +31,6 @@ pub(super) async fn shard_of(gateway: &Gateway, request: &v1::PublishRequest) ->
         where_to.add(topic.as_str(), spread, messages)?;
     }
     all.at(where_to.shard())
-}
-
-/// The shard that the session is with. One that is with no shard of the namespace is not known there.
-fn of_session(all: &NamespaceShards, request: &v1::PublishRequest) -> Result<ShardAt, Refusal> {
-    let at = all.of_group(session::group_of(request.session)).map_or_else(|| all.at(0), Ok)?;
-    match request.shard {
-        Some(shard) if shard != at.place.shard => {
-            let text = format!(
-                "the session is one with shard {}, and the request names shard {shard}: open another session",
-                at.place.shard
-            );
-            Err(Refusal::new(Reason::WrongShard, text))
-        }
-        _ => Ok(at),
-    }
 }
 
 /// The topics of a request, with the messages to each.

@@ -74,11 +74,11 @@ impl Last {
     /// Whether another request goes there, too: of several shards the session says which one.
     fn serves(&self, request: &v1::PublishRequest) -> bool {
         let ShardPlace { shard, shards } = self.place;
-        let in_session = || session::group_of(request.session) == self.running.forwarder.group();
-        self.namespace == request.namespace
-            && request.shard.is_none_or(|named| named == shard)
-            && (!shards.are_several() || in_session())
-            && !self.running.is_stopped()
+        let is_meant = match request.session {
+            0 => !shards.are_several() && request.shard.is_none_or(|named| named == shard),
+            session => !shards.are_several() || session::group_of(session) == self.running.forwarder.group(),
+        };
+        self.namespace == request.namespace && is_meant && !self.running.is_stopped()
     }
 }
 
