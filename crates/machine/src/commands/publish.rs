@@ -178,8 +178,7 @@ impl Shard {
         }
         if !topic.is_retained() && topic.catching_up.is_empty() {
             let keyed = if topic.is_compacted() { keyed(runs) } else { Vec::new() };
-            let kept: Vec<Stretch> = onward.iter().copied().chain(keyed).collect();
-            topic.unrouted += u64::from(count) - covered(&routes, &kept, count);
+            topic.unrouted += u64::from(count) - covered(&routes, &[onward, &keyed].concat(), count);
         }
         if !topic.catching_up.is_empty() {
             self.wake_catching_up(id, first_offset);

@@ -128,20 +128,7 @@ impl Shard {
                     return Err(LoadError::contradiction(key));
                 }
             }
-            RowKey::Newest(id, page) => {
-                let row = rows::newest::decode(bytes).map_err(bad)?;
-                let topic = self.topics.get_mut(&id).ok_or_else(|| LoadError::dangling(key))?;
-                if !topic.load_newest(page, row) {
-                    return Err(LoadError::contradiction(key));
-                }
-            }
-            RowKey::MessageIds(id, page) => {
-                let remembered = rows::message_ids::decode(bytes).map_err(bad)?;
-                let topic = self.topics.get_mut(&id).ok_or_else(|| LoadError::dangling(key))?;
-                if !topic.message_ids.load(page, remembered) {
-                    return Err(LoadError::contradiction(key));
-                }
-            }
+            RowKey::Newest(..) | RowKey::MessageIds(..) => self.load_keys_or_ids(key, bytes)?,
             RowKey::Closing => (self.closing, self.place) = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
         }
@@ -164,6 +151,17 @@ impl Shard {
         *self.entries.entry(block.index).or_default() += 1;
         topic.blocks.insert(first, block);
         Ok(())
+    }
+
+    fn load_keys_or_ids(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
+        let bad = |source| LoadError::value(key, source);
+        let (RowKey::Newest(id, page) | RowKey::MessageIds(id, page)) = key else { return Ok(()) };
+        let topic = self.topics.get_mut(&id).ok_or_else(|| LoadError::dangling(key))?;
+        let fits = match key {
+            RowKey::Newest(..) => topic.load_newest(page, rows::newest::decode(bytes).map_err(bad)?),
+            _ => topic.message_ids.load(page, rows::message_ids::decode(bytes).map_err(bad)?),
+        };
+        if fits { Ok(()) } else { Err(LoadError::contradiction(key)) }
     }
 
     fn load_page(
