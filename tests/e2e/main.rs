@@ -19,6 +19,7 @@ mod letters;
 mod quorum;
 mod refusals;
 mod rejoin;
+mod shards;
 mod sharing;
 mod shutdown;
 mod slow;

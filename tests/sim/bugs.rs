@@ -38,11 +38,15 @@ pub const BUGS: &[&str] = &[
     "what comes on two ways is stored twice",
     "a snapshot forgets the numbers of sessions",
     "a fenced producer is let in",
+    "a message id is not known again",
     // Nodes and clients.
     "a late subscription misses a message",
     "a message is not looked at for its headers",
+    "compaction copies another message",
+    "compaction lets go of what is the newest",
     "expire nodes too early",
     "send again under a new number",
+    "a key goes to the shard whose turn it is",
 ];
 
 /// The bug of this name.

@@ -63,6 +63,12 @@ pub(crate) struct Load {
     pub(crate) headers: bool,
     /// Subscriptions may be full.
     pub(crate) limits: bool,
+    /// A topic is compacted by key, and read from its beginning.
+    pub(crate) registry: bool,
+    /// Somebody publishes without a session to go back to, and repeats.
+    pub(crate) repeats: bool,
+    /// Shards of a namespace beside `default`; 0: there is none.
+    pub(crate) shards: u32,
 }
 
 impl Plan {
@@ -73,7 +79,7 @@ impl Plan {
         let calm_start = rng.percent(80);
         let latency_max = rng.ms(2, 20);
         let config = config(&mut rng);
-        let load = load(&mut rng);
+        let load = Load { shards: shards(seed), ..load(&mut rng) };
         Self { seed, chaos, calm_start, latency_max, faults: swarm(seed), load, config }
     }
 
@@ -138,6 +144,7 @@ fn config(rng: &mut Rng) -> Config {
         session_timeout: rng.ms(1_000, 3_000),
         operation_timeout: rng.ms(1_000, 2_000),
         disk_free_bytes_min: 64 << 10,
+        compaction_bytes_min: rng.between(200, 4_000),
         consensus: ConsensusOptions {
             heartbeat_interval: Duration::from_millis(heartbeat),
             election_timeout_min: Duration::from_millis(election),
@@ -153,6 +160,7 @@ fn config(rng: &mut Rng) -> Config {
             transfer_idle_timeout: Duration::from_secs(2),
             transfer_timeout: Duration::from_secs(20),
             channel: quick,
+            ..ConsensusOptions::default()
         },
         storage: StorageOptions {
             segment_bytes: rng.between(16, 128) << 10,
@@ -186,7 +194,16 @@ fn load(rng: &mut Rng) -> Load {
         onward: rng.percent(50),
         headers: rng.percent(50),
         limits: rng.percent(40),
+        repeats: rng.percent(50),
+        registry: rng.percent(50),
+        shards: 0,
     }
+}
+
+/// Drawn by itself, so that seeds that have none do what they did before there were any.
+fn shards(seed: u64) -> u32 {
+    let mut rng = Rng::of(seed, "shards");
+    if rng.percent(30) { if rng.percent(50) { 2 } else { 3 } } else { 0 }
 }
 
 /// Each seed leaves some faults out (swarm testing, Groce et al. 2012): what one fault hides from another shows where it is

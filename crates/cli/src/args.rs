@@ -90,6 +90,9 @@ pub(crate) struct ClientArgs {
     /// Where topics and subscriptions are looked up.
     #[arg(long, value_name = "NAME", env = "QUORATE_NAMESPACE", default_value = "default")]
     pub(crate) namespace: String,
+    /// Of a namespace with several shards only this one, counted from 0 [default: all].
+    #[arg(long, value_name = "N")]
+    pub(crate) shard: Option<u32>,
     /// How long to try before giving up.
     #[arg(long, value_name = "DURATION", env = "QUORATE_TIMEOUT", default_value = "15s",
           value_parser = humantime::parse_duration)]

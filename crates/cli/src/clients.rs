@@ -4,7 +4,7 @@ use crate::args::ClientArgs;
 use crate::failure::Failure;
 use crate::prove::Noise;
 use quorate_client::{Client, ClientOptions};
-use quorate_types::Entropy;
+use quorate_types::{Entropy, NamespaceName};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A client for one command, which has reached a node.
@@ -15,13 +15,31 @@ pub(crate) async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
         attempt_timeout: args.timeout.min(ClientOptions::default().attempt_timeout),
         ..ClientOptions::default()
     };
-    Ok(Client::connect(&args.nodes, options).await?)
+    let client = Client::connect(&args.nodes, options).await?;
+    Ok(args.shard.map_or_else(|| client.clone(), |shard| client.on_shard(shard)))
+}
+
+/// A client for each shard of the namespace, with its number where there are several; of the one that was asked for alone.
+pub(crate) async fn each_shard(client: &Client) -> Result<Vec<(Option<u32>, Client)>, Failure> {
+    if let Some(shard) = client.shard() {
+        return Ok(vec![(Some(shard), client.clone())]);
+    }
+    let shards = client.shards().await?;
+    if !shards.are_several() {
+        return Ok(vec![(None, client.clone())]);
+    }
+    Ok(shards.numbers().map(|shard| (Some(shard), client.on_shard(shard))).collect())
 }
 
 /// A client that begins with the node at `index` of the list and moves on from there when that node fails.
 pub(crate) fn starting_at(nodes: &[String], index: usize) -> Result<Client, Failure> {
-    let entropy = Arc::new(StartAt::new(index as u64));
-    Ok(Client::new(nodes, ClientOptions { entropy, ..ClientOptions::default() })?)
+    starting_in(nodes, index, NamespaceName::DEFAULT)
+}
+
+/// The same, in another namespace than `default`.
+pub(crate) fn starting_in(nodes: &[String], index: usize, namespace: &str) -> Result<Client, Failure> {
+    let (entropy, namespace) = (Arc::new(StartAt::new(index as u64)), namespace.to_owned());
+    Ok(Client::new(nodes, ClientOptions { entropy, namespace, ..ClientOptions::default() })?)
 }
 
 /// The first draw, by which a client chooses its first node, is given; those after it are spread.

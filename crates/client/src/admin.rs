@@ -5,7 +5,8 @@ use crate::error::CallError;
 use crate::options::{SeekTo, Start};
 use quorate_types::Reason;
 use quorate_wire::v1::admin_client::AdminClient;
-use quorate_wire::{CLIENT_BYTES_MAX, v1};
+use quorate_wire::{CLIENT_BYTES_MAX, Scope, v1};
+use std::collections::BTreeSet;
 use std::future::Future;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -66,14 +67,16 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_EXISTS`, `LIMIT_REACHED`, `NAMESPACE_NOT_FOUND`, `INVALID_ARGUMENT`, or no answer.
     pub async fn create_topic(&self, topic: &str, config: v1::TopicConfig) -> Result<(), CallError> {
+        let scope = Scope::NewTopic { name: topic, spread: config.spread_by_key };
         let request = v1::CreateTopicRequest {
             namespace: self.here(),
             topic: topic.to_owned(),
             config: Some(config),
             number: None,
+            shard: None,
         };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.create_topic(request).await });
+        let changed = self
+            .change(scope, request, |mut admin, request| async move { admin.create_topic(request).await });
         changed.await.map(drop)
     }
 
@@ -87,9 +90,11 @@ impl Client {
             topic: topic.to_owned(),
             config: Some(config),
             number: None,
+            shard: None,
         };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.configure_topic(request).await });
+        let changed = self.change(Scope::Topic(topic), request, |mut admin, request| async move {
+            admin.configure_topic(request).await
+        });
         changed.await.map(drop)
     }
 
@@ -98,10 +103,15 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `TOPIC_IN_USE`, or no answer.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), CallError> {
-        let request =
-            v1::DeleteTopicRequest { namespace: self.here(), topic: topic.to_owned(), number: None };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.delete_topic(request).await });
+        let request = v1::DeleteTopicRequest {
+            namespace: self.here(),
+            topic: topic.to_owned(),
+            number: None,
+            shard: None,
+        };
+        let changed = self.change(Scope::GoneTopic(topic), request, |mut admin, request| async move {
+            admin.delete_topic(request).await
+        });
         changed.await.map(drop)
     }
 
@@ -110,7 +120,8 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, or no answer.
     pub async fn describe_topic(&self, topic: &str) -> Result<v1::DescribeTopicResponse, CallError> {
-        let request = v1::DescribeTopicRequest { namespace: self.here(), topic: topic.to_owned() };
+        let request =
+            v1::DescribeTopicRequest { namespace: self.here(), topic: topic.to_owned(), shard: self.shard };
         let called =
             self.admin(request, |mut admin, request| async move { admin.describe_topic(request).await });
         called.await.result
@@ -122,7 +133,8 @@ impl Client {
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
     pub async fn topics(&self) -> Result<Vec<v1::Topic>, CallError> {
         let page = |after| async move {
-            let request = v1::ListTopicsRequest { namespace: self.here(), after, limit: PAGE };
+            let request =
+                v1::ListTopicsRequest { namespace: self.here(), after, limit: PAGE, shard: self.shard };
             let called =
                 self.admin(request, |mut admin, request| async move { admin.list_topics(request).await });
             called.await.result.map(|page| (page.topics, page.more))
@@ -160,13 +172,28 @@ impl Client {
             subscription: subscription.to_owned(),
             config: Some(config),
             number: None,
+            shard: None,
             bindings: bindings.iter().map(|&(topic, filter)| binding(topic, subscription, filter)).collect(),
             start: start.message(),
         };
-        let changed = self.change(1 + bindings.len() as u64, request, |mut admin, request| async move {
+        let create = |mut admin: AdminClient<Channel>, request| async move {
             admin.create_subscription(request).await
-        });
-        changed.await.map(drop)
+        };
+        if self.change_alone(&request, &create).await?.is_some() {
+            return Ok(());
+        }
+        // On each shard, and then with what is bound on the shards where that is.
+        let dead_letters = request.config.as_ref().map(|config| config.dead_letter_topic.clone());
+        let dead_letters = dead_letters.filter(|topic| !topic.is_empty());
+        let unbound = v1::CreateSubscriptionRequest { bindings: Vec::new(), ..request.clone() };
+        self.change(Scope::Subscription(dead_letters.as_deref()), unbound, create).await?;
+        let topics: BTreeSet<&str> = bindings.iter().map(|(topic, _)| *topic).collect();
+        for topic in topics {
+            let own = request.bindings.iter().filter(|binding| binding.topic == topic).cloned().collect();
+            let bound = v1::CreateSubscriptionRequest { bindings: own, ..request.clone() };
+            self.change(start.scope(topic), bound, create).await?;
+        }
+        Ok(())
     }
 
     /// Deletes a subscription; its consumers are closed.
@@ -178,9 +205,11 @@ impl Client {
             namespace: self.here(),
             subscription: subscription.to_owned(),
             number: None,
+            shard: None,
         };
-        let changed = self
-            .change(1, request, |mut admin, request| async move { admin.delete_subscription(request).await });
+        let changed = self.change(Scope::GoneSubscription, request, |mut admin, request| async move {
+            admin.delete_subscription(request).await
+        });
         changed.await.map(drop)
     }
 
@@ -192,8 +221,11 @@ impl Client {
         &self,
         subscription: &str,
     ) -> Result<v1::DescribeSubscriptionResponse, CallError> {
-        let request =
-            v1::DescribeSubscriptionRequest { namespace: self.here(), subscription: subscription.to_owned() };
+        let request = v1::DescribeSubscriptionRequest {
+            namespace: self.here(),
+            subscription: subscription.to_owned(),
+            shard: self.shard,
+        };
         let called = self
             .admin(request, |mut admin, request| async move { admin.describe_subscription(request).await });
         called.await.result
@@ -205,7 +237,12 @@ impl Client {
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
     pub async fn subscriptions(&self) -> Result<Vec<v1::Subscription>, CallError> {
         let page = |after| async move {
-            let request = v1::ListSubscriptionsRequest { namespace: self.here(), after, limit: PAGE };
+            let request = v1::ListSubscriptionsRequest {
+                namespace: self.here(),
+                after,
+                limit: PAGE,
+                shard: self.shard,
+            };
             let called = self
                 .admin(request, |mut admin, request| async move { admin.list_subscriptions(request).await });
             called.await.result.map(|page| (page.subscriptions, page.more))
@@ -218,7 +255,11 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `PRODUCER_NOT_FOUND`, or no answer.
     pub async fn describe_producer(&self, producer: &str) -> Result<v1::Producer, CallError> {
-        let request = v1::DescribeProducerRequest { namespace: self.here(), producer: producer.to_owned() };
+        let request = v1::DescribeProducerRequest {
+            namespace: self.here(),
+            producer: producer.to_owned(),
+            shard: self.shard,
+        };
         let called =
             self.admin(request, |mut admin, request| async move { admin.describe_producer(request).await });
         called.await.result.map(|response| response.producer.unwrap_or_default())
@@ -230,7 +271,8 @@ impl Client {
     /// [`CallError`]: `NAMESPACE_NOT_FOUND`, or no answer.
     pub async fn producers(&self) -> Result<Vec<v1::Producer>, CallError> {
         let page = |after| async move {
-            let request = v1::ListProducersRequest { namespace: self.here(), after, limit: PAGE };
+            let request =
+                v1::ListProducersRequest { namespace: self.here(), after, limit: PAGE, shard: self.shard };
             let called =
                 self.admin(request, |mut admin, request| async move { admin.list_producers(request).await });
             called.await.result.map(|page| (page.producers, page.more))
@@ -243,11 +285,19 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `PRODUCER_NOT_FOUND`, or no answer.
     pub async fn delete_producer(&self, producer: &str) -> Result<(), CallError> {
-        let request =
-            v1::DeleteProducerRequest { namespace: self.here(), producer: producer.to_owned(), number: None };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.delete_producer(request).await });
-        changed.await.map(drop)
+        let request = v1::DeleteProducerRequest {
+            namespace: self.here(),
+            producer: producer.to_owned(),
+            number: None,
+            shard: None,
+        };
+        let delete =
+            |mut admin: AdminClient<Channel>, request| async move { admin.delete_producer(request).await };
+        if self.change_alone(&request, &delete).await?.is_some() {
+            return Ok(());
+        }
+        let shard = self.describe_producer(producer).await?.shard;
+        self.part(shard).change(Scope::OneShard, request, delete).await.map(drop)
     }
 
     /// Drops what is ready in a subscription. Returns how many messages were dropped at once; of more than 10,000
@@ -260,10 +310,12 @@ impl Client {
             namespace: self.here(),
             subscription: subscription.to_owned(),
             number: None,
+            shard: None,
         };
-        let changed = self
-            .change(1, request, |mut admin, request| async move { admin.purge_subscription(request).await });
-        changed.await.map(|response| response.messages)
+        let changed = self.change(Scope::Subscription(None), request, |mut admin, request| async move {
+            admin.purge_subscription(request).await
+        });
+        changed.await.map(|responses| responses.iter().map(|response| response.messages).sum())
     }
 
     /// Takes the scheduled message at `offset` of a topic back; answers how many subscriptions will not get it.
@@ -271,11 +323,13 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `NOT_SCHEDULED` when it waits nowhere, `TOPIC_NOT_FOUND`, or no answer.
     pub async fn cancel_scheduled(&self, topic: &str, offset: u64) -> Result<u32, CallError> {
-        let (namespace, topic) = (self.here(), topic.to_owned());
-        let request = v1::CancelScheduledRequest { namespace, topic, offset, number: None };
-        let changed = self
-            .change(1, request, |mut admin, request| async move { admin.cancel_scheduled(request).await });
-        changed.await.map(|response| response.subscriptions)
+        let (namespace, name) = (self.here(), topic);
+        let topic = name.to_owned();
+        let request = v1::CancelScheduledRequest { namespace, topic, offset, number: None, shard: None };
+        let changed = self.change(Scope::Message(name), request, |mut admin, request| async move {
+            admin.cancel_scheduled(request).await
+        });
+        changed.await.map(|responses| responses.iter().map(|response| response.subscriptions).sum())
     }
 
     /// Moves a subscription: what is unsettled in it is taken out, also what consumers hold, and what its topics keep
@@ -284,15 +338,19 @@ impl Client {
     /// # Errors
     /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `MARK_NOT_FOUND`, `OFFSET_OUT_OF_RANGE`, `INVALID_ARGUMENT`, or no answer.
     pub async fn seek_subscription(&self, subscription: &str, to: SeekTo) -> Result<u64, CallError> {
+        // An offset is one shard's.
+        let scope = if matches!(to, SeekTo::Offset(_)) { Scope::OneShard } else { Scope::Subscription(None) };
         let request = v1::SeekSubscriptionRequest {
             namespace: self.here(),
             subscription: subscription.to_owned(),
             to: to.message(),
             number: None,
+            shard: None,
         };
-        let changed = self
-            .change(1, request, |mut admin, request| async move { admin.seek_subscription(request).await });
-        changed.await.map(|response| response.messages)
+        let changed = self.change(scope, request, |mut admin, request| async move {
+            admin.seek_subscription(request).await
+        });
+        changed.await.map(|responses| responses.iter().map(|response| response.messages).sum())
     }
 
     /// Remembers where a subscription is, to go back with [`SeekTo::Mark`]. Replaces a mark of that name; keeps no messages.
@@ -305,9 +363,11 @@ impl Client {
             subscription: subscription.to_owned(),
             mark: mark.to_owned(),
             number: None,
+            shard: None,
         };
-        let changed = self
-            .change(1, request, |mut admin, request| async move { admin.mark_subscription(request).await });
+        let changed = self.change(Scope::Subscription(None), request, |mut admin, request| async move {
+            admin.mark_subscription(request).await
+        });
         changed.await.map(drop)
     }
 
@@ -321,9 +381,11 @@ impl Client {
             subscription: subscription.to_owned(),
             mark: mark.to_owned(),
             number: None,
+            shard: None,
         };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.delete_mark(request).await });
+        let changed = self.change(Scope::GoneMark, request, |mut admin, request| async move {
+            admin.delete_mark(request).await
+        });
         changed.await.map(drop)
     }
 
@@ -350,9 +412,12 @@ impl Client {
     }
 
     pub(crate) async fn bind_binding(&self, binding: v1::Binding, start: Start) -> Result<(), CallError> {
-        let (namespace, binding) = (self.here(), Some(binding));
-        let request = v1::BindRequest { namespace, binding, start: start.message(), number: None };
-        let changed = self.change(1, request, |mut admin, request| async move { admin.bind(request).await });
+        let (namespace, topic) = (self.here(), binding.topic.clone());
+        let (scope, binding) = (start.scope(&topic), Some(binding));
+        let request =
+            v1::BindRequest { namespace, binding, start: start.message(), number: None, shard: None };
+        let changed =
+            self.change(scope, request, |mut admin, request| async move { admin.bind(request).await });
         changed.await.map(drop)
     }
 
@@ -365,9 +430,12 @@ impl Client {
     }
 
     pub(crate) async fn unbind_binding(&self, binding: v1::Binding) -> Result<(), CallError> {
-        let request = v1::UnbindRequest { namespace: self.here(), binding: Some(binding), number: None };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.unbind(request).await });
+        let topic = binding.topic.clone();
+        let request =
+            v1::UnbindRequest { namespace: self.here(), binding: Some(binding), number: None, shard: None };
+        let changed = self.change(Scope::GoneBinding(&topic), request, |mut admin, request| async move {
+            admin.unbind(request).await
+        });
         changed.await.map(drop)
     }
 }

@@ -6,10 +6,11 @@
 
 use crate::client::{Called, Client};
 use crate::error::CallError;
+use crate::layout::is_elsewhere;
 use quorate_types::Reason;
-use quorate_wire::v1;
 use quorate_wire::v1::admin_client::AdminClient;
 use quorate_wire::v1::publisher_client::PublisherClient;
+use quorate_wire::{Scope, v1};
 use std::future::Future;
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
@@ -46,6 +47,14 @@ struct Open {
 pub(crate) trait Change: Clone {
     /// It, under this number.
     fn under(self, number: v1::Number) -> Self;
+
+    /// It, on this shard.
+    fn on(self, shard: Option<u32>) -> Self;
+
+    /// How many operations it consists of.
+    fn numbers(&self) -> u64 {
+        1
+    }
 }
 
 macro_rules! changes {
@@ -53,6 +62,10 @@ macro_rules! changes {
         impl Change for v1::$request {
             fn under(self, number: v1::Number) -> Self {
                 Self { number: Some(number), ..self }
+            }
+
+            fn on(self, shard: Option<u32>) -> Self {
+                Self { shard, ..self }
             }
         }
     )*};
@@ -62,7 +75,6 @@ changes! {
     CreateTopicRequest,
     ConfigureTopicRequest,
     DeleteTopicRequest,
-    CreateSubscriptionRequest,
     DeleteSubscriptionRequest,
     PurgeSubscriptionRequest,
     SeekSubscriptionRequest,
@@ -76,17 +88,80 @@ changes! {
     UnbindTopicRequest,
 }
 
+impl Change for v1::CreateSubscriptionRequest {
+    fn under(self, number: v1::Number) -> Self {
+        Self { number: Some(number), ..self }
+    }
+
+    fn on(self, shard: Option<u32>) -> Self {
+        Self { shard, ..self }
+    }
+
+    /// Each binding is one of its own.
+    fn numbers(&self) -> u64 {
+        1 + self.bindings.len() as u64
+    }
+}
+
 impl Client {
-    /// Changes something, once, through however many nodes it is asked of. When it is answered, nothing of it comes later.
-    ///
-    /// `numbers`: how many operations it consists of. `request`: what is asked, whatever number it has. One change at a
-    /// time; others wait.
+    /// Changes something on the shards that it concerns, one after the other, once on each. Answers of all of them, in the order
+    /// in which they were asked: one at least. What one refuses those before it have done: it may be repeated.
     pub(crate) async fn change<Q, T, F, A>(
         &self,
-        numbers: u64,
+        scope: Scope<'_>,
         request: Q,
         attempt: F,
-    ) -> Result<T, CallError>
+    ) -> Result<Vec<T>, CallError>
+    where
+        Q: Change,
+        F: Fn(AdminClient<Channel>, Q) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        if let Some(done) = self.change_alone(&request, &attempt).await? {
+            return Ok(vec![done]);
+        }
+        let (mut answers, mut missing) = (Vec::new(), None);
+        for part in self.shards_of(scope).await? {
+            match part.change_once(request.clone().on(part.shard), &attempt).await {
+                Ok(answer) => answers.push(answer),
+                Err(CallError::Refused(refusal)) if scope.may_be_missing(refusal.reason) => {
+                    missing = Some(refusal);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match missing {
+            Some(refusal) if answers.is_empty() => Err(CallError::Refused(refusal)),
+            _ => Ok(answers),
+        }
+    }
+
+    /// Changes something on the only shard, or the one that this client is for. `None`: there are several, and nothing was done.
+    pub(crate) async fn change_alone<Q, T, F, A>(
+        &self,
+        request: &Q,
+        attempt: &F,
+    ) -> Result<Option<T>, CallError>
+    where
+        Q: Change,
+        F: Fn(AdminClient<Channel>, Q) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        if !self.seems_alone() {
+            return Ok(None);
+        }
+        let done = self.change_once(request.clone().on(self.shard), attempt).await;
+        if self.shard.is_none() && is_elsewhere(&done) {
+            return Ok(None);
+        }
+        done.map(Some)
+    }
+
+    /// Changes something on one shard, once, through however many nodes it is asked of. When it is answered, nothing of it comes
+    /// later.
+    ///
+    /// `request`: what is asked, whatever number it has. One change at a time; others wait.
+    async fn change_once<Q, T, F, A>(&self, request: Q, attempt: &F) -> Result<T, CallError>
     where
         Q: Change,
         F: Fn(AdminClient<Channel>, Q) -> A,
@@ -98,11 +173,12 @@ impl Client {
             let number = v1::Number { session: open.session, sequence: open.next };
             // Unless it ends well: whoever drops this future leaves a change behind that may still be done.
             state.left = Some(open.session);
-            let Called { result, repeated } = self.admin(request.clone().under(number), &attempt).await;
+            let Called { result, repeated } = self.admin(request.clone().under(number), attempt).await;
             match &result {
                 Ok(_) => {
                     state.left = None;
-                    state.open = Some(Open { next: open.next + numbers, used: Instant::now(), ..open });
+                    state.open =
+                        Some(Open { next: open.next + request.numbers(), used: Instant::now(), ..open });
                 }
                 Err(CallError::Refused(refusal)) if refusal.reason == Reason::SessionNotFound => {
                     state.left = None;
@@ -129,6 +205,7 @@ impl Client {
         let request = v1::OpenSessionRequest {
             namespace: self.here(),
             topic: String::new(),
+            shard: self.shard,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let opened = self.call(request, |channel, request| async move {

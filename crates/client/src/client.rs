@@ -4,6 +4,7 @@ use crate::backoff::Backoff;
 use crate::changes::Changes;
 use crate::consumer::{self, Consumer};
 use crate::error::{CallError, ConnectError, ConsumeError};
+use crate::layout::Layout;
 use crate::nodes::{Nodes, Route};
 use crate::options::{ClientOptions, ConsumerOptions, PublisherOptions};
 use crate::publisher::{self, Publisher};
@@ -14,9 +15,10 @@ use quorate_types::{Kind, Reason, Refusal};
 use quorate_wire::v1;
 use quorate_wire::v1::cluster_client::ClusterClient;
 use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -29,6 +31,11 @@ pub struct Client {
     pub(crate) changes: Arc<Changes>,
     /// Begins with the first request.
     pub(crate) requester: Arc<OnceLock<Requester>>,
+    /// The shard that it is for; `None`: for whatever shards there are.
+    pub(crate) shard: Option<u32>,
+    pub(crate) layout: Arc<Layout>,
+    /// Its clients for single shards, which change things under numbers of their own.
+    pub(crate) parts: Arc<Mutex<BTreeMap<u32, Client>>>,
 }
 
 /// The outcome of a call, and whether an earlier attempt of it ended without an answer.
@@ -54,19 +61,26 @@ impl Client {
     /// [`ConnectError`] when an address is none.
     pub fn new(nodes: &[impl AsRef<str>], options: ClientOptions) -> Result<Self, ConnectError> {
         let nodes = Nodes::new(nodes, &options)?;
-        Ok(Self { nodes, options: Arc::new(options), changes: Arc::default(), requester: Arc::default() })
+        Ok(Self::over(nodes, Arc::new(options)))
     }
 
     /// The same client in another namespace.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
         let options = ClientOptions { namespace: namespace.to_owned(), ..(*self.options).clone() };
-        Self {
-            nodes: Arc::clone(&self.nodes),
-            options: Arc::new(options),
-            changes: Arc::default(),
-            requester: Arc::default(),
-        }
+        Self::over(Arc::clone(&self.nodes), Arc::new(options))
+    }
+
+    fn over(nodes: Arc<Nodes>, options: Arc<ClientOptions>) -> Self {
+        let layout = Arc::new(Layout::of(&options.namespace));
+        let (changes, requester, parts) = (Arc::default(), Arc::default(), Arc::default());
+        Self { nodes, options, changes, requester, shard: None, layout, parts }
+    }
+
+    /// Another one of the same namespace, with conversations of its own.
+    pub(crate) fn alike(&self) -> Self {
+        let (nodes, options) = (Arc::clone(&self.nodes), Arc::clone(&self.options));
+        Self { layout: Arc::clone(&self.layout), shard: self.shard, ..Self::over(nodes, options) }
     }
 
     /// The cluster as the answering node sees it.
@@ -138,6 +152,9 @@ impl Client {
                 Err(refusal) => refusal,
             };
             if last.reason.kind() == Kind::Refused {
+                if last.reason == Reason::WrongShard {
+                    self.layout.forget();
+                }
                 return Called { result: Err(CallError::Refused(last)), repeated };
             }
             repeated = true;

@@ -4,12 +4,15 @@ use crate::consumer::Delivery;
 use crate::message::Message;
 use bytes::Bytes;
 use quorate_wire::v1;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deliveries to settle and messages to publish in one step: all of it happens, in one entry of the log, or nothing.
 ///
 /// A worker that takes a message, publishes what comes of it and acks it in one commit does so exactly once. When the commit is
 /// not done, the message is delivered again; when it is done, never. No crash of the worker or of any node makes a third case.
+///
+/// It is a step of one shard. In a namespace with several, what it settles and publishes must belong on one (`CROSS_SHARD`): topics
+/// with one home, or topics that are spread by key and messages with one key.
 ///
 /// ```no_run
 /// # use quorate_client::{Commit, Consumer, Message, Publisher, PublishError, Reason};
@@ -32,6 +35,8 @@ pub struct Commit {
     /// By subscription and identity of the consumer.
     settles: BTreeMap<(String, Bytes), Vec<Settle>>,
     publishes: Vec<(String, Message)>,
+    /// Where the deliveries lie.
+    shards: BTreeSet<u32>,
 }
 
 /// How one delivery is settled.
@@ -75,9 +80,15 @@ impl Commit {
     }
 
     fn settle(mut self, delivery: &Delivery, verdict: v1::Verdict) -> Self {
+        self.shards.insert(delivery.shard());
         let settles = self.settles.entry(delivery.holder()).or_default();
         settles.push(Settle { position: delivery.position, attempt: delivery.attempt, verdict });
         self
+    }
+
+    /// The shards whose deliveries it settles.
+    pub(crate) fn shards(&self) -> BTreeSet<u32> {
+        self.shards.clone()
     }
 
     /// As it is sent: the settles in as few ranges as possible, and the messages.

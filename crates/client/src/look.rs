@@ -99,7 +99,8 @@ pub struct TraceRoute {
 }
 
 impl Client {
-    /// What is unsettled in a subscription now. Changes nothing.
+    /// What is unsettled in a subscription now. Changes nothing. In a namespace with several shards it is looked at on each by itself
+    /// ([`Client::on_shard`]): positions are counted there.
     ///
     /// # Errors
     /// [`CallError`]: `SUBSCRIPTION_NOT_FOUND`, `INVALID_ARGUMENT`, or no answer.
@@ -111,6 +112,7 @@ impl Client {
             limit: options.limit,
             states: options.states.iter().map(|state| (*state).into()).collect(),
             linearizable: options.linearizable,
+            shard: self.shard,
         };
         let called =
             self.call(request, |channel, request| async move { client_of(channel).peek(request).await });
@@ -119,7 +121,7 @@ impl Client {
         for peeked in response.runs {
             let (place, run) = (peeked.place.unwrap_or_default(), peeked.run.unwrap_or_default());
             let (topic, state) = (run.topic.clone(), state_of(&place));
-            for (position, stored) in (place.position..).zip(stored(run)) {
+            for (position, stored) in (place.position..).zip(stored(self.shard, run)) {
                 let stored = stored.map_err(CallError::Refused)?;
                 let (topic, state) = (topic.clone(), state.clone());
                 messages.push(Peeked { position, topic, attempts: place.attempts, state, stored });
@@ -128,17 +130,23 @@ impl Client {
         Ok(PeekPage { messages, next_position: response.next_position })
     }
 
-    /// Where the message of a receipt is now, and how it ended where it is not any more, as far as a node remembers that.
+    /// Where the message of a receipt is now, and how it ended where it is not any more, as far as a node remembers that. One of a
+    /// topic that is spread over several shards is looked for on its own ([`Client::on_shard`]).
     ///
     /// # Errors
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `OFFSET_OUT_OF_RANGE`, or no answer.
     pub async fn trace(&self, topic: &str, offset: u64, linearizable: bool) -> Result<Traced, CallError> {
-        let request =
-            v1::TraceRequest { namespace: self.here(), topic: topic.to_owned(), offset, linearizable };
+        let request = v1::TraceRequest {
+            namespace: self.here(),
+            topic: topic.to_owned(),
+            offset,
+            linearizable,
+            shard: self.shard,
+        };
         let called =
             self.call(request, |channel, request| async move { client_of(channel).trace(request).await });
         let response = called.await.result?;
-        let message = response.run.and_then(|run| stored(run).next()).transpose();
+        let message = response.run.and_then(|run| stored(self.shard, run).next()).transpose();
         let route = |route: v1::TraceRoute| TraceRoute {
             outcome: route.outcome(),
             places: route.places.iter().map(|p| (p.position, p.attempts, state_of(p))).collect(),

@@ -16,7 +16,7 @@ pub struct Message {
     pub headers: Vec<(String, Bytes)>,
     /// The content.
     pub payload: Bytes,
-    /// For the publisher's own use.
+    /// For the publisher's own use; and a topic with a window of message ids knows the message again by it.
     pub message_id: String,
     /// How long it may wait to be processed, from when it may be delivered; zero: as long as its topic says, or for ever.
     pub ttl: Duration,
@@ -55,7 +55,7 @@ impl Message {
         self
     }
 
-    /// With this id.
+    /// With this id: then it is a publish of its own.
     #[must_use]
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
         self.message_id = id.into();
@@ -137,6 +137,8 @@ pub struct Receipt {
     pub group: GroupId,
     /// …and the entry in it that holds them.
     pub log_id: LogId,
+    /// The topic knew the message by its id: it was stored before, as all of this receipt says.
+    pub duplicate: bool,
 }
 
 impl From<v1::Receipt> for Receipt {
@@ -147,6 +149,7 @@ impl From<v1::Receipt> for Receipt {
             routed: receipt.routed,
             group: GroupId::new(receipt.group),
             log_id: LogId { term: receipt.term, index: receipt.index },
+            duplicate: receipt.duplicate,
         }
     }
 }

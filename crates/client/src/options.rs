@@ -2,7 +2,7 @@
 
 use crate::entropy::OsEntropy;
 use quorate_types::{Entropy, Millis, NamespaceName};
-use quorate_wire::{ChannelOptions, Connect, TcpNet, v1};
+use quorate_wire::{ChannelOptions, Connect, Scope, TcpNet, v1};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,15 @@ pub enum Start {
 }
 
 impl Start {
+    /// Where a binding of that topic is made that begins here.
+    pub(crate) fn scope(self, topic: &str) -> Scope<'_> {
+        match self {
+            // Everything is everything on each shard; another offset is one shard's.
+            Self::Offset(offset) if offset > 0 => Scope::Message(topic),
+            _ => Scope::Topic(topic),
+        }
+    }
+
     pub(crate) fn message(self) -> Option<v1::Start> {
         let from = match self {
             Self::Latest => return None,

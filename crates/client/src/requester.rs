@@ -123,8 +123,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<Message, RequestError> {
         // A client of its own: one that held itself would never end.
-        let requester =
-            self.requester.get_or_init(|| Requester::start(self.namespace(&self.options.namespace)));
+        let requester = self.requester.get_or_init(|| Requester::start(self.alike()));
         requester.request(topic, message, timeout).await
     }
 

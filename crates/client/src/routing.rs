@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::error::CallError;
 use crate::options::Start;
 use bytes::Bytes;
-use quorate_wire::v1;
+use quorate_wire::{Scope, v1};
 
 /// Headers that a message must have, for [`Client::bind_headers`].
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +71,10 @@ impl Client {
     /// [`CallError`]: `TOPIC_NOT_FOUND`, `BINDING_LOOP`, `LIMIT_REACHED`, `INVALID_ARGUMENT`, or no answer.
     pub async fn bind_topic(&self, from: &str, to: &str, filter: &str) -> Result<(), CallError> {
         let binding = Some(topic_binding(from, to, filter));
-        let request = v1::BindTopicRequest { namespace: self.here(), binding, number: None };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.bind_topic(request).await });
+        let request = v1::BindTopicRequest { namespace: self.here(), binding, number: None, shard: None };
+        let changed = self.change(Scope::Topic(from), request, |mut admin, request| async move {
+            admin.bind_topic(request).await
+        });
         changed.await.map(drop)
     }
 
@@ -83,9 +84,10 @@ impl Client {
     /// [`CallError`]: `BINDING_NOT_FOUND`, `TOPIC_NOT_FOUND`, or no answer.
     pub async fn unbind_topic(&self, from: &str, to: &str, filter: &str) -> Result<(), CallError> {
         let binding = Some(topic_binding(from, to, filter));
-        let request = v1::UnbindTopicRequest { namespace: self.here(), binding, number: None };
-        let changed =
-            self.change(1, request, |mut admin, request| async move { admin.unbind_topic(request).await });
+        let request = v1::UnbindTopicRequest { namespace: self.here(), binding, number: None, shard: None };
+        let changed = self.change(Scope::GoneBinding(from), request, |mut admin, request| async move {
+            admin.unbind_topic(request).await
+        });
         changed.await.map(drop)
     }
 }

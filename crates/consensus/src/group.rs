@@ -224,6 +224,12 @@ impl Group {
         self.inner.replica.scans()
     }
 
+    /// Bytes that compaction by key would free here ([`quorate_machine::Shard::compactable_bytes`]).
+    #[must_use]
+    pub fn compactable(&self) -> watch::Receiver<u64> {
+        self.inner.replica.compactable()
+    }
+
     /// The members as this replica knows them, committed or not.
     #[must_use]
     pub fn members(&self) -> Members {
@@ -245,7 +251,8 @@ impl Group {
     pub fn status(&self) -> GroupStatus {
         let watched = self.inner.raft.metrics();
         let metrics = watched.borrow_watched().clone();
-        let (applied, state_hash) = self.read(|machine| (machine.applied(), machine.hash()));
+        let (applied, state_hash, machine_version) =
+            self.read(|machine| (machine.applied(), machine.hash(), machine.version()));
         let matched = metrics.replication.unwrap_or_default();
         GroupStatus {
             group: self.id(),
@@ -260,6 +267,7 @@ impl Group {
             matched: matched.into_iter().map(|(voter, at)| (voter, at.map(|id| id.index))).collect(),
             quorum_ack_age: metrics.last_quorum_acked.map(|at| at.elapsed()),
             state_hash,
+            machine_version,
         }
     }
 

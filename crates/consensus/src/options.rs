@@ -1,6 +1,8 @@
 //! How the groups of a node behave.
 
 use crate::error::StartError;
+use crate::replica::Bounds;
+use quorate_machine::Machine;
 use quorate_wire::ChannelOptions;
 use std::time::Duration;
 
@@ -38,6 +40,9 @@ pub struct ConsensusOptions {
     pub transfer_idle_timeout: Duration,
     /// A snapshot transfer may take so long in all. Until then blocks that it needs are kept. Default 10 minutes.
     pub transfer_timeout: Duration,
+    /// The newest version of the machine by which this node's groups may decide: lower than [`Machine::VERSION`] it holds the
+    /// cluster back, so that the program before can be put back. Default: the newest that this program knows.
+    pub machine_version_max: u32,
     /// How channels to peers behave.
     pub channel: ChannelOptions,
 }
@@ -58,6 +63,7 @@ impl Default for ConsensusOptions {
             request_timeout: Duration::from_secs(3),
             transfer_idle_timeout: Duration::from_secs(20),
             transfer_timeout: Duration::from_secs(600),
+            machine_version_max: Machine::VERSION,
             channel: ChannelOptions::peer(),
         }
     }
@@ -70,6 +76,11 @@ const APPEND_ENTRIES_MAX: u64 = 4_096;
 const REPLICATION_LAG_MAX: u64 = u64::MAX / 2;
 
 impl ConsensusOptions {
+    /// What a replica needs of it.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { transfer_timeout: self.transfer_timeout, version_max: self.machine_version_max }
+    }
+
     /// The same for openraft. Snapshots and purges are left to [`crate::maintenance`], which counts bytes.
     pub(crate) fn raft_config(&self, name: String) -> Result<openraft::Config, StartError> {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

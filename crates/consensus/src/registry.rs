@@ -128,8 +128,7 @@ impl Registry {
         let config = Arc::new(options.raft_config(format!("group-{id}"))?);
         let storage = groups.storage.group(id);
         let effects = Arc::clone(&groups.effects);
-        let replica =
-            Replica::recover(groups.peers.me(), id, storage, effects, options.transfer_timeout).await?;
+        let replica = Replica::recover(groups.peers.me(), id, storage, effects, options.bounds()).await?;
         let log = LogStore::new(Arc::clone(&replica), options.append_bytes);
         let network = Factory::new(Arc::clone(&groups.peers), Arc::clone(&replica));
         let machine = StateMachine::new(Arc::clone(&replica));

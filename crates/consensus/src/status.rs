@@ -100,4 +100,6 @@ pub struct GroupStatus {
     pub quorum_ack_age: Option<Duration>,
     /// The machine's chain over everything that was applied: equal on replicas that applied the same entries.
     pub state_hash: u64,
+    /// By which version of the machine it decides.
+    pub machine_version: u32,
 }

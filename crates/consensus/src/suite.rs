@@ -2,6 +2,7 @@
 
 use crate::effects::NoEffects;
 use crate::log_store::LogStore;
+use crate::options::ConsensusOptions;
 use crate::replica::Replica;
 use crate::runtime::Runtime;
 use crate::state_machine::StateMachine;
@@ -12,17 +13,21 @@ use openraft_rt::AsyncRuntime;
 use quorate_storage::{Disk, OpenStore, OsDisk, SimDisk, SimStore, SledStore, Storage, StorageOptions};
 use quorate_types::{GroupId, Voter};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 
 async fn adapters(disk: Arc<dyn Disk>, store: Arc<dyn OpenStore>) -> (Storage, LogStore, StateMachine) {
     let storage = Storage::open(disk, store, StorageOptions::default()).await.unwrap();
     let group = GroupId::new(7);
     let effects = Arc::new(NoEffects);
-    let replica =
-        Replica::recover(Voter::from(1), group, storage.group(group), effects, Duration::from_secs(60))
-            .await
-            .unwrap();
+    let replica = Replica::recover(
+        Voter::from(1),
+        group,
+        storage.group(group),
+        effects,
+        ConsensusOptions::default().bounds(),
+    )
+    .await
+    .unwrap();
     (storage, LogStore::new(Arc::clone(&replica), 1 << 20), StateMachine::new(replica))
 }
 

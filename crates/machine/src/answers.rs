@@ -170,7 +170,11 @@ mod tests {
     fn answers_about_many_topics_take_little_and_are_there_for_a_whole_window() {
         let mut answers = Answers::default();
         let reply = |n: u64| {
-            let outcomes = vec![Ok(Appended { first_offset: 60_000 + n, count: 1, routed: 1 }); 1_000];
+            let outcomes =
+                vec![
+                    Ok(Appended { first_offset: 60_000 + n, count: 1, routed: 1, duplicate_of: None });
+                    1_000
+                ];
             Ok(Answer::PublishedEach { outcomes, log_id: LogId { term: 9, index: 1 << 40 } })
         };
         (1..=1_000).for_each(|n| answers.push(n, &reply(n), 10_000, |_| {}));

@@ -45,8 +45,10 @@ pub enum Answer {
         count: u32,
         /// How many subscriptions got at least one of them; those that catch up with the topic get theirs later.
         routed: u32,
-        /// Place of the entry in the group's log.
+        /// Place in the group's log of the entry that holds them.
         log_id: LogId,
+        /// It was published before under its message id: this is the first answer.
+        duplicate: bool,
     },
     /// To `PublishEach`.
     PublishedEach {
@@ -99,6 +101,8 @@ pub struct Appended {
     pub count: u32,
     /// How many subscriptions got at least one of them.
     pub routed: u32,
+    /// Published before under its message id, by this entry: what is said here was said then.
+    pub duplicate_of: Option<LogId>,
 }
 
 /// What became of one settlement.

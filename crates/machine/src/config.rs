@@ -18,6 +18,16 @@ pub struct TopicConfig {
     /// Where messages are passed on to that no binding selects, neither to a subscription nor to a topic. It must be there
     /// first, and is not deleted before. A binding with headers counts as if it had none.
     pub alternate_topic: Option<TopicName>,
+    /// Of each key the newest message is kept, however old, for readers and late subscriptions; older ones of the key go when
+    /// nobody has to settle them and no retention keeps them. A message without a key is kept by retention alone. An empty one
+    /// with a key deletes the key: it goes itself when it is as old as the retention, or a day.
+    pub compacted: bool,
+    /// For so long after a message with a message id was stored another one with that id is the same message: it is not stored,
+    /// and its publish gets the first answer. At least 1 ms; `None`: ids mean nothing to the topic.
+    pub message_id_window: Option<Duration>,
+    /// In a namespace with several shards: it lies on all of them, each message where its key belongs. Else all of it lies on
+    /// the home shard of its name. Fixed at its creation.
+    pub spread_by_key: bool,
 }
 
 /// A subscription's settings.

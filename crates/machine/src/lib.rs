@@ -39,14 +39,15 @@ pub use backlog::{BacklogLimit, WhenFull};
 pub use backoff::Backoff;
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
+pub use commands::TooOld;
 pub use config::{SubscriptionConfig, SubscriptionKind, TopicConfig};
 pub use ended::{Ended, Outcome};
 pub use history::History;
 pub use ledger::Ledger;
-pub use machine::{Machine, NodeSession};
+pub use machine::{Machine, NodeSession, upgrading};
 pub use op::{
-    Commit, CommitSettle, ConsumerIdentity, ConsumerToken, Match, NodeRecord, Op, ProducerInstance, Publish,
-    PublishRun, SeekTo, Start,
+    Commit, CommitSettle, CompactedBlock, ConsumerIdentity, ConsumerToken, KeptRun, Match, NodeRecord, Op,
+    ProducerInstance, Publish, PublishRun, SeekTo, Start,
 };
 pub use options::{KeyHash, MessageOptions};
 pub use producers::ProducerView;
@@ -55,7 +56,7 @@ pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
 pub use rows::LoadError;
 pub use settlement::{Settlement, Verdict};
 pub use shard::{
-    BindingView, BlockSlice, CatchUpView, ConsumerView, MarkView, Peek, PeekStates, Peeked, PeekedState,
-    Scan, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute, Violation,
+    BindingView, BlockSlice, CatchUpView, ConsumerView, LooseBlock, MarkView, Peek, PeekStates, Peeked,
+    PeekedState, Scan, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute, Violation,
 };
 pub use system::{NamespaceView, Placement, System};

@@ -8,7 +8,9 @@ use crate::rows::RowKey;
 use crate::sessions::{Admission, Sessions};
 use crate::shard::{Context, Shard, Violation};
 use crate::system::System;
-use quorate_types::{BootId, GroupId, Limits, LogId, Millis, NodeId, ProducerName, Refusal, SessionId};
+use quorate_types::{
+    BootId, GroupId, Limits, LogId, Millis, NodeId, ProducerName, Reason, Refusal, SessionId,
+};
 use std::collections::BTreeSet;
 
 mod dispatch;
@@ -38,6 +40,8 @@ pub struct Machine {
     applied: Option<LogId>,
     now: Millis,
     hash: u64,
+    /// By which version it decides.
+    version: u32,
     pub(crate) sessions: Sessions,
     body: Body,
     limits: Limits,
@@ -46,8 +50,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Version of what `apply` decides. Replicas of one version decide alike.
+    /// The newest version of what `apply` decides that this program knows. Which one counts is a fact of each group
+    /// ([`Self::version`]), so that replicas decide alike while nodes run different programs.
     pub const VERSION: u32 = 1;
+    /// The version by which a group begins.
+    pub const VERSION_FIRST: u32 = 1;
 
     /// The state before the first entry.
     #[must_use]
@@ -69,6 +76,7 @@ impl Machine {
             applied: None,
             now: Millis::default(),
             hash: 0,
+            version: Self::VERSION_FIRST,
             sessions: Sessions::default(),
             body,
             limits,
@@ -82,6 +90,7 @@ impl Machine {
         let mut dirty = std::mem::take(&mut self.dirty);
         let limits = self.limits.clone();
         let mut ctx = Context::new(id, self.now, &limits, &mut dirty);
+        ctx.block_bytes = u32::try_from(batch.block.len()).unwrap_or(u32::MAX);
         let mut fragment = fragments_fit(batch).then_some(0u32);
         let mut replies = Vec::with_capacity(batch.ops.len());
         for envelope in &batch.ops {
@@ -129,6 +138,16 @@ impl Machine {
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// The version by which the group decides.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(crate) fn set_version(&mut self, version: u32) {
+        self.version = version;
     }
 
     /// What this group accepts.
@@ -247,6 +266,15 @@ impl Machine {
         self.applied = Some(id);
         self.dirty.insert(RowKey::Meta);
     }
+}
+
+/// An operation that came with a version by which a group does not decide yet.
+#[must_use]
+pub fn upgrading(needed: u32, version: u32) -> Refusal {
+    let text = format!(
+        "this needs version {needed} of the machine, and the group decides by version {version} until all its nodes know a newer one: upgrade those with an older program"
+    );
+    Refusal::new(Reason::Upgrading, text)
 }
 
 /// Whether the lengths that the publishes claim make up the block.

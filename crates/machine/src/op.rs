@@ -1,12 +1,14 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
 use crate::config::{SubscriptionConfig, TopicConfig};
+use crate::machine::Machine;
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
 use crate::settlement::Settlement;
 use quorate_types::{
     BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId,
-    ProducerName, Selector, SessionId, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
+    ProducerName, Selector, SessionId, ShardPlace, Subject, SubscriptionId, SubscriptionName, TopicId,
+    TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -158,6 +160,12 @@ pub enum Op {
         /// What the selectors select of it, in order.
         matches: Vec<Match>,
     },
+    /// Writes what is needed of blocks of compacted topics anew, as the leader has read it ([`crate::LooseBlock`]): apply reads no
+    /// blocks. A block that is not what it was when it was read stays as it is.
+    Compact {
+        /// Which blocks; the entry's block has the parts of each, as fragments, in order.
+        blocks: Vec<CompactedBlock>,
+    },
     /// Drops what is ready in a subscription, or waits for its time. Leased messages are left to their consumers; until the
     /// purge is done (by ticks, when it is large) nothing is granted, and what comes back goes with it.
     Purge {
@@ -209,6 +217,8 @@ pub enum Op {
     OpenShard {
         /// The revision to which the namespace was raised.
         revision: u64,
+        /// Which one of the namespace's shards this is: from its first opening on it refuses what does not belong here.
+        place: ShardPlace,
     },
 
     // The way of a message.
@@ -278,6 +288,14 @@ pub enum Op {
         /// How many groups; fixed for its life.
         shards: u32,
     },
+    /// A delete of this namespace was refused: its revision is raised, so that shards which that closed can be opened. Answer:
+    /// [`crate::Answer::NamespaceCreated`].
+    KeepNamespace {
+        /// Its name
+        namespace: NamespaceName,
+        /// and its id: one that is gone is not created anew.
+        id: NamespaceId,
+    },
     /// Deletes a namespace whose shards are all closed at this revision: the proposer has seen to that.
     DeleteNamespace {
         /// Its name
@@ -286,6 +304,14 @@ pub enum Op {
         id: NamespaceId,
         /// Its revision when the proposer began: raised since then, somebody wants it.
         revision: u64,
+    },
+
+    // Every group, since the first version; what comes later is added below.
+    /// From now on the group decides by this version of the machine. Only its leader proposes it, and only when every node that
+    /// has a replica knows the version: one that does not must stop here.
+    RaiseVersion {
+        /// Newer than the group's.
+        to: u32,
     },
 }
 
@@ -360,6 +386,13 @@ impl Publish {
 }
 
 impl Op {
+    /// The first version of the machine that knows it: before the group decides by that version it is not proposed, because
+    /// nodes with an older program could not even read it.
+    #[must_use]
+    pub fn since(&self) -> u32 {
+        Machine::VERSION_FIRST
+    }
+
     /// Whether it opens or closes a session, of a node or a client, and so has no number in one.
     #[must_use]
     pub fn opens_or_closes_session(&self) -> bool {
@@ -390,6 +423,9 @@ impl Op {
             Self::Publish(publish) => u64::from(publish.fragment_bytes),
             Self::PublishEach(publishes) => publishes.fragment_bytes(),
             Self::Commit(commit) => commit.publishes.fragment_bytes(),
+            Self::Compact { blocks } => {
+                blocks.iter().flat_map(|block| &block.runs).map(|run| u64::from(run.fragment_bytes)).sum()
+            }
             _ => 0,
         }
     }
@@ -415,6 +451,11 @@ impl Op {
                     + commit.publishes.bytes()
             }
             Self::Route { matches, .. } => matches.len() * size_of::<Match>(),
+            Self::Compact { blocks } => {
+                let block =
+                    |b: &CompactedBlock| size_of::<CompactedBlock>() + b.runs.len() * size_of::<KeptRun>();
+                blocks.iter().map(block).sum()
+            }
             _ => 0,
         }
     }
@@ -440,6 +481,30 @@ pub enum SeekTo {
     /// To where the subscription was when it got the mark. Topics that were bound since then begin with what is published from
     /// now on.
     Mark(MarkName),
+}
+
+/// A block that is written anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactedBlock {
+    /// Of this topic,
+    pub topic: TopicId,
+    /// with this first offset,
+    pub first: u64,
+    /// in this entry.
+    pub index: u64,
+    /// What is needed of it, in order.
+    pub runs: Vec<KeptRun>,
+}
+
+/// Consecutive messages of a block that are needed, with their fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptRun {
+    /// Offset of the first.
+    pub offset: u64,
+    /// How many, at least 1.
+    pub count: u32,
+    /// Length of their fragment of the entry's block.
+    pub fragment_bytes: u32,
 }
 
 /// Consecutive messages of a topic that a filter selects.

@@ -11,6 +11,10 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct MessageOptions {
     /// What it is about.
     pub key: KeyHash,
+    /// What its publisher calls it, for topics that know a message again ([`crate::TopicConfig::message_id_window`]).
+    pub message_id: KeyHash,
+    /// It has a key and is empty: it deletes the key in compacted topics.
+    pub tombstone: bool,
     /// 0 to [`Self::PRIORITY_MAX`], for subscriptions that look at it.
     pub priority: u8,
     /// How long it may wait to be processed, from when it may be delivered, in milliseconds; 0: for ever.
@@ -21,8 +25,8 @@ pub struct MessageOptions {
     pub delay_ms: u64,
 }
 
-/// A message's key as the machine knows it. Two keys with one hash would be one key, which makes them wait for each other and
-/// breaks nothing.
+/// A message's key, or its id, as the machine knows it: 128 bits of a hash. Two with one hash would be one; nobody meets such two
+/// by chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyHash(u64, u64);
 
@@ -54,6 +58,11 @@ impl KeyHash {
         Self(low | u64::from(low == 0 && high == 0), high)
     }
 
+    /// What says on which shard a spread topic has the key.
+    pub(crate) fn low(self) -> u64 {
+        self.0
+    }
+
     /// Whether there is a key.
     #[must_use]
     pub fn is_some(self) -> bool {
@@ -67,6 +76,8 @@ const PRIORITY: u8 = 2;
 const TTL: u8 = 4;
 const DELIVER_AT: u8 = 8;
 const DELAY: u8 = 16;
+const MESSAGE_ID: u8 = 32;
+const TOMBSTONE: u8 = 64;
 
 impl MessageOptions {
     /// The highest priority.
@@ -112,11 +123,13 @@ impl MessageOptions {
         Ok(())
     }
 
-    /// Appends `[which u8]` and, in this order, those that are there:
-    /// `[key u64 u64][priority u8][ttl u64][deliver at u64][delay u64]`.
+    /// Appends `[which u8]`, which says alone that it is a tombstone, and, in this order, those that are there:
+    /// `[key u64 u64][message id u64 u64][priority u8][ttl u64][deliver at u64][delay u64]`.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
         let flags = [
             (self.key.is_some(), KEY),
+            (self.message_id.is_some(), MESSAGE_ID),
+            (self.tombstone, TOMBSTONE),
             (self.priority > 0, PRIORITY),
             (self.ttl_ms > 0, TTL),
             (self.deliver_at > Millis::default(), DELIVER_AT),
@@ -124,9 +137,11 @@ impl MessageOptions {
         ];
         let which = flags.iter().filter(|(there, _)| *there).fold(0, |all, (_, flag)| all | flag);
         out.put_u8(which);
-        if which & KEY > 0 {
-            out.put_u64_le(self.key.0);
-            out.put_u64_le(self.key.1);
+        for (_, hash) in
+            [(KEY, self.key), (MESSAGE_ID, self.message_id)].iter().filter(|(flag, _)| which & flag > 0)
+        {
+            out.put_u64_le(hash.0);
+            out.put_u64_le(hash.1);
         }
         if which & PRIORITY > 0 {
             out.put_u8(self.priority);
@@ -143,10 +158,20 @@ impl MessageOptions {
         }
         let mut number = |flag| if which & flag > 0 { take_number(bytes) } else { Some(0) };
         let key = KeyHash(number(KEY)?, number(KEY)?);
+        let message_id = KeyHash(number(MESSAGE_ID)?, number(MESSAGE_ID)?);
         let priority = if which & PRIORITY > 0 { take_byte(bytes)? } else { 0 };
         let mut number = |flag| if which & flag > 0 { take_number(bytes) } else { Some(0) };
         let (ttl_ms, deliver_at, delay_ms) = (number(TTL)?, Millis::new(number(DELIVER_AT)?), number(DELAY)?);
-        (which < 2 * DELAY).then_some(Self { key, priority, ttl_ms, deliver_at, delay_ms })
+        let tombstone = which & TOMBSTONE > 0;
+        (which < 2 * TOMBSTONE).then_some(Self {
+            tombstone,
+            key,
+            message_id,
+            priority,
+            ttl_ms,
+            deliver_at,
+            delay_ms,
+        })
     }
 }
 
@@ -170,9 +195,21 @@ mod tests {
     fn options() -> impl Strategy<Value = MessageOptions> {
         let number = || prop_oneof![Just(0u64), Just(1), any::<u64>()];
         let key = prop_oneof![Just(KeyHash::NONE), any::<u64>().prop_map(|n| KeyHash::of(&n.to_le_bytes()))];
-        (key, 0u8..12, number(), number(), number()).prop_map(|(key, priority, ttl_ms, at, delay_ms)| {
-            MessageOptions { key, priority, ttl_ms, deliver_at: Millis::new(at), delay_ms }
-        })
+        let key = key.boxed();
+        (key.clone(), key, 0u8..12, number(), number(), number()).prop_map(
+            |(key, message_id, priority, ttl_ms, at, delay_ms)| {
+                let deliver_at = Millis::new(at);
+                MessageOptions {
+                    key,
+                    message_id,
+                    tombstone: priority > 10,
+                    priority,
+                    ttl_ms,
+                    deliver_at,
+                    delay_ms,
+                }
+            },
+        )
     }
 
     proptest! {
@@ -181,7 +218,7 @@ mod tests {
             let mut bytes = Vec::new();
             options.append(&mut bytes);
             let alone = bytes.len();
-            prop_assert_eq!(options.is_plain(), alone == 1);
+            prop_assert_eq!(options.is_plain(), bytes == [0]);
             bytes.extend(&rest);
             let mut left = &bytes[..];
             prop_assert_eq!(MessageOptions::take(&mut left), Some(options));

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use quorate_machine::{
     Answer, NamespaceView, NodeRecord, Op, Reply, SubscriptionConfig, SubscriptionView, TopicConfig,
 };
-use quorate_types::{GroupId, Incarnation, NamespaceName, NodeId};
+use quorate_types::{GroupId, Incarnation, NamespaceName, NodeId, ShardPlace};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that happens; numbers are taken modulo what is there.
@@ -66,6 +66,11 @@ fn name() -> NamespaceName {
 
 fn create() -> (GroupId, Op) {
     (GroupId::SYSTEM, Op::CreateNamespace { namespace: name(), shards: 2 })
+}
+
+/// The names that are used here are at home anywhere.
+fn open(revision: u64) -> Op {
+    Op::OpenShard { revision, place: ShardPlace::ONLY }
 }
 
 impl World {
@@ -125,11 +130,20 @@ impl World {
                 self.sent.push(message.clone());
                 match self.arrive(&message) {
                     Ok(Answer::NamespaceCreated { groups, revision, .. }) => {
-                        self.doing[at]
-                            .extend(groups.iter().map(|group| (*group, Op::OpenShard { revision })));
+                        self.doing[at].extend(groups.iter().map(|group| (*group, open(revision))));
                     }
                     Ok(_) => {}
-                    Err(_) => self.doing[at].clear(),
+                    Err(_) => {
+                        // What one shard refuses is taken back on those before it.
+                        let keep = match (message.1, self.doing[at].pop()) {
+                            (
+                                Op::CloseShard { .. },
+                                Some((system, Op::DeleteNamespace { namespace, id, .. })),
+                            ) => Some((system, Op::KeepNamespace { namespace, id })),
+                            _ => None,
+                        };
+                        self.doing[at] = keep.into_iter().collect();
+                    }
                 }
                 self.doing.retain(|doing| !doing.is_empty());
             }

@@ -28,7 +28,10 @@ fn rule_1_what_was_published_reaches_every_matching_subscription_once() {
     let (reply, _) =
         driver.try_publish(session, "t", &[("orders.7.packed", 2), ("stock", 1), ("orders.8.packed", 1)]);
     let log_id = driver.machine.applied().unwrap();
-    assert_eq!(reply, Ok(Answer::Published { first_offset: 0, count: 4, routed: 2, log_id }));
+    assert_eq!(
+        reply,
+        Ok(Answer::Published { first_offset: 0, count: 4, routed: 2, log_id, duplicate: false })
+    );
     assert_eq!(driver.subscription("s").ledger.routed, 4);
     assert_eq!(driver.subscription("packed").ledger.routed, 3, "two matching bindings are one delivery");
     assert_eq!(driver.subscription("other").ledger.routed, 0);

@@ -1,6 +1,7 @@
 //! What a node is told, validated. How it is typed (flags, environment, file) is the binary's business.
 
 use quorate_consensus::ConsensusOptions;
+use quorate_machine::Machine;
 use quorate_storage::StorageOptions;
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ pub struct Config {
     pub node_bytes_max: usize,
     /// Below so many free bytes on the data disk publishes are refused (`DISK_LOW`). Default 1 GiB.
     pub disk_free_bytes_min: u64,
+    /// A leader compacts topics by key when that frees so many bytes of the log. Default 1 MiB: less is not worth an entry.
+    pub compaction_bytes_min: u64,
     /// Raft timing and log keeping.
     pub consensus: ConsensusOptions,
     /// Segment size, memory window.
@@ -107,6 +110,7 @@ impl Default for Config {
             connection_bytes_max: 16 << 20,
             node_bytes_max: 256 << 20,
             disk_free_bytes_min: 1 << 30,
+            compaction_bytes_min: 1 << 20,
             consensus: ConsensusOptions::default(),
             storage: StorageOptions::default(),
         }
@@ -141,6 +145,14 @@ impl Config {
                 what: "session_timeout",
                 value: format!("{:?}", self.session_timeout),
                 rule: "1 s or more: elections alone may take that long",
+            });
+        }
+        let version = self.consensus.machine_version_max;
+        if !(Machine::VERSION_FIRST..=Machine::VERSION).contains(&version) {
+            return Err(ConfigError::OutOfRange {
+                what: "machine_version_max",
+                value: version.to_string(),
+                rule: "a version that this program knows: `quorate serve --print-config` prints the newest",
             });
         }
         Ok(())

@@ -5,6 +5,7 @@ use crate::disk_watch::{FreeBytes, LowDisks};
 use crate::gateway::Gateway;
 use crate::inboxes::Inboxes;
 use crate::leader_clock::LeaderClock;
+use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
 use crate::peer_pool::PeerPool;
 use quorate_consensus::Registry;
@@ -31,9 +32,12 @@ pub(crate) struct Core {
     pub(crate) pool: Arc<PeerPool>,
     pub(crate) liveness: Liveness,
     pub(crate) leader_clock: LeaderClock,
+    pub(crate) spread_pace: SpreadPace,
     pub(crate) session_timeout: Duration,
     pub(crate) operation_timeout: Duration,
     pub(crate) disk_free_bytes_min: u64,
+    pub(crate) machine_version_max: u32,
+    pub(crate) compaction_bytes_min: u64,
     pub(crate) free: FreeBytes,
     pub(crate) low_disks: LowDisks,
     pub(crate) started: Instant,

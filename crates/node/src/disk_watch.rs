@@ -63,6 +63,11 @@ impl LowDisks {
         self.lock().groups.get(&group).copied().unwrap_or_default()
     }
 
+    /// Whether a node said so of itself.
+    pub(crate) fn is_low(&self, node: NodeId) -> bool {
+        self.lock().nodes.contains(&node)
+    }
+
     /// Whether the leader `me` of these voters must take no publishes.
     pub(crate) fn hinders(&self, me: NodeId, voters: impl IntoIterator<Item = NodeId>) -> bool {
         let state = self.lock();

@@ -70,6 +70,7 @@ async fn beat(core: &Core, node: NodeId, groups: &[Group]) {
         link: Some(core.gateway.link(target)),
         boot: 0,
         disk_low: core.free_bytes() < core.disk_free_bytes_min,
+        machine_version: core.machine_version_max,
         groups: led_there
             .map(|g| HeartbeatGroup { group: g.id().get(), applied_index: *g.applied().borrow() })
             .collect(),

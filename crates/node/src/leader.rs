@@ -1,8 +1,11 @@
 //! What the leader of a group does beside proposing what others ask: ticks, expiry of nodes, late subscriptions, membership.
 
+use crate::compaction;
 use crate::core::Core;
 use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
+use crate::leader_spread::Spreading;
+use crate::machine_version;
 use crate::membership::{Change, next_change};
 use quorate_consensus::{Group, GroupStatus};
 use quorate_machine::{NodeRecord, Op};
@@ -30,11 +33,12 @@ pub(crate) async fn run(core: Core, group: Group) {
                 Err(_) => return,
             },
         };
-        // Late subscriptions are looked after beside the rest, which ends the term.
+        // Late subscriptions and compaction are looked after beside the rest, which ends the term.
         tokio::select! {
             biased;
             () = lead(&core, &group, term) => {}
             () = late_bindings::run(&core, &group, term) => {}
+            () = compaction::run(&core, &group, term) => {}
         }
     }
 }
@@ -42,7 +46,7 @@ pub(crate) async fn run(core: Core, group: Group) {
 /// One term of leadership.
 async fn lead(core: &Core, group: &Group, term: u64) {
     let since = Instant::now();
-    let mut cared = since;
+    let (mut cared, mut spreading) = (since, Spreading::begin());
     let mut applied = group.applied();
     loop {
         if !group.leadership().borrow().is_mine_in(term) || core.stop.is_cancelled() {
@@ -55,7 +59,9 @@ async fn lead(core: &Core, group: &Group, term: u64) {
             cared = Instant::now();
             expire_nodes(core, group, since).await;
             mend_membership(core, group).await;
+            machine_version::raise(core, group).await;
             hand_over_if_skewed(core, group).await;
+            spreading.care(core, group).await;
         }
         // An idle leader sleeps: only time and new entries make anything due.
         let pause = due_in.unwrap_or(CARE_EVERY);
@@ -157,7 +163,8 @@ fn desired(core: &Core, group: GroupId, voters: &[NodeId]) -> Option<Vec<NodeRec
     })?
 }
 
-fn caught_up(status: &GroupStatus, voter: Voter) -> bool {
+/// Whether a member has what the leader has, near enough.
+pub(crate) fn caught_up(status: &GroupStatus, voter: Voter) -> bool {
     let matched = status.matched.get(&voter).copied().flatten();
     matched.is_some_and(|at| at + CAUGHT_UP_ENTRIES >= status.last.unwrap_or_default())
 }
@@ -182,7 +189,7 @@ pub(crate) async fn hand_over(core: &Core, group: &Group) {
 }
 
 /// Asks one of the wanted voters. Whoever was not heard of lately is asked only if there is nobody else.
-async fn hand_over_to(core: &Core, group: &Group, wanted: impl Fn(&Voter) -> bool) {
+pub(crate) async fn hand_over_to(core: &Core, group: &Group, wanted: impl Fn(&Voter) -> bool) {
     let status = group.status();
     let others = status.members.voters.iter().filter(|v| v.node != core.me.node && wanted(v));
     let alive =

@@ -88,6 +88,16 @@ impl LeaderClock {
         Duration::from_millis(self.lock().median_offset(wall, voters, me).unsigned_abs())
     }
 
+    /// Whether another node's clock is too far from the median for it to lead, as far as is known here.
+    #[must_use]
+    pub(crate) fn is_skewed(&self, voters: &[NodeId], me: NodeId, node: NodeId) -> bool {
+        let wall = self.clock.now();
+        let inner = self.lock();
+        let median = inner.median_offset(wall, voters, me);
+        let off = inner.offset(wall, node).map(|offset| Duration::from_millis(offset.abs_diff(median)));
+        off.is_some_and(|off| off > SKEW_MAX)
+    }
+
     /// The voter whose clock is nearest to the median, if it is nearer than ours.
     #[must_use]
     pub(crate) fn better(&self, voters: &[NodeId], me: NodeId) -> Option<NodeId> {

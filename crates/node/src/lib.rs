@@ -5,6 +5,7 @@
 //! plane* (formation, placement, membership, liveness) decides where they can move.
 
 mod batcher;
+mod compaction;
 mod config;
 mod core;
 mod delivery;
@@ -22,7 +23,9 @@ mod late;
 mod late_bindings;
 mod leader;
 mod leader_clock;
+mod leader_spread;
 mod liveness;
+mod machine_version;
 mod membership;
 mod message_options;
 mod metrics;

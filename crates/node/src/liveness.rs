@@ -22,8 +22,17 @@ pub(crate) struct Liveness {
 struct Inner {
     /// Group → until when this node may deliver.
     deliver_until: BTreeMap<GroupId, Instant>,
-    /// Node → when this node, as a leader, last heard from it.
-    heard: BTreeMap<NodeId, Instant>,
+    /// What this node, as a leader, last heard of each.
+    heard: BTreeMap<NodeId, Heard>,
+}
+
+/// A node's last heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    /// When it came.
+    pub(crate) at: Instant,
+    /// The newest version of the machine that the node goes along with.
+    pub(crate) machine_version: u32,
 }
 
 impl Liveness {
@@ -68,13 +77,19 @@ impl Liveness {
     }
 
     /// A heartbeat of that node arrived.
-    pub(crate) fn hear(&self, node: NodeId) {
-        self.lock().heard.insert(node, Instant::now());
+    pub(crate) fn hear(&self, node: NodeId, machine_version: u32) {
+        self.lock().heard.insert(node, Heard { at: Instant::now(), machine_version });
     }
 
     /// When this node last heard from that one; `None`: never since it started.
     #[must_use]
     pub(crate) fn heard(&self, node: NodeId) -> Option<Instant> {
+        self.last_heard(node).map(|heard| heard.at)
+    }
+
+    /// That node's last heartbeat.
+    #[must_use]
+    pub(crate) fn last_heard(&self, node: NodeId) -> Option<Heard> {
         self.lock().heard.get(&node).copied()
     }
 

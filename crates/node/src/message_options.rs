@@ -4,6 +4,18 @@ use quorate_machine::{KeyHash, MessageOptions};
 use quorate_types::{Millis, Reason, Refusal};
 use quorate_wire::MessageView;
 
+/// What matters when a message is published.
+///
+/// # Errors
+/// As [`options_of`].
+pub(crate) fn options_to_publish(view: &MessageView<'_>) -> Result<MessageOptions, Refusal> {
+    let message_id = KeyHash::of(view.message_id.as_bytes());
+    let tombstone = !view.key.is_empty() && view.payload.is_empty();
+    Ok(MessageOptions { message_id, tombstone, ..options_of(view)? })
+}
+
+/// What matters whenever a message is routed.
+///
 /// # Errors
 /// `INVALID_ARGUMENT` for a priority that there is none of. The rest is for the machine to judge, which knows the time.
 pub(crate) fn options_of(view: &MessageView<'_>) -> Result<MessageOptions, Refusal> {
@@ -17,5 +29,6 @@ pub(crate) fn options_of(view: &MessageView<'_>) -> Result<MessageOptions, Refus
         ttl_ms: view.ttl_ms,
         deliver_at: Millis::new(view.deliver_at_ms),
         delay_ms: view.delay_ms,
+        ..MessageOptions::default()
     })
 }

@@ -137,6 +137,9 @@ fn contents(groups: &[Group], registry: &mut Registry) {
     let published = Family::<TopicLabel, Counter>::default();
     let kept = Family::<TopicLabel, Gauge>::default();
     let unrouted = Family::<TopicLabel, Counter>::default();
+    let keys = Family::<TopicLabel, Gauge>::default();
+    let needed = Family::<TopicLabel, Gauge>::default();
+    let compactable = Family::<GroupLabel, Gauge>::default();
     let places = Family::<PlaceLabel, Gauge>::default();
     let oldest = Family::<SubscriptionLabel, Gauge>::default();
     let backlog = Family::<SubscriptionLabel, Gauge>::default();
@@ -144,11 +147,17 @@ fn contents(groups: &[Group], registry: &mut Registry) {
         let id = group.id().get();
         let views = group.read(|m| m.shard().map(|s| (s.topics(), s.subscriptions())));
         let Some((topics, subscriptions)) = views else { continue };
+        let bytes = group.read(|m| m.shard().map_or(0, quorate_machine::Shard::compactable_bytes));
+        compactable.get_or_create(&GroupLabel { group: id }).set(number(bytes));
         for topic in topics {
             let label = TopicLabel { group: id, topic: topic.name.to_string() };
             published.get_or_create(&label).inc_by(topic.next_offset);
             kept.get_or_create(&label).set(number(topic.messages));
             unrouted.get_or_create(&label).inc_by(topic.unrouted);
+            if topic.config.compacted {
+                keys.get_or_create(&label).set(number(topic.keys));
+                needed.get_or_create(&label).set(number(topic.needed_bytes));
+            }
         }
         for view in subscriptions {
             if let Some(stored) = view.oldest_stored {
@@ -168,6 +177,11 @@ fn contents(groups: &[Group], registry: &mut Registry) {
     registry.register("quorate_topic_published", "Messages ever published to the topic", published);
     registry.register("quorate_topic_messages", "Messages of the topic that are kept", kept);
     registry.register("quorate_topic_unrouted", "Messages that nothing matched and nothing kept", unrouted);
+    registry.register("quorate_topic_keys", "Keys of the compacted topic", keys);
+    let help = "Bytes of the newest messages of its keys, about";
+    registry.register("quorate_topic_needed_bytes", help, needed);
+    let help = "Bytes that compaction by key would free, if nothing else holds them";
+    registry.register("quorate_group_compactable_bytes", help, compactable);
     let help = "Messages of a subscription by where they are or went; routed is the sum of the others";
     registry.register("quorate_subscription_messages", help, places);
     let help = "Bytes of what is unsettled in a subscription that has a limit of bytes";

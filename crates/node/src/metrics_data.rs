@@ -25,6 +25,7 @@ pub(crate) struct DataMetrics {
     published_messages: Counter,
     published_bytes: Counter,
     publish_refused: Family<ReasonLabel, Counter>,
+    publish_duplicates: Counter,
     publish_seconds: Histogram,
     entries: Counter,
     entry_operations: Histogram,
@@ -50,6 +51,7 @@ impl DataMetrics {
             published_messages: Counter::default(),
             published_bytes: Counter::default(),
             publish_refused: Family::default(),
+            publish_duplicates: Counter::default(),
             publish_seconds: Histogram::new(seconds),
             entries: Counter::default(),
             entry_operations: Histogram::new(operations),
@@ -75,6 +77,11 @@ impl DataMetrics {
         );
         to.register("quorate_published_bytes", "Bytes of these messages, as encoded", m.published_bytes);
         to.register("quorate_publish_refused", "Publishes not done, by reason", m.publish_refused);
+        to.register(
+            "quorate_publish_duplicates",
+            "Publishes not stored again because their topic knew the message id",
+            m.publish_duplicates,
+        );
         to.register("quorate_publish_seconds", "From a publish's arrival to its confirm", m.publish_seconds);
         to.register("quorate_entries", "Raft entries proposed by this node as a leader", m.entries);
         to.register("quorate_entry_operations", "Operations per proposed entry", m.entry_operations);
@@ -112,6 +119,10 @@ impl DataMetrics {
 
     pub(crate) fn publish_refused(&self, reason: Reason) {
         self.publish_refused.get_or_create(&ReasonLabel { reason: reason.code() }).inc();
+    }
+
+    pub(crate) fn publish_duplicate(&self) {
+        self.publish_duplicates.inc();
     }
 
     pub(crate) fn entry_cut(&self, operations: usize, bytes: usize) {

@@ -14,6 +14,7 @@ use crate::identity::{BootCounter, Identity, IdentityError};
 use crate::inboxes::Inboxes;
 use crate::leader::hand_over;
 use crate::leader_clock::LeaderClock;
+use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::peer_pool::PeerPool;
@@ -410,9 +411,12 @@ impl Birth {
             pool,
             liveness,
             leader_clock,
+            spread_pace: SpreadPace::default(),
             session_timeout: self.config.session_timeout,
             operation_timeout: self.config.operation_timeout,
             disk_free_bytes_min: self.config.disk_free_bytes_min,
+            machine_version_max: self.config.consensus.machine_version_max,
+            compaction_bytes_min: self.config.compaction_bytes_min,
             free: FreeBytes::default(),
             low_disks,
             started: Instant::now(),

@@ -11,6 +11,7 @@ pub mod probe;
 mod refusal;
 mod rope;
 mod selector;
+mod shards;
 mod text;
 mod time;
 
@@ -25,4 +26,5 @@ pub use parts::Parts;
 pub use refusal::{Kind, Reason, Refusal};
 pub use rope::Rope;
 pub use selector::{HeaderMatch, HeaderMatchError, MatchRule, Selector};
+pub use shards::{ShardPlace, Shards, ShardsError};
 pub use time::{Clock, Entropy, Millis};

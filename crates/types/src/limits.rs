@@ -20,6 +20,11 @@ pub struct Limits {
     pub marks_max: u32,
     /// Topics that a message of one topic may be passed on to, over however many others. Default 64: it is stored in each.
     pub topics_reached_max: u32,
+    /// Message ids that one topic remembers within its window. Default 1,000,000: some 110 bytes of memory each.
+    pub message_ids_max: u32,
+    /// Keys of one compacted topic. Default 1,000,000: some 100 bytes of memory each, and up to 150 where the newest message of
+    /// each is a block of its own.
+    pub keys_max: u32,
     /// Consumers attached to one subscription. Default 1,000.
     pub consumers_max: u32,
     /// Messages that one consumer may hold unsettled. Default 10,000.
@@ -45,6 +50,8 @@ impl Default for Limits {
             bindings_max: 1_000,
             marks_max: 100,
             topics_reached_max: 64,
+            message_ids_max: 1_000_000,
+            keys_max: 1_000_000,
             consumers_max: 1_000,
             credit_max: 10_000,
             sessions_max: 100_000,

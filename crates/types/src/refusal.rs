@@ -1,11 +1,12 @@
 //! The one table of reasons why an operation was not done.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
 
 /// What the caller should do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Decided; the same request will be refused again until something else changes.
     Refused,
@@ -18,7 +19,11 @@ pub enum Kind {
 macro_rules! reasons {
     ($($(#[$meta:meta])* $name:ident = $code:literal, $kind:ident;)*) => {
         /// Machine-readable reason. The code is stable: scripts and clients may rely on it.
+        ///
+        /// It is stored and sent by its code and kind, not by its place here. One that a newer program has, and this one does
+        /// not, is read as one of its kind.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(from = "Written<'_>", into = "Written<'static>")]
         pub enum Reason {
             $($(#[$meta])* $name,)*
         }
@@ -86,6 +91,11 @@ reasons! {
     Unroutable = "UNROUTABLE", Refused;
     /// The subscription is bound to the topic already: only a first binding may start in the past.
     BindingExists = "BINDING_EXISTS", Refused;
+    /// The topic, the message's key or the number does not belong on that shard of the namespace, or several shards could be
+    /// meant and none is named.
+    WrongShard = "WRONG_SHARD", Refused;
+    /// What is asked for would be one step of several shards.
+    CrossShard = "CROSS_SHARD", Refused;
     /// A message is larger than the limit.
     MessageTooLarge = "MESSAGE_TOO_LARGE", Refused;
     /// A count (topics, bindings, consumers, messages of a publish…) is at its limit.
@@ -131,12 +141,34 @@ reasons! {
     Overloaded = "OVERLOADED", Retryable;
     /// Too little free disk on the nodes that a majority needs.
     DiskLow = "DISK_LOW", Retryable;
+    /// The operation needs a newer version of the machine than the group decides by while some of its nodes run an older program.
+    Upgrading = "UPGRADING", Refused;
     /// The node does not know yet what it needs (starting, catching up, forming).
     NotReady = "NOT_READY", Retryable;
     /// The node is shutting down or cut off from the leader: attach elsewhere, or again.
     Unavailable = "UNAVAILABLE", Retryable;
     /// The node's storage failed: it stops.
     StorageFailed = "STORAGE_FAILED", Fatal;
+}
+
+/// A reason as it is stored and sent.
+#[derive(Serialize, Deserialize)]
+struct Written<'a>(Kind, Cow<'a, str>);
+
+impl From<Reason> for Written<'static> {
+    fn from(reason: Reason) -> Self {
+        Self(reason.kind(), Cow::Borrowed(reason.code()))
+    }
+}
+
+impl From<Written<'_>> for Reason {
+    fn from(Written(kind, code): Written<'_>) -> Self {
+        Self::from_code(&code).unwrap_or(match kind {
+            Kind::Refused => Self::InvalidArgument,
+            Kind::Retryable => Self::Unavailable,
+            Kind::Fatal => Self::StorageFailed,
+        })
+    }
 }
 
 impl fmt::Display for Reason {
@@ -179,5 +211,16 @@ mod tests {
             assert_eq!(Reason::from_code(reason.code()), Some(reason));
         }
         assert_eq!(Reason::from_code("NO_SUCH_CODE"), None);
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_program_is_one_of_its_kind() {
+        for &reason in Reason::ALL {
+            assert_eq!(Reason::from(Written::from(reason)), reason);
+        }
+        let unknown = |kind| Reason::from(Written(kind, Cow::Borrowed("NO_SUCH_CODE"))).kind();
+        for kind in [Kind::Refused, Kind::Retryable, Kind::Fatal] {
+            assert_eq!(unknown(kind), kind);
+        }
     }
 }

@@ -7,7 +7,7 @@
 use crate::parted;
 use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::{WireType, bool, encode_key, encode_varint, message, string, uint64};
+use prost::encoding::{WireType, bool, encode_key, encode_varint, message, string, uint32, uint64};
 use quorate_types::Parts;
 
 /// `quorate.v1.PublishRequest`; its fields are described there.
@@ -37,6 +37,9 @@ pub struct PublishRequest {
     /// Refuse `messages` if one is for no subscription.
     #[prost(bool, tag = "10")]
     pub mandatory: bool,
+    /// The shard, where neither session nor messages say it.
+    #[prost(uint32, optional, tag = "14")]
+    pub shard: Option<u32>,
 }
 
 /// `quorate.v1.TopicMessages`. There is one for each message of a publisher that changes the topic with each: the name too is
@@ -73,7 +76,7 @@ pub struct Run {
 
 impl parted::Message for PublishRequest {
     fn append(&self, parts: &mut Parts) {
-        let Self { namespace, session, sequence, topic, messages, more, commit, mandatory } = self;
+        let Self { namespace, session, sequence, topic, messages, more, commit, mandatory, shard } = self;
         let small = parts.small();
         if !namespace.is_empty() {
             string::encode(1, namespace, small);
@@ -106,6 +109,9 @@ impl parted::Message for PublishRequest {
         if *mandatory {
             bool::encode(10, mandatory, parts.small());
         }
+        if let Some(shard) = shard {
+            uint32::encode(14, shard, parts.small());
+        }
     }
 }
 
@@ -132,7 +138,7 @@ mod tests {
             messages in messages(),
             more in proptest::collection::vec((".{0,3}", messages(), any::<bool>()), 0..4),
             commit in proptest::option::of((".{0,3}", 0_u64..9)),
-            mandatory: bool,
+            (mandatory, shard) in any::<(bool, Option<u32>)>(),
         ) {
             let more = more.into_iter().map(|(topic, messages, mandatory)| {
                 TopicMessages { topic: topic.into(), messages, mandatory }
@@ -145,7 +151,8 @@ mod tests {
                     settlements: vec![Settlement { first, last: 2 * first, ..Default::default() }],
                 }],
             });
-            let request = PublishRequest { namespace, session, sequence, topic, messages, more, commit, mandatory };
+            let request =
+                PublishRequest { namespace, session, sequence, topic, messages, more, commit, mandatory, shard };
             let mut parts = Parts::default();
             request.append(&mut parts);
             prop_assert_eq!(parts.concat(), request.encode_to_vec());

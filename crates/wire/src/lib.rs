@@ -17,6 +17,7 @@ mod link;
 mod net;
 mod parse;
 mod ping;
+mod scope;
 mod status;
 mod tcp;
 mod view;
@@ -33,6 +34,7 @@ pub use parse::{
     filter, mark, message_view, namespace, producer, subject, subscription, topic, topic_of_bytes,
 };
 pub use ping::ping;
+pub use scope::Scope;
 pub use status::{
     LEADER_KEY, REASON_KEY, code_of, error_of, leader_of, refusal_of, refusal_of_error, status_of,
     status_with_leader,

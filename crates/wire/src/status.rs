@@ -36,6 +36,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::TopicInUse
         | Reason::BindingLoop
         | Reason::Unroutable
+        | Reason::WrongShard
+        | Reason::CrossShard
         | Reason::SubscriptionExclusive
         | Reason::StaleLease
         | Reason::NotScheduled
@@ -43,7 +45,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::ProducerExpired
         | Reason::StaleBoot
         | Reason::WrongCluster
-        | Reason::WrongIncarnation => Code::FailedPrecondition,
+        | Reason::WrongIncarnation
+        | Reason::Upgrading => Code::FailedPrecondition,
         Reason::OffsetOutOfRange => Code::OutOfRange,
         Reason::SequenceGap | Reason::NamespaceChanged => Code::Aborted,
         Reason::LimitReached | Reason::BacklogFull | Reason::Overloaded | Reason::DiskLow => {

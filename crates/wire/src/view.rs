@@ -212,6 +212,7 @@ mod tests {
             more: vec![more],
             commit: None,
             mandatory: true,
+            shard: None,
         };
         assert_eq!(carried.encode_to_vec(), built.encode_to_vec());
         assert_eq!(carried::PublishRequest::decode(&built.encode_to_vec()[..]), Ok(carried));

@@ -201,6 +201,18 @@ impl History {
         self.messages.values().filter(confirmed).count()
     }
 
+    /// Highest confirmed offset of each key of a topic.
+    pub(crate) fn newest_of_keys(&self, topic: u64) -> BTreeMap<u64, u64> {
+        let mut newest = BTreeMap::new();
+        for message in self.messages.values().filter(|m| m.sent.topic == topic) {
+            if let (Some(Outcome::Confirmed { offset }), Some(key)) = (message.outcome, message.sent.key) {
+                let before = newest.entry(key).or_insert(offset);
+                *before = offset.max(*before);
+            }
+        }
+        newest
+    }
+
     /// Highest confirmed offset of a topic.
     pub(crate) fn newest_confirmed(&self, topic: u64) -> Option<u64> {
         let confirmed = self.messages.values().filter(|m| m.sent.topic == topic);

@@ -19,7 +19,7 @@ mod raft;
 mod replicas;
 pub(crate) mod settled;
 
-pub(crate) use history::{Arrival, History, Outcome, Sent, Uid, Verdict, payload};
+pub(crate) use history::{Arrival, History, Outcome, Sent, Uid, Verdict, payload, uid_of};
 
 use crate::determinism;
 use crate::trace;
@@ -83,9 +83,11 @@ impl Oracle {
     /// A replica did something.
     pub(crate) fn fact(&mut self, fact: &Fact) {
         let checked = match fact {
-            Fact::Leased { consumer, position, count, attempt, granted_before, .. } => {
+            Fact::Leased { group, consumer, position, count, attempt, granted_before } => {
                 let first = leases::Lease { position: *position, attempt: *attempt };
-                leases::granted(&mut self.history, &consumer.to_string(), first, *count, *granted_before)
+                // Each group counts its sessions.
+                let consumer = format!("{group}:{consumer}");
+                leases::granted(&mut self.history, &consumer, first, *count, *granted_before)
             }
             Fact::GaveWay { subscription, topic, offset, count, .. } => {
                 backlog::gave_way(&mut self.history, (*subscription, *topic), *offset, *count);

@@ -4,7 +4,7 @@ use super::letters::{self, Letters};
 use super::{Oracle, backlog, conservation, lost, onward, order, replicas};
 use crate::cluster::{Cluster, Process};
 use quorate_consensus::Group;
-use quorate_machine::{Ledger, Machine};
+use quorate_machine::{Ledger, Machine, Shard};
 use quorate_types::{SubscriptionName, TopicName};
 
 /// What is still going on; `None` when nothing is. Liveness is that this becomes `None` in bounded time.
@@ -56,9 +56,23 @@ pub(crate) fn check(cluster: &Cluster, oracle: &mut Oracle) {
 
 /// How many messages a topic of a node ever got.
 fn stored(cluster: &Cluster, node: &str, topic: &str) -> Option<u64> {
+    let (topic, shard) = place_of(topic);
     let topic = TopicName::parse(topic).ok()?;
     let groups = all(cluster).into_iter().find(|(name, _)| name == node)?.1;
-    groups.iter().find_map(|group| group.read(|m| Some(m.shard()?.topic(&topic)?.next_offset)))
+    groups.iter().find_map(|group| group.read(|m| Some(of_shard(m, shard)?.topic(&topic)?.next_offset)))
+}
+
+/// A name as the history has it: of what is on one of several shards it says which.
+fn place_of(name: &str) -> (&str, Option<u32>) {
+    let (name, shard) = name.split_once('@').map_or((name, None), |(name, shard)| (name, Some(shard)));
+    (name, shard.and_then(|shard| shard.parse().ok()))
+}
+
+/// The machine's shard, if it is that one of several, or the only one.
+fn of_shard(machine: &Machine, shard: Option<u32>) -> Option<&Shard> {
+    let place = machine.shard()?.place();
+    let is_it = place.shards.are_several() == shard.is_some() && shard.is_none_or(|s| s == place.shard);
+    machine.shard().filter(|_| is_it)
 }
 
 /// What was given up or gave way, as every replica has it: they are alike.
@@ -92,9 +106,11 @@ fn ledgers(cluster: &Cluster, oracle: &Oracle) -> Vec<(String, String, Ledger)> 
     let mut found = Vec::new();
     for (node, groups) in all(cluster) {
         for name in &names {
-            let Ok(parsed) = SubscriptionName::parse(name) else { continue };
-            let view =
-                |group: &Group| group.read(|m| m.shard().and_then(|shard| shard.subscription(&parsed)));
+            let (plain, shard) = place_of(name);
+            let Ok(parsed) = SubscriptionName::parse(plain) else { continue };
+            let view = |group: &Group| {
+                group.read(|m| of_shard(m, shard).and_then(|shard| shard.subscription(&parsed)))
+            };
             // A subscription that is gone would hide what was lost with it, one that has not caught up what is to come: both
             // count as not drained.
             let more = Ledger { ready: 1, ..Ledger::default() };

@@ -7,6 +7,7 @@ mod regressions;
 mod routing;
 mod scenarios;
 mod seeds;
+mod shards;
 mod stories;
 
 use quorate_sim::{Pool, Report};

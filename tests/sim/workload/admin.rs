@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Everything is kept for readers: the limits are far above what a run publishes.
 const RETENTION_BYTES: u64 = 1 << 40;
+/// A year: no run and no jump of a clock is as long.
+const MESSAGE_ID_WINDOW_MS: u64 = 365 * 24 * 3_600_000;
 const FILTERS: [&str; 4] = ["#", "a.#", "*.a", "b.*.d"];
 /// Takes what other subscriptions give up. It keeps everything, too: where each message went is looked up at the end.
 const DEAD_LETTERS: &str = "d0";
@@ -262,7 +264,11 @@ async fn churn(shared: &Shared, client: &Client, round: u64, rng: &mut Rng) {
 }
 
 pub(super) fn config() -> v1::TopicConfig {
-    v1::TopicConfig { retention_bytes: Some(RETENTION_BYTES), ..Default::default() }
+    v1::TopicConfig {
+        retention_bytes: Some(RETENTION_BYTES),
+        message_id_window_ms: Some(MESSAGE_ID_WINDOW_MS),
+        ..Default::default()
+    }
 }
 
 /// Asks until it is done; creating again what is there with the same settings is.

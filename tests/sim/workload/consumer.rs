@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How often it is looked for subscriptions that have come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The group of the namespace `default`.
+const DEFAULT_GROUP: u64 = 1;
 
 /// How a consumer behaves while it may misbehave.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +149,7 @@ async fn attached(
             },
             () = shared.changed.notified() => continue,
         };
-        let who = attachment.borrow().consumer.clone();
+        let who = format!("{DEFAULT_GROUP}:{}", attachment.borrow().consumer);
         arrived(shared, subscription, who, &delivery);
         if !manners.slow.is_zero() {
             shared.pause(manners.slow).await;

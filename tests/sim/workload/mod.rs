@@ -6,8 +6,11 @@ mod consumer;
 mod producer;
 mod publisher;
 mod reader;
+mod registry;
+mod repeater;
 mod routes;
 mod seeker;
+mod sharded;
 mod worker;
 
 use crate::determinism;
@@ -51,8 +54,12 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: RefCell<Vec<(u64, String)>>,
     /// Publishers that live, by host.
     publishers: RefCell<Vec<(u64, u64)>>,
+    /// The compacted topic.
+    registry: Cell<registry::Registry>,
     /// What the named producers have to publish.
     files: Vec<RefCell<producer::File>>,
+    /// The namespace with several shards, once it is there.
+    sharded: RefCell<Option<sharded::Sharded>>,
     /// Counts starts of clients, so that none draws what another drew.
     starts: Cell<u64>,
 }
@@ -68,7 +75,9 @@ impl Shared {
             topics: RefCell::default(),
             subscriptions: RefCell::default(),
             publishers: RefCell::default(),
+            registry: Cell::new(None),
             files: (0..plan.load.producers).map(|_| RefCell::default()).collect(),
+            sharded: RefCell::default(),
             starts: Cell::new(0),
         })
     }
@@ -163,6 +172,15 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     for _ in (0..shared.load.publishers).filter(mine) {
         tokio::task::spawn_local(publisher::live(Rc::clone(&shared), at));
     }
+    if at == 0 && shared.load.registry {
+        tokio::task::spawn_local(registry::write(Rc::clone(&shared), at));
+    }
+    if at == 1 && shared.load.registry {
+        tokio::task::spawn_local(registry::read(Rc::clone(&shared)));
+    }
+    if at == 0 && shared.load.repeats {
+        tokio::task::spawn_local(repeater::live(Rc::clone(&shared), at));
+    }
     if at == 1 {
         tokio::task::spawn_local(seeker::live(Rc::clone(&shared)));
     }
@@ -171,6 +189,10 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     }
     for number in (0..shared.load.readers).filter(|n| mine(&(n + 1))) {
         tokio::task::spawn_local(reader::live(Rc::clone(&shared), number));
+    }
+    // Nothing at all where there is none: tasks are numbered over the whole process.
+    if shared.load.shards > 0 {
+        tokio::task::spawn_local(sharded::live(Rc::clone(&shared), at));
     }
     consumer::follow(shared, at).await
 }

@@ -99,6 +99,7 @@ fn document(status: &v1::StatusResponse) -> Value {
                 "uptime_ms": n.uptime_ms,
                 "free_bytes": n.free_bytes,
                 "disk_low": n.disk_low,
+                "machine_version": n.machine_version,
             })
         })
         .collect();
@@ -134,6 +135,7 @@ fn group_document(group: &v1::Group) -> Value {
         "leader": group.leader,
         "term": group.term,
         "commit_index": group.commit_index,
+        "machine_version": group.machine_version,
         "replicas": replicas,
     })
 }

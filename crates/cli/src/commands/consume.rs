@@ -147,6 +147,7 @@ fn print(args: &ConsumeArgs, delivery: &Delivery, output: Output) -> Result<(), 
             message_document(&delivery.topic, delivery.offset, delivery.timestamp.get(), message);
         document.insert("position".to_owned(), delivery.position.into());
         document.insert("attempt".to_owned(), delivery.attempt.into());
+        document.insert("shard".to_owned(), delivery.shard().into());
         return output.document(&Value::Object(document));
     }
     if args.raw {

@@ -3,21 +3,21 @@
 use super::consume::{message_document, message_line};
 use super::time;
 use crate::args::ClientArgs;
-use crate::clients::connect;
+use crate::clients::{connect, each_shard};
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::{Args, ValueEnum};
-use quorate_client::{PeekOptions, Peeked, PeekedState, TraceRoute, Traced, v1};
+use quorate_client::{Client, PeekOptions, Peeked, PeekedState, TraceRoute, Traced, v1};
 use serde_json::{Value, json};
 
 #[derive(Args, Debug)]
 pub(crate) struct PeekArgs {
     /// The subscription.
     subscription: String,
-    /// Begin at this position.
+    /// Begin at this position; they are counted on each shard.
     #[arg(long, value_name = "N", default_value_t = 0)]
     position: u64,
-    /// At most N messages.
+    /// At most N messages of each shard.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
     /// Only messages in this state; may be given more than once.
@@ -34,7 +34,7 @@ pub(crate) struct PeekArgs {
 pub(crate) struct TraceArgs {
     /// The topic.
     topic: String,
-    /// The message's offset, as its receipt says it.
+    /// The message's offset, as its receipt says it. Of a topic that is spread over shards: with --shard.
     offset: u64,
     /// Wait until the replica that answers has everything that was confirmed before.
     #[arg(long)]
@@ -66,6 +66,20 @@ impl State {
 
 pub(super) async fn peek(args: PeekArgs, output: Output) -> Result<(), Failure> {
     let client = connect(&args.client).await?;
+    for (shard, client) in each_shard(&client).await? {
+        peek_at(&args, shard, &client, output).await?;
+    }
+    Ok(())
+}
+
+/// What is in it on one shard, of which the number is shown where there are several.
+async fn peek_at(
+    args: &PeekArgs,
+    shard: Option<u32>,
+    client: &Client,
+    output: Output,
+) -> Result<(), Failure> {
+    let on = shard.map(|shard| format!("{shard}/")).unwrap_or_default();
     let mut next = Some(args.position);
     let mut left = args.limit;
     while let Some(position) = next.filter(|_| left > 0) {
@@ -79,11 +93,11 @@ pub(super) async fn peek(args: PeekArgs, output: Output) -> Result<(), Failure> 
         left = left.saturating_sub(page.messages.len() as u64);
         for peeked in &page.messages {
             if output.is_json() {
-                output.document(&peeked_document(peeked))?;
+                output.document(&peeked_document(shard, peeked))?;
             } else {
                 let line = message_line(&peeked.topic, peeked.stored.offset, &peeked.stored.message);
                 let state = state_text(peeked.attempts, &peeked.state);
-                output.text(format!("{}  {line}  ({state})", peeked.position))?;
+                output.text(format!("{on}{}  {line}  ({state})", peeked.position))?;
             }
         }
         next = page.next_position;
@@ -91,10 +105,11 @@ pub(super) async fn peek(args: PeekArgs, output: Output) -> Result<(), Failure> 
     Ok(())
 }
 
-fn peeked_document(peeked: &Peeked) -> Value {
+fn peeked_document(shard: Option<u32>, peeked: &Peeked) -> Value {
     let stored = &peeked.stored;
     let mut document =
         message_document(&peeked.topic, stored.offset, stored.timestamp.get(), &stored.message);
+    document.insert("shard".to_owned(), shard.unwrap_or_default().into());
     document.insert("place".to_owned(), place_document(peeked.position, peeked.attempts, &peeked.state));
     Value::Object(document)
 }
@@ -298,7 +313,7 @@ mod tests {
             ..v1::Ended::default()
         };
         let message = Message::new("a book").subject("7.paid");
-        let stored = StoredMessage { offset: 3, timestamp: Millis::new(1_000), message };
+        let stored = StoredMessage { offset: 3, shard: 0, timestamp: Millis::new(1_000), message };
         let traced = Traced {
             message: Some(stored),
             group: 1,

@@ -14,6 +14,7 @@ A namespace keeps topics and subscriptions apart from others. `default` is alway
 Examples:
   quorate namespace create shop
   quorate topic create orders --namespace shop
+  quorate namespace create clicks --shards 4      four replicated logs, led by different nodes
   quorate namespace list";
 
 #[derive(Args, Debug)]
@@ -29,7 +30,8 @@ enum NamespaceCommand {
     Create {
         /// Its name.
         name: String,
-        /// How many replicated logs share its load. Fixed for its life: order and atomicity hold within one.
+        /// How many replicated logs share its load, 1 to 16. Fixed for its life: order and atomicity hold within one. A topic lies on
+        /// one of them, or on all by key (quorate topic create --spread).
         #[arg(long, value_name = "COUNT", default_value_t = 1)]
         shards: u32,
         #[command(flatten)]

@@ -94,5 +94,6 @@ fn document(producer: &v1::Producer) -> Value {
         "seen_ms": producer.seen_ms,
         "timeout_ms": producer.timeout_ms,
         "group": producer.group,
+        "shard": producer.shard,
     })
 }

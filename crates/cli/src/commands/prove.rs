@@ -7,7 +7,7 @@ use crate::signals::Signals;
 use crate::throwaway::Throwaway;
 use clap::Args;
 use quorate_client::OsEntropy;
-use quorate_types::Entropy;
+use quorate_types::{Entropy, Shards};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ Examples:
   quorate prove                                     60 s, a new seed
   quorate prove --duration 10m --seed 42            the plan of faults of seed 42
   quorate prove --exactly-once                      and workers that are killed too: each output once
+  quorate prove --exactly-once --shards 4           the same, with topics that are spread over four shards
   quorate prove --nodes 10.0.0.1:7411,10.0.0.2:7411,10.0.0.3:7411
                                                     audit a running cluster; nothing is killed";
 
@@ -54,6 +55,9 @@ pub(crate) struct ProveArgs {
     /// Bytes of a message.
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     message_bytes: usize,
+    /// Spread the topic over so many shards of a namespace of its own, 1 to 16.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    shards: u32,
     /// Where the cluster keeps its data; default: the system's temporary directory.
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
@@ -71,6 +75,7 @@ impl ProveArgs {
             publishers: self.publishers,
             messages_per_second: self.rate,
             message_bytes: self.message_bytes,
+            shards: Shards::new(self.shards).unwrap_or(Shards::ONE),
         }
     }
 }

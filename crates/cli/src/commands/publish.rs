@@ -30,6 +30,7 @@ Examples:
   quorate publish orders --file order.json --key customer-7 --header content-type=application/json
   seq 1000 | quorate publish numbers                each line is a message
   quorate publish numbers --file numbers.txt --lines
+  quorate publish payments '100' --message-id invoice-7     (once, where the topic has --message-id-window)
   quorate publish reminders 'call back' --delay 1h             (quorate topic cancel takes it back)
   quorate publish numbers --file numbers.txt --lines --producer ingest --sequence 1
 
@@ -60,7 +61,7 @@ pub(crate) struct PublishArgs {
     /// A header, NAME=VALUE; may be given more than once.
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Your own id of the message.
+    /// Your own id of the message. A topic with a window of message ids does not store it again.
     #[arg(long, value_name = "ID", default_value = "")]
     message_id: String,
     /// Of no use any more when it has waited for so long: it expires.
@@ -196,7 +197,9 @@ async fn one(args: &PublishArgs, client: &Client, payload: Bytes, output: Output
         let text = "was published before under this number, and not again";
         return output.result(text, &json!({ "topic": topic, "sequence": sequence, "duplicate": true }));
     };
-    let text = format!("stored at {topic}@{}, {}", receipt.offset, routed(&receipt));
+    let stored =
+        if receipt.duplicate { "was there before, and is not stored again: it is" } else { "stored" };
+    let text = format!("{stored} at {topic}@{}, {}", receipt.offset, routed(&receipt));
     let document = json!({
         "sequence": sequence,
         "topic": topic,
@@ -205,6 +208,7 @@ async fn one(args: &PublishArgs, client: &Client, payload: Bytes, output: Output
         "group": receipt.group,
         "term": receipt.log_id.term,
         "index": receipt.log_id.index,
+        "duplicate": receipt.duplicate,
     });
     output.result(text, &document)
 }

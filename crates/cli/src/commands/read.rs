@@ -27,13 +27,13 @@ Examples:
 pub(crate) struct ReadArgs {
     /// The topic.
     topic: String,
-    /// Begin at this offset, or the first one kept after it.
+    /// Begin at this offset, or the first one kept after it. Of a topic that is spread: with --shard.
     #[arg(long, value_name = "N", group = "from")]
     offset: Option<u64>,
     /// Begin with the first message stored at this time or later: RFC 3339, or milliseconds since 1970.
     #[arg(long, value_name = "TIME", group = "from", value_parser = time::parse)]
     time: Option<Millis>,
-    /// The newest N messages.
+    /// The newest N messages; of a topic that is spread over shards, of each.
     #[arg(long, value_name = "N", group = "from")]
     last: Option<u64>,
     /// Only messages with this key. With --last: those of the newest N that have it.
@@ -66,8 +66,9 @@ pub(crate) async fn run(args: ReadArgs, output: Output) -> Result<(), Failure> {
     while let Some(stored) = reader.next().await {
         let stored = stored?;
         if output.is_json() {
-            let document =
+            let mut document =
                 message_document(&args.topic, stored.offset, stored.timestamp.get(), &stored.message);
+            document.insert("shard".to_owned(), stored.shard.into());
             output.document(&Value::Object(document))?;
         } else if args.raw {
             output.bytes(&raw_line(&stored.message))?;

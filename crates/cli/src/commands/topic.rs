@@ -15,9 +15,12 @@ const EXAMPLES: &str = "\
 Examples:
   quorate topic create orders
   quorate topic create audit --retention-age 7d --retention-bytes 10000000000
+  quorate topic create prices --compact                       the newest price of each key is kept for ever
+  quorate topic create payments --message-id-window 2m        what is published again under its id is not stored again
   quorate topic list --output json
   quorate topic configure audit --retention-age 30d
   quorate topic trace orders 1000
+  quorate topic create clicks --namespace shop --spread       on all shards of the namespace, by key
   quorate topic create incoming --alternate-topic audit       what nothing is bound for goes to audit
   quorate topic bind orders audit '*.paid'                    what is paid goes to audit, too
   quorate topic unbind orders audit '*.paid'";
@@ -109,6 +112,16 @@ struct Settings {
     /// Pass messages on to this topic that no binding selects. It must be there [default: nobody gets them].
     #[arg(long, value_name = "TOPIC")]
     alternate_topic: Option<String>,
+    /// Keep the newest message of each key, however old, beside what retention keeps. An empty message with a key deletes it.
+    #[arg(long)]
+    compact: bool,
+    /// Know a message again by its id for so long: one that comes again is not stored again.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    message_id_window: Option<Duration>,
+    /// In a namespace with several shards: lies on all of them, each message where its key belongs [default: all of it lies on one].
+    /// Fixed when the topic is created.
+    #[arg(long)]
+    spread: bool,
 }
 
 #[derive(Args, Debug)]
@@ -140,6 +153,9 @@ impl From<Settings> for v1::TopicConfig {
             retention_bytes: settings.retention_bytes,
             ttl_ms: settings.ttl.map(ms),
             alternate_topic: settings.alternate_topic.unwrap_or_default(),
+            message_id_window_ms: settings.message_id_window.map(ms),
+            compacted: settings.compact,
+            spread_by_key: settings.spread,
         }
     }
 }
@@ -199,7 +215,7 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
         topic.unrouted,
         retention(&topic),
         ttl(&topic),
-        topic.group
+        groups(&topic)
     );
     for binding in bindings {
         text += &format!("\nbinding      {} -> {}", binding_text(binding), binding.subscription);
@@ -207,8 +223,21 @@ async fn describe(client: &Client, name: &str, output: Output) -> Result<(), Fai
     for binding in &described.onward {
         text += &format!("\nbinding      {} -> topic {}", binding.filter, binding.to);
     }
+    if topic.config.as_ref().is_some_and(|config| config.compacted) {
+        text += &format!("\ncompacted    {} keys, about {} bytes", topic.keys, topic.needed_bytes);
+    }
+    if let Some(window) = topic.config.as_ref().and_then(|config| config.message_id_window_ms) {
+        let window = humantime::format_duration(Duration::from_millis(window));
+        text += &format!("\nmessage ids  {} within {window}", topic.message_ids);
+    }
     if let Some(to) = alternate(&topic) {
         text += &format!("\nelse         -> topic {to}");
+    }
+    for part in &topic.shards {
+        text += &format!(
+            "\nshard {:<7}published {}, kept {} messages, {} bytes, from offset {}, group {}",
+            part.shard, part.next_offset, part.messages, part.bytes, part.first_offset, part.group
+        );
     }
     let mut document = document(&topic);
     document["bindings"] = bindings_document(bindings);
@@ -225,8 +254,16 @@ fn row(topic: &v1::Topic) -> Vec<String> {
         topic.bytes.to_string(),
         topic.unrouted.to_string(),
         retention(topic),
-        topic.group.to_string(),
+        groups(topic),
     ]
+}
+
+/// Of a spread topic all of them.
+fn groups(topic: &v1::Topic) -> String {
+    if topic.shards.is_empty() {
+        return topic.group.to_string();
+    }
+    topic.shards.iter().map(|part| part.group.to_string()).collect::<Vec<_>>().join(",")
 }
 
 fn alternate(topic: &v1::Topic) -> Option<&str> {
@@ -245,8 +282,27 @@ fn document(topic: &v1::Topic) -> Value {
         "retention_ms": config.retention_ms,
         "retention_bytes": config.retention_bytes,
         "ttl_ms": config.ttl_ms,
+        "message_id_window_ms": config.message_id_window_ms,
+        "message_ids": topic.message_ids,
+        "compacted": config.compacted,
+        "keys": topic.keys,
+        "needed_bytes": topic.needed_bytes,
         "alternate_topic": alternate(topic),
+        "spread_by_key": config.spread_by_key,
         "group": topic.group,
+        "shards": topic.shards.iter().map(shard_document).collect::<Vec<_>>(),
+    })
+}
+
+fn shard_document(part: &v1::TopicShard) -> Value {
+    json!({
+        "shard": part.shard,
+        "group": part.group,
+        "first_offset": part.first_offset,
+        "next_offset": part.next_offset,
+        "messages": part.messages,
+        "bytes": part.bytes,
+        "unrouted": part.unrouted,
     })
 }
 

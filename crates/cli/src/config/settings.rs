@@ -85,12 +85,14 @@ impl Settings {
         set(&mut config.connection_bytes_max, size("connection_bytes_max", limits.connection_bytes_max)?);
         set(&mut config.node_bytes_max, size("node_bytes_max", limits.node_bytes_max)?);
         set(&mut config.disk_free_bytes_min, limits.disk_free_bytes_min);
+        set(&mut config.compaction_bytes_min, limits.compaction_bytes_min);
         let raft = &mut config.consensus;
         set(&mut raft.heartbeat_interval, consensus.heartbeat_interval_ms.map(Duration::from_millis));
         set(&mut raft.election_timeout_min, consensus.election_timeout_min_ms.map(Duration::from_millis));
         set(&mut raft.election_timeout_max, consensus.election_timeout_max_ms.map(Duration::from_millis));
         set(&mut raft.checkpoint_interval, consensus.checkpoint_interval_ms.map(Duration::from_millis));
         set(&mut raft.snapshot_bytes, consensus.snapshot_bytes);
+        set(&mut raft.machine_version_max, consensus.machine_version_max);
         set(&mut config.storage.segment_bytes, storage.segment_bytes);
         set(&mut config.storage.window_bytes, storage.window_bytes);
         set(&mut settings.log.filter, log.filter);
@@ -123,6 +125,7 @@ impl Settings {
                 connection_bytes_max: Some(config.connection_bytes_max as u64),
                 node_bytes_max: Some(config.node_bytes_max as u64),
                 disk_free_bytes_min: Some(config.disk_free_bytes_min),
+                compaction_bytes_min: Some(config.compaction_bytes_min),
             },
             consensus: Consensus {
                 heartbeat_interval_ms: Some(ms(config.consensus.heartbeat_interval)),
@@ -130,6 +133,7 @@ impl Settings {
                 election_timeout_max_ms: Some(ms(config.consensus.election_timeout_max)),
                 checkpoint_interval_ms: Some(ms(config.consensus.checkpoint_interval)),
                 snapshot_bytes: Some(config.consensus.snapshot_bytes),
+                machine_version_max: Some(config.consensus.machine_version_max),
             },
             storage: Storage {
                 segment_bytes: Some(config.storage.segment_bytes),

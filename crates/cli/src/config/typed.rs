@@ -109,6 +109,9 @@ section! {
         /// Publishes are refused (DISK_LOW) while less is free on the data disk.
         #[arg(long, value_name = "BYTES", env = "QUORATE_DISK_FREE_BYTES_MIN")]
         disk_free_bytes_min: u64,
+        /// A leader compacts topics by key when that frees so many bytes of the log.
+        #[arg(long, value_name = "BYTES", env = "QUORATE_COMPACTION_BYTES_MIN")]
+        compaction_bytes_min: u64,
     }
 }
 
@@ -131,6 +134,10 @@ section! {
         /// A snapshot is made after so many bytes of log.
         #[arg(long, value_name = "BYTES", env = "QUORATE_SNAPSHOT_BYTES")]
         snapshot_bytes: u64,
+        /// Hold the cluster at this version of the machine, so that the program before can be put back. Without it the newest
+        /// version counts as soon as all nodes know it.
+        #[arg(long, value_name = "VERSION", env = "QUORATE_MACHINE_VERSION_MAX")]
+        machine_version_max: u32,
     }
 }
 

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn read_back(
     clients: &[Client],
     topic: &str,
-    mut note: impl FnMut(&[u8], u64),
+    mut note: impl FnMut(&[u8], (u32, u64)),
     mut progress: impl FnMut(u64),
 ) -> Result<(), Failure> {
     let mut count = 0;
@@ -27,7 +27,7 @@ pub(super) async fn read_back(
         let mut reader = client.read(topic, all);
         while let Some(stored) = reader.next().await {
             let stored = stored?;
-            note(&stored.message.payload, stored.offset);
+            note(&stored.message.payload, (stored.shard, stored.offset));
             count += 1;
             progress(count);
         }

@@ -95,11 +95,13 @@ async fn take(
     consuming: &Consuming,
     acks: &mpsc::UnboundedSender<Acked>,
 ) {
-    let state = consumer.attachment();
-    let mut generation = state.borrow().generation;
+    // One for each shard: wherever it is attached anew, what it held there comes again.
+    let states: Vec<_> = consumer.attachments().collect();
+    let attached = || states.iter().map(|state| state.borrow().generation).sum::<u64>();
+    let mut generation = attached();
     let mut attachment = history.attachment();
     while let Some(Ok(delivery)) = consumer.next().await {
-        let now = state.borrow().generation;
+        let now = attached();
         if now != generation {
             (generation, attachment) = (now, history.attachment());
         }
@@ -115,7 +117,7 @@ async fn take(
 }
 
 fn note(history: &History, subscription: usize, delivery: &Delivery, attachment: u32) -> Option<Key> {
-    let (offset, attempt) = (delivery.offset, delivery.attempt);
+    let (offset, attempt) = (history.place((delivery.shard(), delivery.offset)), delivery.attempt);
     let seen = |key| Seen { key, offset, attempt, attachment };
     history.delivered(subscription, &delivery.message.payload, seen)
 }

@@ -4,7 +4,7 @@
 //! meanwhile, and another consumer would get later messages first: rightly so, but then nothing could be said about order.
 //! One that only lost its node attaches again as the same consumer, and must get everything in order.
 
-use crate::clients::starting_at;
+use crate::clients::starting_in;
 use crate::failure::Failure;
 use quorate_client::{CallError, Client, ReadFrom, ReadOptions};
 use std::time::Duration;
@@ -25,8 +25,12 @@ pub(crate) struct Exclusive {
 }
 
 impl Exclusive {
-    pub(crate) fn new(addresses: &[String], topic: &str, subscription: &str) -> Result<Self, Failure> {
-        let nodes = addresses.iter().map(|a| starting_at(std::slice::from_ref(a), 0));
+    pub(crate) fn new(
+        (addresses, namespace): (&[String], &str),
+        topic: &str,
+        subscription: &str,
+    ) -> Result<Self, Failure> {
+        let nodes = addresses.iter().map(|a| starting_in(std::slice::from_ref(a), 0, namespace));
         let nodes = nodes.collect::<Result<_, _>>()?;
         Ok(Self { nodes, topic: topic.to_owned(), subscription: subscription.to_owned() })
     }

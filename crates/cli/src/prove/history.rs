@@ -3,6 +3,7 @@
 use super::ledger::{Ledger, Outcome, Seen};
 use super::payload::Key;
 use super::verdict::{Counts, Violations};
+use quorate_types::Shards;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 pub(crate) struct History {
     /// Marks the messages of this trial.
     pub(crate) run: u64,
+    shards: Shards,
     ledger: Mutex<Ledger>,
     gap: Mutex<Gap>,
     attachments: AtomicU32,
@@ -34,13 +36,24 @@ impl Gap {
 }
 
 impl History {
-    pub(crate) fn new(run: u64, publishers: usize, exclusive: &[bool]) -> Self {
+    pub(crate) fn new(run: u64, publishers: usize, exclusive: &[bool], shards: Shards) -> Self {
         Self {
             run,
+            shards,
             ledger: Mutex::new(Ledger::new(publishers, exclusive)),
             gap: Mutex::new(Gap { last: None, longest: Duration::ZERO }),
             attachments: AtomicU32::new(0),
         }
+    }
+
+    /// One number for a place in a topic that may lie on several shards, on each of which offsets are counted.
+    pub(crate) fn place(&self, (shard, offset): (u32, u64)) -> u64 {
+        offset.saturating_mul(self.shards.count().into()).saturating_add(shard.into())
+    }
+
+    /// The same, of a message's receipt, which does not say the shard: its key does.
+    pub(crate) fn place_of(&self, key: Key, offset: u64) -> u64 {
+        self.place((self.shards.of_key(&key.bytes()).unwrap_or_default(), offset))
     }
 
     /// The load begins or ends now: both bound the time without a confirm.
@@ -83,12 +96,12 @@ impl History {
         self.ledger().acked(subscription, key, attempt);
     }
 
-    pub(crate) fn read_back(&self, payload: &[u8], offset: u64) {
-        self.note(payload, |ledger, key| ledger.read_back(key, offset));
+    pub(crate) fn read_back(&self, payload: &[u8], place: (u32, u64)) {
+        self.note(payload, |ledger, key| ledger.read_back(key, self.place(place)));
     }
 
-    pub(crate) fn moved(&self, payload: &[u8], offset: u64) {
-        self.note(payload, |ledger, key| ledger.moved(key, offset));
+    pub(crate) fn moved(&self, payload: &[u8], place: (u32, u64)) {
+        self.note(payload, |ledger, key| ledger.moved(key, self.place(place)));
     }
 
     pub(crate) fn counts(&self) -> Counts {

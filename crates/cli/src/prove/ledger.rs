@@ -3,6 +3,7 @@
 
 use super::payload::Key;
 use super::verdict::{Counts, Violations};
+use quorate_types::Shards;
 
 /// What the publisher learned about one message. A timeout is not a failure: it says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub(crate) struct Ledger {
 /// Offsets may run ahead of what was sent by so much before they are called nonsense: an offset that is used as an index
 /// must not be able to take all memory.
 const OFFSET_SLACK: u64 = 1 << 20;
+/// As above. Of a topic on several shards the offset counts with the shard: see [`super::history::History`].
+const OFFSETS_PER_MESSAGE: u64 = 4 * Shards::MAX as u64;
 
 impl Ledger {
     /// An empty history. `exclusive` has one flag per subscription: whether it has one consumer at a time.
@@ -282,7 +285,9 @@ impl Ledger {
             message.stored_twice = true;
             self.violations.stored_twice += 1;
         }
-        let index = (offset < 4 * sent + OFFSET_SLACK).then(|| usize::try_from(offset).ok()).flatten();
+        let index = (offset < OFFSETS_PER_MESSAGE * sent + OFFSET_SLACK)
+            .then(|| usize::try_from(offset).ok())
+            .flatten();
         let Some(index) = index else {
             self.violations.offset_clash += 1;
             return;

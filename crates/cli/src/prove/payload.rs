@@ -21,6 +21,12 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// The key of its message: of a publisher all messages are in order.
+    #[must_use]
+    pub(crate) fn bytes(self) -> [u8; 4] {
+        self.publisher.to_le_bytes()
+    }
+
     /// The payload of this message in this run, of exactly `length` bytes (at least [`PAYLOAD_BYTES_MIN`]).
     #[must_use]
     pub(crate) fn payload(self, run: u64, length: usize) -> Bytes {

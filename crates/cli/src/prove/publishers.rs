@@ -63,7 +63,7 @@ pub(crate) async fn publish(
             let Some(key) = history.send(publishing.publisher) else { return };
             let message = Message::new(key.payload(history.run, publishing.message_bytes))
                 .subject(format!("prove.{}", key.publisher))
-                .key(key.publisher.to_le_bytes().to_vec());
+                .key(key.bytes().to_vec());
             match publisher.send(&publishing.topic, message).await {
                 // The channel is open as long as this task lives.
                 Ok(confirmation) => drop(sent.send((key, confirmation))),
@@ -82,7 +82,7 @@ async fn note_answers(
 ) {
     while let Some((key, confirmation)) = confirmations.recv().await {
         let outcome = match confirmation.await {
-            Ok(receipt) => Outcome::Confirmed { offset: receipt.offset },
+            Ok(receipt) => Outcome::Confirmed { offset: history.place_of(key, receipt.offset) },
             Err(error) => outcome(&error),
         };
         history.answered(key, outcome);

@@ -8,11 +8,12 @@ use super::nemesis::{Done, Nemesis};
 use super::publishers::{Publishing, publish};
 use super::report::Report;
 use super::workers::Workers;
-use crate::clients::starting_at;
+use crate::clients::starting_in;
 use crate::failure::Failure;
 use crate::output::Output;
 use indicatif::ProgressBar;
 use quorate_client::{Client, v1};
+use quorate_types::{NamespaceName, Shards};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(crate) struct TrialOptions {
     /// Over all publishers.
     pub(crate) messages_per_second: u32,
     pub(crate) message_bytes: usize,
+    /// Over how many shards topics are spread; with one they are in `default`.
+    pub(crate) shards: Shards,
     /// Where workers have their logs, and the seed by which they are killed; `None`: there are none.
     pub(crate) workers: Option<(PathBuf, u64)>,
 }
@@ -51,6 +54,7 @@ pub(crate) struct TrialOptions {
 pub(crate) struct Trial {
     options: TrialOptions,
     addresses: Vec<String>,
+    namespace: String,
     topic: String,
     subscriptions: Vec<String>,
     /// From where workers take messages, and whereto they move them.
@@ -67,9 +71,11 @@ impl Trial {
     pub(crate) fn new(options: TrialOptions, addresses: Vec<String>, run: u64, output: Output) -> Self {
         let topic = format!("prove-{run:016x}");
         let subscriptions = vec![format!("{topic}-one"), format!("{topic}-many")];
-        let history = Arc::new(History::new(run, options.publishers as usize, &EXCLUSIVE));
+        let history = Arc::new(History::new(run, options.publishers as usize, &EXCLUSIVE, options.shards));
+        let is_spread = options.shards.are_several();
+        let namespace = if is_spread { topic.clone() } else { NamespaceName::DEFAULT.to_owned() };
         let moving = (format!("{topic}-work"), format!("{topic}-out"));
-        Self { options, addresses, topic, subscriptions, moving, history, output }
+        Self { options, addresses, namespace, topic, subscriptions, moving, history, output }
     }
 
     /// Runs it to the end.
@@ -107,10 +113,10 @@ impl Trial {
                 spinner.set_message(format!("reading back: {n} messages"));
             }
         };
-        let read = |payload: &[u8], offset| self.history.read_back(payload, offset);
+        let read = |payload: &[u8], place| self.history.read_back(payload, place);
         audit::read_back(&clients, &self.topic, read, progress).await?;
         if workers.is_some() {
-            let moved = |payload: &[u8], offset| self.history.moved(payload, offset);
+            let moved = |payload: &[u8], place| self.history.moved(payload, place);
             audit::read_back(&clients, &self.moving.1, moved, progress).await?;
         }
         let (counts, mut violations) = self.history.close(workers.is_some());
@@ -136,16 +142,26 @@ impl Trial {
             client.delete_subscription(&self.moving.0).await?;
             client.delete_topic(&self.moving.1).await?;
         }
-        Ok(client.delete_topic(&self.topic).await?)
+        client.delete_topic(&self.topic).await?;
+        if self.options.shards.are_several() {
+            client.delete_namespace(&self.namespace).await?;
+        }
+        Ok(())
     }
 
     /// One client per node, each beginning with its own.
     fn clients(&self) -> Result<Vec<Client>, Failure> {
-        (0..self.addresses.len()).map(|i| starting_at(&self.addresses, i)).collect()
+        (0..self.addresses.len()).map(|i| starting_in(&self.addresses, i, &self.namespace)).collect()
     }
 
     async fn prepare(&self, client: &Client) -> Result<(), Failure> {
-        let kept = v1::TopicConfig { retention_ms: Some(RETENTION_MS), ..Default::default() };
+        let (shards, retention_ms) = (self.options.shards, Some(RETENTION_MS));
+        if shards.are_several() {
+            client.create_namespace(&self.namespace, shards.count()).await?;
+        }
+        // What a worker moves keeps its key, and so its shard: it can be one step.
+        let spread_by_key = shards.are_several();
+        let kept = v1::TopicConfig { retention_ms, spread_by_key, ..Default::default() };
         client.create_topic(&self.topic, kept.clone()).await?;
         if self.options.workers.is_some() {
             client.create_topic(&self.moving.1, kept).await?;
@@ -169,7 +185,7 @@ impl Trial {
                 messages_per_second: (self.options.messages_per_second / count).max(1),
                 message_bytes: self.options.message_bytes,
             };
-            let client = starting_at(&self.addresses, publisher as usize)?;
+            let client = starting_in(&self.addresses, publisher as usize, &self.namespace)?;
             tasks.spawn(publish(client, Arc::clone(&self.history), publishing, stop.clone()));
         }
         Ok(tasks)
@@ -185,10 +201,12 @@ impl Trial {
                     number,
                     subscription: subscription.clone(),
                     exclusive: exclusive
-                        .then(|| Exclusive::new(&self.addresses, &self.topic, subscription))
+                        .then(|| {
+                            Exclusive::new((&self.addresses, &self.namespace), &self.topic, subscription)
+                        })
                         .transpose()?,
                 };
-                let client = starting_at(&self.addresses, index)?;
+                let client = starting_in(&self.addresses, index, &self.namespace)?;
                 tasks.spawn(consume(client, Arc::clone(&self.history), consuming, stop.clone()));
             }
         }
@@ -197,7 +215,12 @@ impl Trial {
 
     fn start_workers(&self) -> Result<Option<Workers>, Failure> {
         let start = |(directory, seed): &(PathBuf, u64)| {
-            Workers::start(directory, *seed, &self.addresses, (&self.moving.0, &self.moving.1))
+            Workers::start(
+                directory,
+                *seed,
+                (&self.addresses, &self.namespace),
+                (&self.moving.0, &self.moving.1),
+            )
         };
         self.options.workers.as_ref().map(start).transpose()
     }

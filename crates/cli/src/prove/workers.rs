@@ -28,7 +28,7 @@ impl Workers {
     pub(super) fn start(
         directory: &Path,
         seed: u64,
-        addresses: &[String],
+        (addresses, namespace): (&[String], &str),
         (subscription, topic): (&str, &str),
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(|source| Failure::Runtime { source })?;
@@ -38,7 +38,8 @@ impl Workers {
                 addresses.iter().cycle().skip(number).take(addresses.len()).map(String::as_str).collect();
             let credit = format!("--credit={CREDIT}");
             let nodes = format!("--nodes={}", nodes.join(","));
-            let arguments = ["move", subscription, topic, &credit, &nodes];
+            let namespace = format!("--namespace={namespace}");
+            let arguments = ["move", subscription, topic, &credit, &nodes, &namespace];
             Process::new(Command {
                 name: format!("worker {number}"),
                 program: program.clone(),

@@ -34,6 +34,8 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) options: ConsumerOptions,
     pub(super) shared: Arc<Shared>,
+    /// Of the source.
+    pub(super) index: usize,
 }
 
 /// One attached stream.
@@ -145,7 +147,8 @@ impl Driver {
     async fn fail(&mut self, error: ConsumeError) {
         let generation = self.attachment.borrow().generation;
         // An error means that the consumer was dropped.
-        let _ = self.chunks.send(Chunk { generation, deliveries: vec![Err(error)] }).await;
+        let source = self.parts.index;
+        let _ = self.chunks.send(Chunk { source, generation, deliveries: vec![Err(error)] }).await;
     }
 
     async fn attach(&mut self) -> Result<Stream, Failure> {
@@ -164,6 +167,7 @@ impl Driver {
             identity: self.parts.shared.identity.clone(),
             epoch: self.epoch,
             priority: self.parts.options.priority,
+            shard: self.parts.client.shard(),
         };
         let _ = requests.try_send(v1::ConsumeRequest { request: Some(Request::Attach(attach)) });
         let mut client = ConsumerClient::new(channel)
@@ -189,7 +193,8 @@ impl Driver {
         self.parts.shared.settles().attach(generation);
         let v1::Attached { consumer, node, credit } = attached;
         tracing::debug!(consumer, node, "consumer attached");
-        self.attachment.send_replace(Attachment { generation, consumer, node, credit });
+        let shard = self.parts.client.shard().unwrap_or_default();
+        self.attachment.send_replace(Attachment { generation, consumer, node, credit, shard });
     }
 
     /// Passes deliveries and settles until the stream breaks, or the consumer is closed and everything settled. The stream is
@@ -303,7 +308,7 @@ impl Driver {
                 }));
             }
         }
-        Chunk { generation, deliveries: items }
+        Chunk { source: self.parts.index, generation, deliveries: items }
     }
 }
 

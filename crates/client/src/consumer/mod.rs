@@ -2,16 +2,18 @@
 
 mod driver;
 mod settles;
+mod sources;
 
 use crate::client::Client;
 use crate::error::{CallError, ConsumeError, SettleError};
 use crate::message::Message;
-use crate::options::ConsumerOptions;
 use bytes::Bytes;
 use futures::Stream;
 use quorate_types::Millis;
 use quorate_wire::v1;
 use settles::{Pending, Settles};
+use sources::Source;
+pub(crate) use sources::start;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,15 +27,20 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 /// was held unsettled then is delivered again at once, in order and with the next attempt; settling the former delivery says
 /// [`SettleError::Detached`] or [`SettleError::Stale`].
 ///
+/// In a namespace with several shards it is attached to each of them, through whatever node, and merges what they deliver: in order
+/// on each shard, and so of each key and of each topic that is not spread. Its credit is shared out among them, at least 1 for each.
+///
 /// Dropping it detaches; settles that were asked for before are still sent. [`Consumer::close`] waits for that.
 #[derive(Debug)]
 pub struct Consumer {
     chunks: mpsc::Receiver<Chunk>,
     buffered: std::vec::IntoIter<Result<Delivery, ConsumeError>>,
-    buffered_generation: u64,
-    attachment: watch::Receiver<Attachment>,
-    shared: Arc<Shared>,
-    closed: Option<oneshot::Receiver<()>>,
+    /// Where what is buffered came from: the index of the source, and its attachment.
+    buffered_from: (usize, u64),
+    /// In order of shards: one for each.
+    sources: Vec<Source>,
+    /// An error was handed out: nothing comes after it.
+    failed: bool,
 }
 
 /// How a consumer is attached.
@@ -45,13 +52,17 @@ pub struct Attachment {
     pub consumer: String,
     /// The node whose replica delivers.
     pub node: u64,
-    /// The credit, as granted.
+    /// The credit, as granted. Of several shards this one's share.
     pub credit: u32,
+    /// The shard that it takes from.
+    pub shard: u32,
 }
 
 /// Deliveries that came together, under one attachment.
 #[derive(Debug)]
 struct Chunk {
+    /// Index of its source.
+    source: usize,
     generation: u64,
     deliveries: Vec<Result<Delivery, ConsumeError>>,
 }
@@ -81,64 +92,57 @@ impl Shared {
     }
 }
 
-pub(crate) async fn start(
-    client: Client,
-    subscription: &str,
-    options: ConsumerOptions,
-) -> Result<Consumer, ConsumeError> {
-    let shared = Arc::new(Shared {
-        client: client.clone(),
-        subscription: subscription.to_owned(),
-        identity: client.draw_identity(),
-        settles: Mutex::new(Settles::default()),
-        asked: Notify::new(),
-    });
-    // Credit bounds how many deliveries can wait here: a chunk has at least one.
-    let (sender, chunks) = mpsc::channel(options.credit.clamp(1, 10_000) as usize);
-    let (closing, closed) = oneshot::channel();
-    let parts = driver::Parts { client, options, shared: Arc::clone(&shared) };
-    let attachment = driver::attach_first(parts, sender, closing).await?;
-    let (buffered, buffered_generation) = (Vec::new().into_iter(), 0);
-    Ok(Consumer { chunks, buffered, buffered_generation, attachment, shared, closed: Some(closed) })
-}
-
 impl Consumer {
     /// The next delivery; `None` after an error, which is the last item. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<Delivery, ConsumeError>> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// How it is attached, now and when that changes.
+    /// How it is attached to the (first) shard, now and when that changes.
     #[must_use]
     pub fn attachment(&self) -> watch::Receiver<Attachment> {
-        self.attachment.clone()
+        // There is always one: see `sources`.
+        self.attachments().next().unwrap_or_else(|| watch::channel(Attachment::default()).1)
+    }
+
+    /// The same for each shard, in their order.
+    pub fn attachments(&self) -> impl Iterator<Item = watch::Receiver<Attachment>> {
+        self.sources.iter().map(|source| source.attachment.clone())
     }
 
     /// Detaches: what was asked to be settled is sent and answered first, what is held unsettled returns to the queue.
     pub async fn close(mut self) {
         self.shut();
-        if let Some(closed) = self.closed.take() {
-            // An error means that the task is gone already.
-            let _ = closed.await;
+        for source in &mut self.sources {
+            source.closed().await;
         }
     }
 
     fn shut(&self) {
-        self.shared.settles().closed = true;
-        self.shared.asked.notify_one();
+        self.sources.iter().for_each(Source::shut);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery, ConsumeError>>> {
         loop {
+            if self.failed {
+                return Poll::Ready(None);
+            }
             // What came under a former attachment is leased to nobody any more and will come again.
-            if self.attachment.borrow().generation == self.buffered_generation
+            let (source, generation) = self.buffered_from;
+            let attached = self.sources.get(source).map(|source| source.attachment.borrow().generation);
+            if attached == Some(generation)
                 && let Some(delivery) = self.buffered.next()
             {
+                if matches!(delivery, Err(ConsumeError::Refused(_))) {
+                    // It is over on one shard: a consumer of the others alone would leave messages out.
+                    self.failed = true;
+                    self.shut();
+                }
                 return Poll::Ready(Some(delivery));
             }
             let Some(chunk) = ready!(self.chunks.poll_recv(cx)) else { return Poll::Ready(None) };
             self.buffered = chunk.deliveries.into_iter();
-            self.buffered_generation = chunk.generation;
+            self.buffered_from = (chunk.source, chunk.generation);
         }
     }
 }
@@ -215,6 +219,12 @@ impl Delivery {
     /// Not processed yet: its lease goes on, for a whole lease timeout from now. Settle it later.
     pub fn extend(&self) -> Settling {
         self.settle(v1::Verdict::Extend, None)
+    }
+
+    /// The shard on which it lies; 0 where there is one.
+    #[must_use]
+    pub fn shard(&self) -> u32 {
+        self.lease.shared.client.shard().unwrap_or_default()
     }
 
     /// Who holds it: the subscription, and the identity of its consumer.

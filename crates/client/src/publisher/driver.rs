@@ -235,6 +235,9 @@ impl Driver {
         };
         self.backoff.reset();
         self.last = None;
+        if outcomes.has_wrong_shard() {
+            self.client.layout.forget();
+        }
         let room = self
             .unconfirmed
             .answer(response.sequence, outcomes)
@@ -270,10 +273,10 @@ impl Driver {
     }
 
     fn give_back(&self, room: Room) {
-        self.shared.bytes.add_permits(room.bytes);
-        self.shared.messages.add_permits(room.messages);
+        self.shared.window.bytes.add_permits(room.bytes);
+        self.shared.window.messages.add_permits(room.messages);
         if self.unconfirmed.is_empty() {
-            self.shared.idle.notify_waiters();
+            self.shared.window.idle.notify_waiters();
         }
     }
 
@@ -332,6 +335,7 @@ impl Driver {
         let request = v1::OpenSessionRequest {
             namespace: self.client.here(),
             topic: self.topic.clone(),
+            shard: self.client.shard(),
             timeout_ms: u64::try_from(self.options.session_timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let client = self.client.clone();
@@ -378,9 +382,9 @@ impl Drop for Driver {
     /// The runtime ends: who waits for room, for an answer or for quiet must not wait for ever. Confirmations that are left
     /// resolve to `Closed` when their batches are dropped.
     fn drop(&mut self) {
-        self.shared.messages.close();
-        self.shared.bytes.close();
-        self.shared.idle.notify_waiters();
+        self.shared.window.messages.close();
+        self.shared.window.bytes.close();
+        self.shared.window.idle.notify_waiters();
     }
 }
 

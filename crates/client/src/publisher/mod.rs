@@ -6,6 +6,8 @@
 //! nobody waits.
 
 mod driver;
+mod lane;
+mod lanes;
 mod producer;
 mod queue;
 mod unconfirmed;
@@ -18,15 +20,17 @@ use crate::error::PublishError;
 use crate::message::{Message, Receipt};
 use crate::options::PublisherOptions;
 use bytes::Bytes;
-use queue::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Confirm, Queue, Waiter};
-use quorate_types::{Reason, Refusal, SessionId, Subject, TopicName};
+use lane::{Lane, Shared};
+use lanes::Lanes;
+use queue::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Confirm, Queue};
+use quorate_types::{Reason, Refusal, Subject, TopicName};
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
 /// One message as encoded; what the largest request may have, less room for the request's other fields.
 const MESSAGE_BYTES_MAX: usize = CLIENT_BYTES_MAX - (64 << 10);
@@ -39,64 +43,20 @@ const PER_MESSAGE_BYTES: usize = 32;
 /// Cheap to clone; clones share one session, one order and one window. While the connection is lost the publisher tries all
 /// nodes in turn, and sends everything unconfirmed again under its first number, so that nothing is stored twice.
 ///
+/// In a namespace with several shards it has a session, and an order, with each: a message goes to the home shard of its topic or,
+/// if that is spread by key, to the shard of its key. What has no key takes turns, or goes by its message id if it has one: who
+/// leaves the key out asks for no order, and load spreads. Which topics are spread it asks once; when a node says `WRONG_SHARD`,
+/// because a topic was made anew, that message is refused and it asks again.
+///
 /// When the last clone is dropped, what was published is still sent and confirmed in the background while the runtime lives;
 /// call [`Publisher::flush`] first to be sure.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    handle: Arc<Handle>,
-}
-
-#[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
-    timeout: std::time::Duration,
-    window_messages: u32,
-    window_bytes: u32,
-}
-
-/// What the handles and the task share.
-#[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
-    /// There is something in the queue, or it was closed.
-    filled: Notify,
-    /// Room in the window: permits are given back when messages are answered.
-    messages: Semaphore,
-    bytes: Semaphore,
-    /// Everything that was published is answered.
-    idle: Notify,
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    lanes: Arc<Lanes>,
 }
 
 pub(crate) fn start(client: Client, options: PublisherOptions) -> Publisher {
-    let queue = Queue::new(options.mandatory);
-    spawn(client, options, queue, None)
-}
-
-/// `producer`: the session of a producer, and the leader's address if it is known.
-fn spawn(
-    client: Client,
-    options: PublisherOptions,
-    queue: Queue,
-    producer: Option<(SessionId, String)>,
-) -> Publisher {
-    let window_messages = options.window_messages.max(1);
-    let window_bytes = options.window_bytes.max(1);
-    let shared = Arc::new(Shared {
-        queue: Mutex::new(queue),
-        filled: Notify::new(),
-        messages: Semaphore::new(window_messages as usize),
-        bytes: Semaphore::new(window_bytes as usize),
-        idle: Notify::new(),
-    });
-    let timeout = options.timeout;
-    tokio::spawn(driver::run(client, options, Arc::clone(&shared), producer));
-    Publisher { handle: Arc::new(Handle { shared, timeout, window_messages, window_bytes }) }
+    Publisher { lanes: Arc::new(Lanes::new(client, options)) }
 }
 
 impl Publisher {
@@ -119,14 +79,13 @@ impl Publisher {
     pub async fn send(&self, topic: &str, message: Message) -> Result<Confirmation, PublishError> {
         let message = checked(topic, message)?;
         let bytes = encoded_bytes(&message)?;
-        self.reserve(1, bytes).await?;
-        let (waiter, confirmed) = oneshot::channel();
-        self.handle.put(topic, &[message], bytes, waiter);
-        Ok(Confirmation(confirmed))
+        let lane = self.lanes.to(self.lanes.place(topic, &message).await?).await?;
+        lane.send(topic, &[message], bytes).await
     }
 
     /// Puts many messages of one topic in line, with fewer confirmations to await: one for each request that they
-    /// are sent in. Each request is stored wholly or not at all.
+    /// are sent in. Each request is stored wholly or not at all. A message with an id is by itself, with a confirmation of its
+    /// own. In a topic that is spread, first come those of what has no key, and then shard by shard.
     ///
     /// # Errors
     /// As for [`Publisher::send`]; then none of the messages is published.
@@ -135,26 +94,15 @@ impl Publisher {
         topic: &str,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<BatchConfirmation, PublishError> {
-        let mut encoded = Vec::new();
+        let mut of_shards: BTreeMap<Option<u32>, Vec<(usize, v1::Message)>> = BTreeMap::new();
         for message in messages {
             let message = checked(topic, message)?;
-            encoded.push((encoded_bytes(&message)?, message));
+            let shard = self.lanes.place(topic, &message).await?;
+            of_shards.entry(shard).or_default().push((encoded_bytes(&message)?, message));
         }
         let mut confirmations = Vec::new();
-        let mut rest = encoded.into_iter().peekable();
-        let most = BATCH_MESSAGES_MAX.min(self.handle.window_messages as usize);
-        while rest.peek().is_some() {
-            let (mut part, mut bytes) = (Vec::new(), 0);
-            while let Some((more, message)) = rest.next_if(|(more, _)| {
-                part.is_empty() || (part.len() < most && bytes + more <= BATCH_BYTES_MAX)
-            }) {
-                part.push(message);
-                bytes += more;
-            }
-            self.reserve(part.len(), bytes).await?;
-            let (waiter, confirmed) = oneshot::channel();
-            self.handle.put(topic, &part, bytes, waiter);
-            confirmations.push(Confirmation(confirmed));
+        for (shard, messages) in of_shards {
+            self.lanes.to(shard).await?.send_all(topic, messages, &mut confirmations).await?;
         }
         Ok(BatchConfirmation { confirmations })
     }
@@ -173,7 +121,7 @@ impl Publisher {
     }
 
     /// Does a commit and waits until it is durable: a receipt for each topic that it publishes to, in their order,
-    /// where messages to the same topic that follow each other share one.
+    /// where messages to the same topic that follow each other share one, but for those with an id.
     ///
     /// # Errors
     /// [`PublishError`]. `Refused`: nothing of it is done; `STALE_LEASE` says that a delivery in it is not the consumer's any
@@ -187,128 +135,127 @@ impl Publisher {
     /// # Errors
     /// As for [`Publisher::send`].
     pub async fn send_commit(&self, commit: Commit) -> Result<CommitConfirmation, PublishError> {
-        self.put_commit(commit, |_| Ok(None)).await.map(|(confirmation, _)| confirmation)
+        let (commit, publishes) = Publishes::of(commit)?;
+        let mut shard = publishes.settled_on()?;
+        for (topic, message) in &publishes.messages {
+            let Some(other) = self.lanes.place(topic, message).await? else { continue };
+            let first = *shard.get_or_insert(other);
+            if first != other {
+                return Err(across(first, (topic, other)));
+            }
+        }
+        self.lanes.to(shard).await?.commit(commit, publishes, |_| Ok(None)).await.map(|(told, _)| told)
+    }
+
+    /// Waits until everything that was published before is answered, one way or the other.
+    pub async fn flush(&self) {
+        self.lanes.window().flush().await;
+    }
+}
+
+impl Lane {
+    async fn send(
+        &self,
+        topic: &str,
+        messages: &[v1::Message],
+        bytes: usize,
+    ) -> Result<Confirmation, PublishError> {
+        let room = (messages.len(), bytes);
+        self.window().reserve(room.0, room.1).await?;
+        let (told, confirmed) = oneshot::channel();
+        self.put(room, Confirm::Messages(told), |queue, waiter| {
+            Ok((queue.put(topic, messages, bytes, waiter), ()))
+        })?;
+        Ok(Confirmation(confirmed))
+    }
+
+    /// Messages of one topic, with the size of each, in as few parts as they may be handed over in: those with an id by themselves.
+    async fn send_all(
+        &self,
+        topic: &str,
+        messages: Vec<(usize, v1::Message)>,
+        confirmations: &mut Vec<Confirmation>,
+    ) -> Result<(), PublishError> {
+        let mut rest = messages.into_iter().peekable();
+        let most = BATCH_MESSAGES_MAX.min(self.window().messages_max());
+        while rest.peek().is_some() {
+            let (mut part, mut bytes, mut alone) = (Vec::new(), 0, false);
+            while let Some((more, message)) = rest.next_if(|(more, message)| {
+                let fits = part.len() < most && bytes + more <= BATCH_BYTES_MAX;
+                part.is_empty() || (fits && !alone && message.message_id.is_empty())
+            }) {
+                alone = !message.message_id.is_empty();
+                part.push(message);
+                bytes += more;
+            }
+            confirmations.push(self.send(topic, &part, bytes).await?);
+        }
+        Ok(())
     }
 
     /// `number`: takes the commit's number, where it has one of the caller's.
-    async fn put_commit(
+    async fn commit(
         &self,
-        commit: Commit,
+        commit: v1::Commit,
+        publishes: Publishes,
         number: impl FnOnce(&mut Queue) -> Result<Option<u64>, PublishError>,
     ) -> Result<(CommitConfirmation, Option<u64>), PublishError> {
+        let Publishes { messages, bytes, .. } = publishes;
+        // One with more messages than the window takes all of it, and gives back no more than that.
+        let room = (messages.len().clamp(1, self.window().messages_max()), bytes);
+        self.window().reserve(room.0, room.1).await?;
+        let (told, confirmed) = oneshot::channel();
+        let sequence = self.put(room, Confirm::Commit(told), |queue, waiter| {
+            let sequence = number(queue)?;
+            Ok((queue.put_commit(sequence, commit, &messages, waiter), sequence))
+        })?;
+        Ok((CommitConfirmation(confirmed), sequence))
+    }
+}
+
+/// What a commit publishes, checked, and the shards on which it settles.
+struct Publishes {
+    messages: Vec<(String, v1::Message)>,
+    bytes: usize,
+    settled_on: BTreeSet<u32>,
+}
+
+impl Publishes {
+    fn of(commit: Commit) -> Result<(v1::Commit, Self), PublishError> {
+        let settled_on = commit.shards();
         let (commit, publishes) = commit.into_parts();
-        let mut checked_publishes = Vec::with_capacity(publishes.len());
+        let mut messages = Vec::with_capacity(publishes.len());
         let (mut bytes, mut topics) = (0, 0);
         for (topic, message) in publishes {
             let message = checked(&topic, message)?;
             bytes += encoded_bytes(&message)?;
             topics += topic.len() + PER_MESSAGE_BYTES;
-            checked_publishes.push((topic, message));
+            messages.push((topic, message));
         }
         check_request("commit", bytes + topics + prost::Message::encoded_len(&commit))?;
-        // One with more messages than the window takes all of it, and gives back no more than that.
-        let room = (checked_publishes.len().clamp(1, self.handle.window_messages as usize), bytes);
-        self.reserve(room.0, room.1).await?;
-        let (told, confirmed) = oneshot::channel();
-        let waiter = self.handle.waiter(room.0, room.1, Confirm::Commit(told));
-        let sequence = self.handle.put_with(room, |queue| {
-            let sequence = number(queue)?;
-            Ok((queue.put_commit(sequence, commit, &checked_publishes, waiter), sequence))
-        })?;
-        Ok((CommitConfirmation(confirmed), sequence))
+        Ok((commit, Self { messages, bytes, settled_on }))
     }
 
-    /// Waits until everything that was published before is answered, one way or the other.
-    pub async fn flush(&self) {
-        loop {
-            let idle = self.handle.shared.idle.notified();
-            tokio::pin!(idle);
-            // Registered before the look at the window, so that no wake-up falls between.
-            idle.as_mut().enable();
-            let messages = &self.handle.shared.messages;
-            if messages.is_closed() || messages.available_permits() >= self.handle.window_messages as usize {
-                return;
+    /// The shard on which it settles, if it is one.
+    fn settled_on(&self) -> Result<Option<u32>, PublishError> {
+        let mut shards = self.settled_on.iter();
+        match (shards.next(), shards.next()) {
+            (Some(one), Some(other)) => {
+                let text = format!(
+                    "a commit is one step of one shard, and deliveries in it are of shard {one} and of shard {other}: commit them by themselves"
+                );
+                Err(PublishError::Refused(Refusal::new(Reason::CrossShard, text)))
             }
-            idle.await;
+            (one, _) => Ok(one.copied()),
         }
-    }
-
-    /// Waits for room, but no longer than a message may stay unconfirmed: without a majority none becomes free.
-    async fn reserve(&self, messages: usize, bytes: usize) -> Result<(), PublishError> {
-        let after = self.handle.timeout;
-        let room = tokio::time::timeout(after, self.room(messages, bytes)).await;
-        room.unwrap_or(Err(PublishError::NotSent { after, last: None }))
-    }
-
-    async fn room(&self, messages: usize, bytes: usize) -> Result<(), PublishError> {
-        let shared = &self.handle.shared;
-        let count = u32::try_from(messages).unwrap_or(u32::MAX).min(self.handle.window_messages);
-        let messages = shared.messages.acquire_many(count).await.map_err(|_| PublishError::Closed)?;
-        let bytes = shared.bytes.acquire_many(self.handle.weight(bytes)).await;
-        // Only now are both ours: before, a dropped future must give back what it had.
-        bytes.map_err(|_| PublishError::Closed)?.forget();
-        messages.forget();
-        Ok(())
     }
 }
 
-impl Handle {
-    /// What a message that is larger than the whole window takes of it: all.
-    fn weight(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.window_bytes)
-    }
-
-    fn put(
-        &self,
-        topic: &str,
-        messages: &[v1::Message],
-        bytes: usize,
-        confirm: oneshot::Sender<Result<Receipt, PublishError>>,
-    ) {
-        let waiter = self.waiter(messages.len(), bytes, Confirm::Messages(confirm));
-        let first = self.shared.queue().put(topic, messages, bytes, waiter);
-        if first {
-            self.shared.filled.notify_one();
-        }
-    }
-
-    /// Puts something in line for which room was reserved; when it is refused, the room is given back.
-    fn put_with<T>(
-        &self,
-        (messages, bytes): (usize, usize),
-        put: impl FnOnce(&mut Queue) -> Result<(bool, T), PublishError>,
-    ) -> Result<T, PublishError> {
-        // The lock ends before anybody is woken.
-        let done = put(&mut self.shared.queue());
-        match done {
-            Ok((first, value)) => {
-                if first {
-                    self.shared.filled.notify_one();
-                }
-                Ok(value)
-            }
-            Err(error) => {
-                let messages = u32::try_from(messages).unwrap_or(u32::MAX).min(self.window_messages);
-                self.shared.messages.add_permits(messages as usize);
-                self.shared.bytes.add_permits(self.weight(bytes) as usize);
-                self.shared.idle.notify_waiters();
-                Err(error)
-            }
-        }
-    }
-
-    fn waiter(&self, messages: usize, bytes: usize, confirm: Confirm) -> Waiter {
-        let deadline = Instant::now() + self.timeout;
-        let count = u32::try_from(messages).unwrap_or(u32::MAX);
-        Waiter { count, weight: self.weight(bytes), deadline, confirm: Some(confirm) }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.queue().closed = true;
-        self.shared.filled.notify_one();
-    }
+fn across(first: u32, (topic, other): (&str, u32)) -> PublishError {
+    let text = format!(
+        "a commit is one step of one shard, and it has to do with shard {first} and, by what it publishes to topic {topic}, with shard {other}: let what belongs together have one home, or be spread by one key"
+    );
+    PublishError::Refused(Refusal::new(Reason::CrossShard, text))
 }
 
 fn checked(topic: &str, message: Message) -> Result<v1::Message, PublishError> {

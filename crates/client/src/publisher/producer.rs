@@ -1,8 +1,9 @@
 //! A publisher with a name, whose user numbers what it publishes: for one that goes on after its own restart.
 
+use super::encoded_bytes;
+use super::lane::{Lane, Window};
 use super::queue::{Confirm, Queue};
-use super::{CommitConfirmation, Confirmation, PER_MESSAGE_BYTES, Publisher, check_request, checked};
-use super::{encoded_bytes, spawn};
+use super::{CommitConfirmation, Confirmation, PER_MESSAGE_BYTES, Publishes, check_request, checked};
 use crate::client::Client;
 use crate::commit::Commit;
 use crate::error::{CallError, PublishError};
@@ -13,6 +14,7 @@ use quorate_wire::v1;
 use quorate_wire::v1::publisher_client::PublisherClient;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -51,7 +53,7 @@ const NO_SESSION: Duration = Duration::ZERO;
 /// Cheap to clone; clones share one order, one window and the numbers.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    publisher: Publisher,
+    lane: Lane,
     epoch: u64,
     last_sequence: u64,
 }
@@ -80,7 +82,8 @@ impl<C: Future + Unpin> Future for Numbered<C> {
 }
 
 impl Client {
-    /// Opens a producer, or goes on with it; its former owner is fenced.
+    /// Opens a producer, or goes on with it; its former owner is fenced. A producer is one of one shard: in a namespace with several
+    /// the client must be for one ([`Client::on_shard`]), and what it publishes must belong there (`WRONG_SHARD`).
     ///
     /// # Errors
     /// [`CallError`]: `LIMIT_REACHED`, `NAMESPACE_NOT_FOUND`, `INVALID_ARGUMENT`, `PRODUCER_FENCED` when it was opened
@@ -89,6 +92,7 @@ impl Client {
         let request = v1::OpenProducerRequest {
             namespace: self.here(),
             topic: String::new(),
+            shard: self.shard(),
             producer: name.to_owned(),
             instance: self.draw_identity(),
             timeout_ms: u64::try_from(options.expiry.as_millis()).unwrap_or(u64::MAX),
@@ -109,8 +113,9 @@ impl Client {
         };
         let (session, last_sequence) = (SessionId::new(opened.session), opened.last_sequence);
         let queue = Queue::numbered(last_sequence);
-        let publisher = spawn(self.clone(), options, queue, Some((session, opened.leader)));
-        Ok(Producer { publisher, epoch: opened.epoch, last_sequence })
+        let window = Arc::new(Window::new(&options));
+        let lane = Lane::spawn(self.clone(), options, window, queue, Some((session, opened.leader)));
+        Ok(Producer { lane, epoch: opened.epoch, last_sequence })
     }
 }
 
@@ -196,13 +201,15 @@ impl Producer {
         commit: Commit,
     ) -> Result<Numbered<CommitConfirmation>, PublishError> {
         let number = |queue: &mut Queue| number(queue, sequence).map(Some);
-        let (confirmation, sequence) = self.publisher.put_commit(commit, number).await?;
+        let (commit, publishes) = Publishes::of(commit)?;
+        publishes.settled_on()?;
+        let (confirmation, sequence) = self.lane.commit(commit, publishes, number).await?;
         Ok(Numbered { sequence: sequence.unwrap_or_default(), confirmation })
     }
 
     /// Waits until everything that was published before is answered, one way or the other.
     pub async fn flush(&self) {
-        self.publisher.flush().await;
+        self.lane.window().flush().await;
     }
 
     async fn put(
@@ -213,13 +220,10 @@ impl Producer {
     ) -> Result<Numbered<Confirmation>, PublishError> {
         let messages: Vec<v1::Message> =
             messages.into_iter().map(|message| checked(topic, message)).collect::<Result<_, _>>()?;
-        let handle = &self.publisher.handle;
-        if messages.is_empty() || messages.len() > handle.window_messages as usize {
-            let text = format!(
-                "the request has {} messages; it must have 1 to {}, the window",
-                messages.len(),
-                handle.window_messages
-            );
+        let most = self.lane.window().messages_max();
+        if messages.is_empty() || messages.len() > most {
+            let text =
+                format!("the request has {} messages; it must have 1 to {most}, the window", messages.len());
             return Err(invalid(text));
         }
         let mut bytes = 0;
@@ -228,10 +232,9 @@ impl Producer {
         }
         check_request("request", bytes + messages.len() * PER_MESSAGE_BYTES)?;
         let room = (messages.len(), bytes);
-        self.publisher.reserve(room.0, room.1).await?;
+        self.lane.window().reserve(room.0, room.1).await?;
         let (told, confirmed) = oneshot::channel();
-        let waiter = handle.waiter(room.0, room.1, Confirm::Messages(told));
-        let sequence = handle.put_with(room, |queue| {
+        let sequence = self.lane.put(room, Confirm::Messages(told), |queue, waiter| {
             let sequence = number(queue, at)?;
             Ok((queue.put_numbered(sequence, topic, &messages, waiter), sequence))
         })?;

@@ -59,6 +59,8 @@ struct Run {
     topic: Encoded,
     /// How many, at least 1.
     messages: usize,
+    /// One of them has an id, by which its topic may know it: nothing else is stored or refused with it.
+    identified: bool,
 }
 
 /// The messages of one request.
@@ -92,13 +94,14 @@ impl Batch {
     }
 
     fn add(&mut self, topic: &str, messages: &[v1::Message], arena: &mut BytesMut) {
-        let goes_on = self.goes_on(topic);
+        let identified = messages.iter().any(|message| !message.message_id.is_empty());
+        let goes_on = !identified && self.goes_on(topic);
         match self.runs.back_mut() {
             Some(run) if goes_on => run.messages += messages.len(),
             _ => {
                 self.bytes += topic.len();
                 let topic = encoded_topic(arena, topic);
-                self.runs.push_back(Run { topic, messages: messages.len() });
+                self.runs.push_back(Run { topic, messages: messages.len(), identified });
             }
         }
         self.messages.extend(messages.iter().map(|message| encode(arena, message)));
@@ -107,7 +110,7 @@ impl Batch {
     /// Whether messages to this topic are stored or refused with those before them.
     fn goes_on(&self, topic: &str) -> bool {
         let together = !self.mandatory || self.commit.is_some();
-        together && self.runs.back().is_some_and(|run| run.topic == topic)
+        together && self.runs.back().is_some_and(|run| run.topic == topic && !run.identified)
     }
 
     /// How many outcomes the request has: one at least.
@@ -217,6 +220,7 @@ fn receipt_of(receipt: &v1::Receipt, after: u64, count: u32) -> Receipt {
         routed: receipt.routed,
         group: GroupId::new(receipt.group),
         log_id: LogId { term: receipt.term, index: receipt.index },
+        duplicate: receipt.duplicate,
     }
 }
 
@@ -408,6 +412,32 @@ mod tests {
             assert_eq!((request.mandatory, request.messages.len(), request.more.len()), (mandatory, 2, 1));
             drop(told);
         }
+    }
+
+    #[test]
+    fn what_has_an_id_is_a_publish_of_its_own_also_in_a_commit() {
+        let deadline = Instant::now();
+        let message = |id: &str| v1::Message { message_id: id.to_owned(), ..Default::default() };
+        let ids = ["", "", "x", "", "", "y", "z"];
+        let mut queue = Queue::default();
+        let mut told = Vec::new();
+        for id in ids {
+            let (confirm, confirmed) = oneshot::channel();
+            let waiter = Waiter { count: 1, weight: 1, deadline, confirm: Some(Confirm::Messages(confirm)) };
+            queue.put("a", &[message(id)], 1, waiter);
+            told.push(confirmed);
+        }
+        let (confirm, confirmed) = oneshot::channel();
+        let waiter = Waiter { count: 7, weight: 1, deadline, confirm: Some(Confirm::Commit(confirm)) };
+        let publishes = ids.map(|id| ("a".to_owned(), message(id)));
+        queue.put_commit(None, v1::Commit::default(), &publishes, waiter);
+        for _ in 0..2 {
+            let request = queue.take().unwrap().request();
+            let parts =
+                std::iter::once(&request.messages).chain(request.more.iter().map(|more| &more.messages));
+            assert_eq!(parts.map(Vec::len).collect::<Vec<_>>(), [2, 1, 2, 1, 1]);
+        }
+        drop((told, confirmed));
     }
 
     fn put(

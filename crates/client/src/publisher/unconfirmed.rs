@@ -5,7 +5,7 @@ use super::Room;
 use super::queue::Batch;
 use crate::error::PublishError;
 use quorate_types::probe;
-use quorate_types::{Refusal, SessionId};
+use quorate_types::{Reason, Refusal, SessionId};
 use quorate_wire::v1;
 use std::collections::VecDeque;
 use tokio::time::Instant;
@@ -34,6 +34,17 @@ pub(super) enum Outcomes {
     All(PublishError),
     /// What became of the messages to each topic, in their order.
     Each(Vec<Result<v1::Receipt, PublishError>>),
+}
+
+impl Outcomes {
+    /// Whether something was refused because it belongs on another shard.
+    pub(super) fn has_wrong_shard(&self) -> bool {
+        let is_wrong = |error: &PublishError| matches!(error, PublishError::Refused(refusal) if refusal.reason == Reason::WrongShard);
+        match self {
+            Self::All(error) => is_wrong(error),
+            Self::Each(each) => each.iter().any(|outcome| outcome.as_ref().is_err_and(is_wrong)),
+        }
+    }
 }
 
 /// An answer that does not fit what was sent: the stream cannot be trusted.

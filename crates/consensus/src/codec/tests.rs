@@ -198,14 +198,3 @@ fn a_length_beyond_the_input_allocates_nothing() {
     bytes[len - 4..].fill(0xFF);
     assert_eq!(decode_append(bytes.into()).unwrap_err(), Malformed::Short { what: "append request" });
 }
-
-#[test]
-fn rows_of_a_newer_machine_are_refused() {
-    let mut bytes = encode_snapshot_meta(&SnapshotMeta::default());
-    let len = bytes.len();
-    bytes[len - 4..].copy_from_slice(&(quorate_machine::Machine::VERSION + 1).to_le_bytes());
-    assert!(matches!(
-        decode_snapshot_meta(bytes.into()),
-        Err(Malformed::Version { what: "machine state", .. })
-    ));
-}

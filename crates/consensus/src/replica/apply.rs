@@ -27,7 +27,9 @@ impl Replica {
         let batch = match &raft_entry.payload {
             Payload::Normal(data) => {
                 bytes += data.bytes.len() as u64;
-                Some(entry::decode(data.bytes.clone()).map_err(io::Error::other)?)
+                let batch = entry::decode(data.bytes.clone()).map_err(io::Error::other)?;
+                batch.check_version(self.bounds.version_max).map_err(io::Error::other)?;
+                Some(batch)
             }
             Payload::Blank | Payload::Membership(_) => None,
         };
@@ -61,7 +63,7 @@ impl Replica {
         tell_leases(group, &effects);
         tell_ended(group, &ended);
         let wake = state.count(bytes);
-        let has_scan = state.has_scan();
+        let waits = (state.has_scan(), state.compactable());
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
@@ -74,7 +76,7 @@ impl Replica {
         }
         drop(state);
         self.applied.send_replace(at.index);
-        self.set_scans(has_scan);
+        self.tell_leader(waits);
         if wake {
             self.wake.notify_one();
         }
@@ -85,8 +87,9 @@ impl Replica {
     }
 
     /// Nobody is woken where nothing changes: by far most entries.
-    fn set_scans(&self, has_scan: bool) {
+    fn tell_leader(&self, (has_scan, compactable): (bool, u64)) {
         self.scans.send_if_modified(|had| std::mem::replace(had, has_scan) != has_scan);
+        self.compactable.send_if_modified(|had| std::mem::replace(had, compactable) != compactable);
     }
 
     /// Tells the node what follows from an entry.
@@ -107,6 +110,7 @@ impl Replica {
         let Some(last) = meta.last_log_id.as_ref().map(log_id) else { return Ok(()) };
         let rows = image.rows.iter().map(|row| (row.key.clone(), row.value.clone()));
         let machine = Machine::load(self.group, rows).map_err(io::Error::other)?;
+        self.bounds.check(&machine).map_err(io::Error::other)?;
         let live = machine.live_blocks();
         let _one = self.writing.lock().await;
         let rows = image.rows.clone();
@@ -123,10 +127,10 @@ impl Replica {
         next.running = state.running;
         next.stored = (!state.running).then(|| (meta.clone(), image));
         *state = next;
-        let has_scan = state.has_scan();
+        let waits = (state.has_scan(), state.compactable());
         drop(state);
         self.applied.send_replace(last.index);
-        self.set_scans(has_scan);
+        self.tell_leader(waits);
         self.effects.emit(GroupEvent::Installed { group: self.group, at: last });
         if replaying {
             self.effects.emit(GroupEvent::CaughtUp { group: self.group });

@@ -72,7 +72,7 @@ impl Replica {
         }
         let mut live = state.machine.live_blocks();
         live.sort_unstable();
-        let until = Some(now + self.transfer_timeout);
+        let until = Some(now + self.bounds.transfer_timeout);
         let image = Arc::new(Image { rows: state.rows(), live, until, frozen: Some(now) });
         state.pins.retain(|pin| pin.strong_count() > 0);
         state.pins.push(Arc::downgrade(&image));

@@ -15,7 +15,7 @@ use crate::codec;
 use crate::effects::{EffectSink, GroupEvent};
 use crate::error::StartError;
 use crate::type_config::{SnapshotMeta, StoredMembership, raft_log_id};
-use quorate_machine::{History, Machine, Shard};
+use quorate_machine::{History, LoadError, Machine, Shard, TooOld};
 use quorate_storage::GroupStorage;
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId, Voter};
@@ -30,14 +30,33 @@ pub(crate) struct Replica {
     group: GroupId,
     storage: GroupStorage,
     effects: Arc<dyn EffectSink>,
-    transfer_timeout: Duration,
+    bounds: Bounds,
     state: Mutex<State>,
     /// One checkpoint or install at a time: each takes from the state and writes what it took.
     writing: tokio::sync::Mutex<()>,
     applied: watch::Sender<u64>,
     /// Whether the machine waits for a leader to look into blocks.
     scans: watch::Sender<bool>,
+    compactable: watch::Sender<u64>,
     wake: Notify,
+}
+
+/// Of [`crate::ConsensusOptions`] what a replica needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Blocks are kept for a transfer for so long.
+    pub(crate) transfer_timeout: Duration,
+    /// The newest version of the machine that it goes along with.
+    pub(crate) version_max: u32,
+}
+
+impl Bounds {
+    /// # Errors
+    /// When the machine decides by a version that is too new here.
+    fn check(self, machine: &Machine) -> Result<(), LoadError> {
+        let (needed, known) = (machine.version(), self.version_max);
+        if needed <= known { Ok(()) } else { Err(LoadError::Newer(TooOld { needed, known })) }
+    }
 }
 
 /// What changes as entries are applied. Locked for the time of one entry, never across an await.
@@ -73,7 +92,7 @@ impl Replica {
         group: GroupId,
         storage: GroupStorage,
         effects: Arc<dyn EffectSink>,
-        transfer_timeout: Duration,
+        bounds: Bounds,
     ) -> Result<Arc<Self>, StartError> {
         let unreadable = |source| StartError::Storage { group, source };
         let recovered = storage.recovered().await.map_err(unreadable)?;
@@ -84,6 +103,7 @@ impl Replica {
                 Machine::load(group, rows).map_err(|source| StartError::Machine { group, source })?
             }
         };
+        bounds.check(&machine).map_err(|source| StartError::Machine { group, source })?;
         let membership = match recovered.meta {
             None => StoredMembership::default(),
             Some(meta) => understood(group, meta)?.last_membership,
@@ -104,16 +124,18 @@ impl Replica {
         let caught_up = state.replay_until.is_none();
         let applied = watch::Sender::new(state.applied_index());
         let scans = watch::Sender::new(state.has_scan());
+        let compactable = watch::Sender::new(state.compactable());
         let replica = Self {
             me,
             group,
             storage,
             effects,
-            transfer_timeout,
+            bounds,
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             applied,
             scans,
+            compactable,
             wake: Notify::new(),
         };
         if caught_up {
@@ -142,6 +164,11 @@ impl Replica {
     /// Whether the machine waits for a leader to look into blocks.
     pub(crate) fn scans(&self) -> watch::Receiver<bool> {
         self.scans.subscribe()
+    }
+
+    /// Bytes that compaction would free.
+    pub(crate) fn compactable(&self) -> watch::Receiver<u64> {
+        self.compactable.subscribe()
     }
 
     /// Looks at the machine. `look` must be short: apply waits for it.
@@ -239,6 +266,10 @@ impl State {
 
     fn has_scan(&self) -> bool {
         self.machine.shard().is_some_and(Shard::has_scan)
+    }
+
+    fn compactable(&self) -> u64 {
+        self.machine.shard().map_or(0, Shard::compactable_bytes)
     }
 
     /// What describes the state as it is now.

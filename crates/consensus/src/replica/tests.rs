@@ -1,15 +1,16 @@
 //! Checkpoints, pins and restarts of one replica, without openraft around it.
 
-use super::{Image, Replica};
+use super::{Bounds, Image, Replica};
 use crate::codec;
 use crate::effects::{EffectSink, GroupEvent};
+use crate::error::StartError;
 use crate::options::ConsensusOptions;
 use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, log_id, raft_log_id};
 use bytes::Bytes;
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Batch, Envelope, MessageOptions, Op, Origin, Publish, PublishRun, Reply, Start,
-    SubscriptionConfig, TopicConfig, entry,
+    Answer, Batch, Envelope, LoadError, Machine, MessageOptions, Op, Origin, Publish, PublishRun, Reply,
+    Start, SubscriptionConfig, TopicConfig, entry,
 };
 use quorate_storage::{Record, SimDisk, SimStore, Storage, StorageOptions};
 use quorate_types::{Filter, GroupId, LogId, Millis, SessionId, Subject, SubscriptionName, TopicName, Voter};
@@ -44,8 +45,8 @@ async fn recover(disk: &SimDisk, store: &SimStore) -> (Storage, Arc<Events>, Arc
     let storage = Storage::open(disk.mount(), store.mount(), StorageOptions::default()).await.unwrap();
     let events = Arc::new(Events::default());
     let sink = Arc::clone(&events) as Arc<dyn EffectSink>;
-    let replica =
-        Replica::recover(Voter::from(1), GROUP, storage.group(GROUP), sink, TRANSFER).await.unwrap();
+    let bounds = Bounds { transfer_timeout: TRANSFER, ..ConsensusOptions::default().bounds() };
+    let replica = Replica::recover(Voter::from(1), GROUP, storage.group(GROUP), sink, bounds).await.unwrap();
     (storage, events, replica)
 }
 
@@ -292,4 +293,28 @@ async fn a_block_that_the_log_may_lose_is_not_named_to_the_sender_of_a_snapshot(
     assert_eq!(indexes(bench.replica.firm_blocks()), [applied]);
     bench.replica.storage().put_block(open, Bytes::from_static(b"received")).await.unwrap();
     assert_eq!(indexes(bench.replica.firm_blocks()), [applied, open.index]);
+}
+
+#[tokio::test]
+async fn a_replica_stops_at_the_entry_that_raises_the_version_beyond_what_it_knows() {
+    let mut bench = Bench::new().await;
+    let raise = |to| Envelope { origin: Origin::Leader, op: Op::RaiseVersion { to } };
+    assert_eq!(bench.apply(raise(Machine::VERSION), Bytes::new()).await, Ok(Answer::Done));
+    let before = bench.replica.read(|machine| (machine.applied(), machine.hash()));
+    let (id, payload) = bench.append(raise(Machine::VERSION + 1), Bytes::new()).await;
+    let stopped = bench.replica.apply(Entry { log_id: raft_log_id(id), payload }).err().unwrap();
+    assert!(stopped.to_string().contains("run a newer quorate"), "{stopped}");
+    assert_eq!(bench.replica.read(|machine| (machine.applied(), machine.hash())), before);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_to_go_along_with_less_than_its_group_decides_by_does_not_start() {
+    let bench = Bench::new().await;
+    bench.replica.checkpoint().await.unwrap();
+    let storage =
+        Storage::open(bench.disk.mount(), bench.store.mount(), StorageOptions::default()).await.unwrap();
+    let bounds = Bounds { version_max: Machine::VERSION_FIRST - 1, ..ConsensusOptions::default().bounds() };
+    let sink = Arc::new(Events::default());
+    let started = Replica::recover(Voter::from(1), GROUP, storage.group(GROUP), sink, bounds).await;
+    assert!(matches!(started.err().unwrap(), StartError::Machine { source: LoadError::Newer(_), .. }));
 }

@@ -15,7 +15,11 @@ impl Shard {
         filters: &[Filter],
         ctx: &mut Context<'_>,
     ) -> Reply {
-        let (id, target) = (self.topic_id(from.as_str())?, self.topic_id(to.as_str())?);
+        let id = self.topic_id(from.as_str())?;
+        let target = self.target_topic(to, format_args!("topic {from} passes"))?;
+        if let Some(from) = self.topics.get(&id) {
+            self.check_reachable((&from.name, &from.config), target)?;
+        }
         let bound = self.topics.get(&id).and_then(|topic| topic.onward.get(&target));
         let is_new = |filter: &&Filter| bound.is_none_or(|bound| !bound.contains_key(*filter));
         let new: BTreeSet<&Filter> = filters.iter().filter(is_new).collect();

@@ -3,17 +3,18 @@
 //! Everything that can refuse it is looked at first. Nothing is changed before that, and nothing can fail after it.
 
 use super::invalid;
-use super::publish::{self, misfit};
+use super::publish::{self, Checked, misfit};
 use super::settle;
 use crate::applied::{Answer, Reply};
 use crate::config::TopicConfig;
 use crate::op::{Commit, CommitSettle, ConsumerToken};
+use crate::options::KeyHash;
 use crate::publishes::{PublishView, Publishes};
 use crate::settlement::Settlement;
-use crate::shard::{Block, Coming, Context, Shard};
+use crate::shard::{ClaimedKeys, Coming, Context, Shard};
 use quorate_types::probe;
 use quorate_types::{ConsumerId, Reason, Refusal, SubscriptionId, SubscriptionName, TopicId, TopicName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A lease that is to end, or several in a row.
 struct Ending<'a> {
@@ -23,10 +24,12 @@ struct Ending<'a> {
     settlement: &'a Settlement,
 }
 
-/// Where the messages of a publish go, and how many they are.
+/// Where the messages of a publish go, and what is known of them.
 struct Admitted {
     place: Place,
-    count: u32,
+    checked: Checked,
+    /// It was published before, or comes twice in this commit: it is not stored again.
+    known: bool,
 }
 
 enum Place {
@@ -53,14 +56,14 @@ impl Shard {
             endings => endings?,
         };
         let admitted = self.admit(&commit.publishes, ctx)?;
-        self.check_room_for(&endings, &commit.publishes, ctx)?;
+        self.check_room_for(&endings, (&commit.publishes, &admitted), ctx)?;
         for Ending { consumer, subscription, settlement, .. } in endings {
             let result = self.settle_one(consumer, subscription, settlement, ctx);
             debug_assert_eq!(result.stale, 0, "all of it was held");
             ctx.touch_subscription(subscription);
         }
         let mut appended = Vec::with_capacity(admitted.len());
-        for (publish, Admitted { place, count }) in commit.publishes.iter().zip(admitted) {
+        for (publish, Admitted { place, checked, .. }) in commit.publishes.iter().zip(admitted) {
             let topic = match place {
                 Place::There(id) => id,
                 Place::New(name) => match self.topic_names.get(name.as_str()) {
@@ -68,8 +71,9 @@ impl Shard {
                     None => self.insert_topic(&name, &TopicConfig::default(), ctx),
                 },
             };
-            let block = Block::of_publish(&publish, (at, count), ctx);
-            appended.push(self.store(topic, publish.runs, block, ctx));
+            // Also one that comes twice in this commit.
+            let first = self.published_before(publish.topic, checked, ctx).ok().flatten();
+            appended.push(first.unwrap_or_else(|| self.store_checked(topic, &publish, checked, at, ctx)));
             // All of them lie within the block: that they make it up was checked for the entry.
             at = at.saturating_add(publish.fragment_bytes);
         }
@@ -117,7 +121,7 @@ impl Shard {
     fn check_room_for(
         &self,
         endings: &[Ending<'_>],
-        publishes: &Publishes,
+        (publishes, admitted): (&Publishes, &[Admitted]),
         ctx: &Context<'_>,
     ) -> Result<(), Refusal> {
         if self.limited.rejecting == 0 {
@@ -127,7 +131,8 @@ impl Shard {
         for Ending { consumer, subscription, settlement, .. } in endings {
             self.foresee(*consumer, *subscription, settlement, &mut coming, ctx);
         }
-        let publishes: Vec<PublishView<'_>> = publishes.iter().collect();
+        let new = publishes.iter().zip(admitted).filter(|(_, admitted)| !admitted.known);
+        let publishes: Vec<PublishView<'_>> = new.map(|(publish, _)| publish).collect();
         self.check_backlogs(&publishes, &coming)
     }
 
@@ -145,10 +150,22 @@ impl Shard {
             let text = format!("the commit has more than {max} messages: commit less at a time");
             return Err(Refusal::new(Reason::LimitReached, text));
         }
-        let mut new = BTreeSet::new();
+        let (mut new, mut new_keys) = (BTreeSet::new(), ClaimedKeys::new());
+        // By topic, of those that know messages by their ids.
+        let mut new_ids: BTreeMap<&str, BTreeSet<KeyHash>> = BTreeMap::new();
         let mut admitted = Vec::with_capacity(usize::try_from(publishes.count()).unwrap_or(0));
         for publish in publishes.iter() {
-            let count = publish::check(&publish, ctx)?;
+            let checked = publish::check(&publish, ctx)?;
+            self.check_belongs(&publish).map_err(across)?;
+            let mut known = self.published_before(publish.topic, checked, ctx)?.is_some();
+            if let Some((id, ..)) = self.window_of(publish.topic, checked.message_id).filter(|_| !known) {
+                let others = new_ids.entry(publish.topic).or_default();
+                known = others.contains(&id);
+                if !known {
+                    self.check_room_for_id(publish.topic, checked, others.len(), ctx)?;
+                    others.insert(id);
+                }
+            }
             let place = match self.topic_id(publish.topic) {
                 Ok(id) => Place::There(id),
                 Err(refusal) if !publish.create_topic => return Err(refusal),
@@ -161,13 +178,24 @@ impl Shard {
                     Place::New(name)
                 }
             };
-            if publish.mandatory {
+            self.check_room_for_keys(publish.topic, publish.runs, &mut new_keys, limits)?;
+            if publish.mandatory && !known {
                 self.check_routable(publish.topic, publish.runs)?;
             }
-            admitted.push(Admitted { place, count });
+            admitted.push(Admitted { place, checked, known });
         }
         Ok(admitted)
     }
+}
+
+/// What is on another shard cannot be part of the step.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn across(refusal: Refusal) -> Refusal {
+    let text = format!(
+        "a commit is one step of one shard, and nothing of this one is done: {}; let what belongs together have one home, or be spread by one key",
+        refusal.message
+    );
+    Refusal::new(Reason::CrossShard, text)
 }
 
 fn stale(ending: &Ending<'_>, position: u64) -> Refusal {

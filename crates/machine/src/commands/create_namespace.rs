@@ -5,13 +5,11 @@ use crate::applied::{Answer, Reply};
 use crate::rows::RowKey;
 use crate::shard::Context;
 use crate::system::{NamespaceView, Placement, System};
-use quorate_types::{GroupId, NamespaceId, NamespaceName, NodeId, Reason, Refusal, Voter};
+use quorate_types::{GroupId, NamespaceId, NamespaceName, NodeId, Reason, Refusal, Shards, Voter};
 use std::collections::BTreeMap;
 
 /// Replicas of a shard, where there are as many nodes: a majority survives the loss of one.
 const REPLICAS: usize = 3;
-/// Shards of a namespace: each costs heartbeats, memory and elections on three nodes.
-const SHARDS_MAX: u32 = 64;
 /// Namespaces of a cluster, for the same reason.
 const NAMESPACES_MAX: usize = 1_000;
 /// A shard begins at revision 0, so that it can be opened and closed at this one.
@@ -37,11 +35,7 @@ impl System {
             );
             return Err(Refusal::new(Reason::NamespaceExists, text));
         }
-        if !(1..=SHARDS_MAX).contains(&shards) {
-            return Err(invalid(format!(
-                "namespace {name} cannot have {shards} shards: choose 1 to {SHARDS_MAX}"
-            )));
-        }
+        Shards::new(shards).map_err(|wrong| invalid(format!("namespace {name}: {wrong}")))?;
         if self.nodes.is_empty() {
             return Err(invalid("there is no node to place a namespace on: form the cluster first"));
         }

@@ -4,7 +4,7 @@ use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
 use crate::config::{SubscriptionConfig, SubscriptionKind, TopicConfig};
 use crate::shard::{Context, Shard, Subscription};
-use quorate_types::{Reason, Refusal, SubscriptionId, SubscriptionName};
+use quorate_types::{Reason, Refusal, SubscriptionId, SubscriptionName, TopicName};
 use std::time::Duration;
 
 /// What a dead-letter topic keeps that nobody created: nothing may be bound to it yet, and what dies must not be lost for that.
@@ -35,8 +35,7 @@ impl Shard {
             return Err(limit("the number of subscriptions", ctx.limits.subscriptions_max));
         }
         if let Some(topic) = &config.dead_letter_topic {
-            let kept = TopicConfig { retention_age: Some(DEAD_LETTERS_KEPT), ..TopicConfig::default() };
-            self.topic_or_new(topic.as_str(), create_topic.then_some(&kept), ctx)?;
+            self.have_dead_letter_topic(name, topic, create_topic, ctx)?;
         }
         self.last_subscription += 1;
         let id = SubscriptionId::new(self.last_subscription);
@@ -45,6 +44,28 @@ impl Shard {
         self.limited.add(config);
         ctx.touch_subscription(id);
         Ok(Answer::Done)
+    }
+
+    /// Where its dead letters go is on every shard, as the subscription is.
+    fn have_dead_letter_topic(
+        &mut self,
+        name: &SubscriptionName,
+        topic: &TopicName,
+        create: bool,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let whose = format!("subscription {name} passes dead");
+        let kept = TopicConfig {
+            retention_age: Some(DEAD_LETTERS_KEPT),
+            spread_by_key: self.place.shards.are_several(),
+            ..TopicConfig::default()
+        };
+        let is_new = create && self.topic_names.get(topic.as_str()).is_none();
+        let id = match is_new {
+            true => self.topic_or_new(topic.as_str(), Some(&kept), ctx)?,
+            false => self.target_topic(topic, &whose)?,
+        };
+        self.check_dead_letters(id, &whose)
     }
 }
 

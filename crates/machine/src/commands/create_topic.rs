@@ -49,6 +49,7 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<TopicId, Refusal> {
         self.check_room(name, 0, ctx.limits)?;
+        self.check_home(name, config)?;
         self.check_alternate(name, config, ctx.limits)?;
         Ok(self.insert_topic(name, config, ctx))
     }
@@ -83,6 +84,11 @@ pub(super) fn check(name: &TopicName, config: &TopicConfig) -> Result<(), Refusa
     if config.ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
         let text =
             format!("the time to live of topic {name} is less than 1 ms: choose a longer one, or none");
+        return Err(invalid(text));
+    }
+    if config.message_id_window.is_some_and(|window| window.as_millis() == 0) {
+        let text =
+            format!("the message id window of topic {name} is less than 1 ms: choose a longer one, or none");
         return Err(invalid(text));
     }
     Ok(())

@@ -10,6 +10,18 @@ impl Shard {
     /// nothing of it is delivered any more, and settles of it are stale. What is unsettled is counted as purged.
     pub(crate) fn delete_topic(&mut self, name: &TopicName, ctx: &mut Context<'_>) -> Reply {
         let id = self.topic_id(name.as_str())?;
+        self.check_unused(name)?;
+        self.topic_names.remove(name);
+        self.unbind_topics(id, ctx);
+        self.doom_topic(id, ctx);
+        Ok(Answer::Done)
+    }
+
+    /// Whether messages go to a topic of that name that would have no place without it.
+    ///
+    /// # Errors
+    /// `TOPIC_IN_USE`, with who uses it.
+    pub fn check_unused(&self, name: &TopicName) -> Result<(), Refusal> {
         let mut subscriptions = self.subscriptions.values().filter(|s| !s.doomed);
         if let Some(user) = subscriptions.find(|s| s.config.dead_letter_topic.as_ref() == Some(name)) {
             let user = &user.name;
@@ -23,9 +35,6 @@ impl Shard {
             );
             return Err(Refusal::new(Reason::TopicInUse, text));
         }
-        self.topic_names.remove(name);
-        self.unbind_topics(id, ctx);
-        self.doom_topic(id, ctx);
-        Ok(Answer::Done)
+        Ok(())
     }
 }

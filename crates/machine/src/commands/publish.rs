@@ -5,10 +5,13 @@ use crate::applied::{Answer, Appended, Reply};
 use crate::block;
 use crate::config::TopicConfig;
 use crate::op::Publish;
-use crate::options::{Label, MessageOptions};
+use crate::options::{KeyHash, Label, MessageOptions};
 use crate::publishes::{PublishView, RunView, Runs};
 use crate::rows::RowKey;
-use crate::shard::{Block, Coming, Context, Ready, Shard, Stretch, Subscription, Topic, selected, union};
+use crate::shard::{
+    Block, ClaimedKeys, Coming, Context, Ready, Remembered, Shard, Stretch, Subscription, Topic, selected,
+    union,
+};
 use quorate_types::probe;
 use quorate_types::{Reason, Refusal, SubscriptionId, TopicId};
 use std::time::Duration;
@@ -23,8 +26,10 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Reply {
         let fragment = fragment.ok_or_else(misfit)?;
-        let Appended { first_offset, count, routed } = self.append(&publish.view(), fragment, ctx)?;
-        Ok(Answer::Published { first_offset, count, routed, log_id: ctx.id })
+        let Appended { first_offset, count, routed, duplicate_of } =
+            self.append(&publish.view(), fragment, ctx)?;
+        let (log_id, duplicate) = (duplicate_of.unwrap_or(ctx.id), duplicate_of.is_some());
+        Ok(Answer::Published { first_offset, count, routed, log_id, duplicate })
     }
 
     /// `fragment`: byte position of the publish's fragment in the entry's block.
@@ -34,14 +39,86 @@ impl Shard {
         fragment: u32,
         ctx: &mut Context<'_>,
     ) -> Result<Appended, Refusal> {
-        let count = check(publish, ctx)?;
+        let checked = check(publish, ctx)?;
+        self.check_belongs(publish)?;
+        if let Some(first) = self.published_before(publish.topic, checked, ctx)? {
+            return Ok(first);
+        }
+        self.check_room_for_id(publish.topic, checked, 0, ctx)?;
         if publish.mandatory && (publish.create_topic || self.topic_id(publish.topic).is_ok()) {
             self.check_routable(publish.topic, publish.runs)?;
         }
         self.check_backlogs([publish], &Coming::default())?;
         let default = TopicConfig::default();
+        self.check_room_for_keys(publish.topic, publish.runs, &mut ClaimedKeys::new(), ctx.limits)?;
         let id = self.topic_or_new(publish.topic, publish.create_topic.then_some(&default), ctx)?;
-        Ok(self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx))
+        Ok(self.store_checked(id, publish, checked, fragment, ctx))
+    }
+
+    /// Stores what [`check`] let pass in a topic that is there, under its message id if it has one.
+    pub(super) fn store_checked(
+        &mut self,
+        id: TopicId,
+        publish: &PublishView<'_>,
+        Checked { count, message_id }: Checked,
+        fragment: u32,
+        ctx: &mut Context<'_>,
+    ) -> Appended {
+        let appended = self.store(id, publish.runs, Block::of_publish(publish, (fragment, count), ctx), ctx);
+        if let Some(message_id) = message_id {
+            self.remember(id, message_id, &appended, ctx);
+        }
+        appended
+    }
+
+    /// What a publish was answered when it came the first time, if its topic still knows its message id.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when it has more messages: the topic cannot know one of them and store the others.
+    pub(super) fn published_before(
+        &self,
+        topic: &str,
+        Checked { count, message_id }: Checked,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Appended>, Refusal> {
+        let Some((message_id, state, window)) = self.window_of(topic, message_id) else { return Ok(None) };
+        if count > 1 {
+            return Err(invalid(format!(
+                "topic {topic} knows messages by their ids, and the publish to it has {count} messages and an id among them: publish each message with an id by itself"
+            )));
+        }
+        let known = state.message_ids.find(message_id, window, ctx.now);
+        Ok(known.filter(|_| !probe::planted("a message id is not known again")).map(Remembered::again))
+    }
+
+    /// Whether the topic can remember one message id more, after `more` others.
+    pub(super) fn check_room_for_id(
+        &self,
+        topic: &str,
+        Checked { message_id, .. }: Checked,
+        more: usize,
+        ctx: &Context<'_>,
+    ) -> Result<(), Refusal> {
+        let Some((_, state, window)) = self.window_of(topic, message_id) else { return Ok(()) };
+        let max = ctx.limits.message_ids_max;
+        if state.message_ids.within(window, ctx.now) + more as u64 >= u64::from(max) {
+            let text = format!(
+                "topic {topic} remembers {max} message ids already, which is the limit: publish slower, or choose a shorter window"
+            );
+            return Err(Refusal::new(Reason::LimitReached, text));
+        }
+        Ok(())
+    }
+
+    /// The id, its topic and that topic's window, if there are these.
+    pub(super) fn window_of(
+        &self,
+        topic: &str,
+        message_id: Option<KeyHash>,
+    ) -> Option<(KeyHash, &Topic, Duration)> {
+        let message_id = message_id?;
+        let state = self.topics.get(&self.topic_names.get(topic)?)?;
+        Some((message_id, state, state.config.message_id_window?))
     }
 
     /// Appends a block to a topic that is there and routes its messages, of which `runs` tells the subjects. Nothing can refuse
@@ -89,21 +166,27 @@ impl Shard {
             let index = block.index;
             if topic.append(first_offset, block, ctx.dirty) {
                 *self.entries.entry(index).or_default() += 1;
+                if index != ctx.id.index {
+                    ctx.shared.insert(index);
+                }
             }
         }
+        topic.note_keys(first_offset, runs, ctx);
         // Retention has nothing to look at where nothing settled is kept.
         if settled || !topic.settled.is_empty() {
             ctx.topics.insert(id);
         }
-        if !topic.keeps_settled() {
-            topic.unrouted += u64::from(count) - covered(&routes, onward, count);
+        if !topic.is_retained() && topic.catching_up.is_empty() {
+            let keyed = if topic.is_compacted() { keyed(runs) } else { Vec::new() };
+            let kept: Vec<Stretch> = onward.iter().copied().chain(keyed).collect();
+            topic.unrouted += u64::from(count) - covered(&routes, &kept, count);
         }
         if !topic.catching_up.is_empty() {
             self.wake_catching_up(id, first_offset);
         }
         let routed = u32::try_from(routes.len()).unwrap_or(u32::MAX);
         self.hand_out((id, first_offset), routes, runs, ttl, ctx);
-        Appended { first_offset, count, routed }
+        Appended { first_offset, count, routed, duplicate_of: None }
     }
 
     /// Gives subscriptions what they selected of messages that are stored from an offset on.
@@ -152,13 +235,22 @@ pub(super) fn misfit() -> Refusal {
     invalid("the fragments of the batch do not make up its block")
 }
 
-/// The publish's count, if it is within the limits.
-pub(super) fn check(publish: &PublishView<'_>, ctx: &Context<'_>) -> Result<u32, Refusal> {
+/// A publish that is within the limits.
+#[derive(Clone, Copy)]
+pub(super) struct Checked {
+    pub(super) count: u32,
+    /// The first that one of its messages has.
+    pub(super) message_id: Option<KeyHash>,
+}
+
+/// Whether a publish is within the limits.
+pub(super) fn check(publish: &PublishView<'_>, ctx: &Context<'_>) -> Result<Checked, Refusal> {
     let (topic, limits) = (publish.topic, ctx.limits);
-    let (mut messages, mut least) = (Some(0u32), u32::MAX);
+    let (mut messages, mut least, mut message_id) = (Some(0u32), u32::MAX, None);
     for RunView { count, options, .. } in publish.runs {
         messages = messages.and_then(|sum| sum.checked_add(count));
         least = least.min(count);
+        message_id = message_id.or(Some(options.message_id).filter(|id| id.is_some()));
         options.check(ctx.now).map_err(|wrong| invalid(format!("a message to topic {topic} {wrong}")))?;
     }
     if messages == Some(0) || least == 0 {
@@ -182,7 +274,7 @@ pub(super) fn check(publish: &PublishView<'_>, ctx: &Context<'_>) -> Result<u32,
             publish.fragment_bytes
         )));
     }
-    Ok(count)
+    Ok(Checked { count, message_id })
 }
 
 /// The parts of a stretch whose messages are alike in what `labelled` says of their options.
@@ -209,13 +301,23 @@ fn alike<T: PartialEq>(
     found
 }
 
-/// How many of the messages went to at least one subscription, or on to other topics.
-fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], onward: &[Stretch], count: u32) -> u64 {
+/// The messages that have a key.
+fn keyed(runs: Runs<'_>) -> Vec<Stretch> {
+    let mut at = 0;
+    let stretch = |run: RunView<'_>| {
+        at += u64::from(run.count);
+        run.options.key.is_some().then_some((at - u64::from(run.count), u64::from(run.count)))
+    };
+    runs.filter_map(stretch).collect()
+}
+
+/// How many of the messages went to at least one subscription, or are kept otherwise.
+fn covered(routes: &[(SubscriptionId, Vec<Stretch>)], kept: &[Stretch], count: u32) -> u64 {
     let whole = (0, u64::from(count));
     if routes.iter().any(|(_, s)| s.as_slice() == [whole]) {
         return whole.1;
     }
-    let all = routes.iter().flat_map(|(_, s)| s).chain(onward).copied().collect();
+    let all = routes.iter().flat_map(|(_, s)| s).chain(kept).copied().collect();
     union(all).iter().map(|(_, n)| n).sum()
 }
 

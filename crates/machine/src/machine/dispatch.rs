@@ -17,6 +17,9 @@ impl Machine {
         fragment: Option<u32>,
         ctx: &mut Context<'_>,
     ) -> Reply {
+        if op.since() > self.version {
+            return Err(super::upgrading(op.since(), self.version));
+        }
         match op {
             Op::Hello { node, boot } => self.hello(*node, *boot, ctx),
             Op::OpenSession { timeout } => self.open_session(*timeout, ctx),
@@ -27,11 +30,16 @@ impl Machine {
             Op::CloseSession { session } => self.close_session(*session, ctx),
             Op::ExpireNode { session } => self.expire_node(*session, ctx),
             Op::Tick => self.tick(ctx),
+            Op::RaiseVersion { to } => {
+                by_leader(origin)?;
+                self.raise_version(*to, ctx)
+            }
             Op::FormCluster { nodes } => self.system_only()?.form(nodes, ctx),
             Op::RegisterNode { node } => self.system_only()?.register(node, ctx),
             Op::CreateNamespace { namespace, shards } => {
                 self.system_only()?.create_namespace(namespace, *shards, ctx)
             }
+            Op::KeepNamespace { namespace, id } => self.system_only()?.keep_namespace(namespace, *id, ctx),
             Op::DeleteNamespace { namespace, id, revision } => {
                 self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
@@ -60,6 +68,7 @@ impl Machine {
             Op::Route { topic, subscription, version, from, to, matches } => {
                 self.shard_only()?.route((*topic, *subscription), *version, (*from, *to), matches, ctx)
             }
+            Op::Compact { blocks } => self.shard_only()?.compact(blocks, fragment, ctx),
             Op::Publish(publish) => {
                 numbered(origin)?;
                 self.shard_only()?.publish(publish, fragment, ctx)
@@ -123,7 +132,7 @@ impl Machine {
             Op::BindTopic { from, to, filters } => shard.bind_topic(from, to, filters, ctx),
             Op::UnbindTopic { from, to, filter } => shard.unbind_topic(from, to, filter, ctx),
             Op::CloseShard { revision } => shard.close(*revision, ctx),
-            Op::OpenShard { revision } => shard.open(*revision, ctx),
+            Op::OpenShard { revision, place } => shard.open(*revision, *place, ctx),
             _ => {
                 Err(Refusal::new(Reason::InvalidArgument, "this operation is not one of a shard's metadata"))
             }
@@ -165,6 +174,14 @@ fn numbered(origin: Option<SessionId>) -> Result<(), Refusal> {
         None => {
             Err(Refusal::new(Reason::InvalidArgument, "this operation needs a session and a sequence number"))
         }
+    }
+}
+
+/// What only the leader of a group may propose.
+fn by_leader(origin: Option<SessionId>) -> Result<(), Refusal> {
+    match origin {
+        None => Ok(()),
+        Some(_) => Err(Refusal::new(Reason::InvalidArgument, "only the leader of the group proposes this")),
     }
 }
 

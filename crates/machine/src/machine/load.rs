@@ -1,6 +1,7 @@
 //! The machine as rows, and back. The shapes of the rows are in [`crate::rows`].
 
 use super::{Body, Machine};
+use crate::commands::TooOld;
 use crate::rows::{self, LoadError, RowKey, meta::Meta};
 use quorate_types::probe;
 use quorate_types::{GroupId, SessionId};
@@ -86,6 +87,7 @@ impl Machine {
             applied: self.applied,
             now: self.now,
             hash: self.hash,
+            version: self.version,
             last_session: self.sessions.last_id,
             ..Meta::default()
         };
@@ -103,7 +105,7 @@ impl Machine {
     fn load_row(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
         let bad = |source| LoadError::value(key, source);
         match key {
-            RowKey::Meta => self.load_meta(&rows::meta::decode(bytes).map_err(bad)?),
+            RowKey::Meta => self.load_meta(&rows::meta::decode(bytes).map_err(bad)?)?,
             RowKey::Limits => self.limits = rows::limits::decode(bytes).map_err(bad)?,
             RowKey::Session(id) => {
                 let mut session = rows::session::decode(bytes).map_err(bad)?;
@@ -127,7 +129,11 @@ impl Machine {
         Ok(())
     }
 
-    fn load_meta(&mut self, meta: &Meta) {
+    fn load_meta(&mut self, meta: &Meta) -> Result<(), LoadError> {
+        if meta.version > Self::VERSION {
+            return Err(LoadError::Newer(TooOld { needed: meta.version, known: Self::VERSION }));
+        }
+        self.version = meta.version;
         (self.applied, self.now, self.hash) = (meta.applied, meta.now, meta.hash);
         self.sessions.last_id = meta.last_session;
         match &mut self.body {
@@ -137,6 +143,7 @@ impl Machine {
             }
             Body::System(s) => (s.last_namespace, s.last_group) = (meta.last_namespace, meta.last_group),
         }
+        Ok(())
     }
 
     fn load_answers(

@@ -31,6 +31,8 @@ mod tests {
             timed: true,
             weighed: true,
             origin: None,
+            entry_bytes: 4_100_000,
+            needed: 0,
         };
         assert_eq!(decode(&encode(&block)), Ok(block.clone()));
         let death = Death {

@@ -9,6 +9,8 @@ pub(crate) struct Meta {
     pub(crate) applied: Option<LogId>,
     pub(crate) now: Millis,
     pub(crate) hash: u64,
+    /// By which the group decides.
+    pub(crate) version: u32,
     pub(crate) last_session: u64,
     pub(crate) last_topic: u64,
     pub(crate) last_subscription: u64,

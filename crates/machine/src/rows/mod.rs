@@ -14,8 +14,10 @@ pub(crate) mod consumer;
 pub(crate) mod gone_producers;
 pub(crate) mod limits;
 pub(crate) mod mark;
+pub(crate) mod message_ids;
 pub(crate) mod meta;
 pub(crate) mod namespace;
+pub(crate) mod newest;
 pub(crate) mod node;
 pub(crate) mod page;
 pub(crate) mod placement;
@@ -25,6 +27,7 @@ pub(crate) mod topic;
 pub(crate) mod topic_binding;
 
 use crate::codec::DecodeError;
+use crate::commands::TooOld;
 use quorate_types::{ConsumerId, GroupId, NamespaceId, NodeId, SessionId, SubscriptionId, TopicId};
 use thiserror::Error;
 
@@ -42,6 +45,9 @@ pub enum LoadError {
         /// Why.
         source: DecodeError,
     },
+    /// The state of a group that decides by a newer version.
+    #[error(transparent)]
+    Newer(TooOld),
     /// Rows that refer to rows which are not there.
     #[error("the row {0} refers to something that is not there")]
     Dangling(String),
@@ -103,6 +109,10 @@ pub(crate) enum RowKey {
     GoneProducers,
     /// A binding from a topic to another one, by its number.
     TopicBinding(TopicId, TopicId, u64),
+    /// A page of the message ids that a topic remembers.
+    MessageIds(TopicId, u64),
+    /// Newest messages of keys, of one stretch of offsets of a topic.
+    Newest(TopicId, u64),
 }
 
 impl RowKey {
@@ -127,6 +137,8 @@ impl RowKey {
             Self::Mark(s, number) => (15, [Some(s.get()), Some(number), None]),
             Self::GoneProducers => (16, [None; 3]),
             Self::TopicBinding(from, to, number) => (17, [Some(from.get()), Some(to.get()), Some(number)]),
+            Self::MessageIds(t, page) => (18, [Some(t.get()), Some(page), None]),
+            Self::Newest(t, page) => (19, [Some(t.get()), Some(page), None]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -157,6 +169,8 @@ impl RowKey {
             (15, [s, number]) => Self::Mark(SubscriptionId::new(*s), *number),
             (16, []) => Self::GoneProducers,
             (17, [from, to, number]) => Self::TopicBinding(TopicId::new(*from), TopicId::new(*to), *number),
+            (18, [t, page]) => Self::MessageIds(TopicId::new(*t), *page),
+            (19, [t, page]) => Self::Newest(TopicId::new(*t), *page),
             _ => return None,
         })
     }
@@ -189,6 +203,8 @@ mod tests {
             RowKey::Mark(SubscriptionId::new(1), 99),
             RowKey::GoneProducers,
             RowKey::TopicBinding(TopicId::new(2), TopicId::new(1), 5),
+            RowKey::MessageIds(TopicId::new(1), 9),
+            RowKey::Newest(TopicId::new(1), 8),
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

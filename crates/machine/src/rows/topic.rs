@@ -2,7 +2,7 @@
 
 use crate::codec::{DecodeError, decode_row, encode_row};
 use crate::config::TopicConfig;
-use crate::shard::{Sweep, Topic};
+use crate::shard::{MessageIds, Sweep, Topic};
 use quorate_types::{TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ struct TopicRow {
     appended: u64,
     unrouted: u64,
     sweep: Option<Sweep>,
+    /// Number of the next message id, and of the first that counts.
+    message_ids: (u64, u64),
 }
 
 pub(crate) fn encode(topic: &Topic) -> Vec<u8> {
@@ -24,6 +26,7 @@ pub(crate) fn encode(topic: &Topic) -> Vec<u8> {
         appended: topic.appended,
         unrouted: topic.unrouted,
         sweep: topic.sweep,
+        message_ids: topic.message_ids.numbers(),
     })
 }
 
@@ -34,6 +37,7 @@ pub(crate) fn decode(id: TopicId, bytes: &[u8]) -> Result<Topic, DecodeError> {
         appended: row.appended,
         unrouted: row.unrouted,
         sweep: row.sweep,
+        message_ids: MessageIds::numbered(row.message_ids),
         ..Topic::new(id, row.name, row.config)
     })
 }
@@ -52,6 +56,7 @@ mod tests {
         };
         let mut topic = Topic::new(TopicId::new(4), TopicName::parse("orders").unwrap(), config);
         (topic.next_offset, topic.appended, topic.unrouted) = (1 << 40, 2, 3);
+        topic.message_ids = MessageIds::numbered((1 << 41, 9));
         for sweep in [None, Some(Sweep { subscription: SubscriptionId::new(2), position: 77 })] {
             topic.sweep = sweep;
             assert_eq!(decode(topic.id, &encode(&topic)), Ok(topic.clone()));

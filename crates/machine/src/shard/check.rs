@@ -1,7 +1,7 @@
 //! What must hold after every entry. A violation is a bug: tests fail on it, a running node raises an alarm.
 
 use super::subscription::Run;
-use super::{Consumer, Limited, Shard, Subscription, Topic};
+use super::{Block, Consumer, Limited, Shard, Subscription, Topic};
 use crate::config::SubscriptionKind;
 use crate::ledger::Ledger;
 use quorate_types::{ConsumerId, Millis, SessionId, SubscriptionId, SubscriptionName, TopicId, TopicName};
@@ -148,6 +148,27 @@ pub enum Violation {
         /// Which topic.
         topic: TopicId,
     },
+    /// The newest message of a key is not there, or a block's count of such messages is wrong.
+    #[error("topic {topic}: what it keeps of its keys is not what it is said to keep")]
+    Newest {
+        /// Where.
+        topic: TopicName,
+    },
+    /// What is worth writing anew is not what the leader is told.
+    #[error("the leader is told wrongly what is worth writing anew")]
+    Compaction,
+    /// The message ids of a topic are not found as they should be.
+    #[error("topic {topic}: the message ids that it remembers are not those that it finds")]
+    MessageIds {
+        /// Where.
+        topic: TopicName,
+    },
+    /// A topic lies on a shard where nobody looks for it, or goes on to one that is not on each of its shards.
+    #[error("topic {topic} does not belong on this shard, or goes on to one that may be on another")]
+    Misplaced {
+        /// Which topic.
+        topic: TopicId,
+    },
     /// Something that is not bound, or not there, catches up, or is beyond the end.
     #[error("topic {topic}: subscription {subscription} cannot catch up with it from where it is")]
     CatchUp {
@@ -236,7 +257,17 @@ impl Shard {
         self.check_blocks(&mut found);
         self.check_catching_up(&mut found);
         self.check_limited(&mut found);
+        found.extend(
+            self.topics
+                .values()
+                .filter(|topic| !keeps_newest(topic))
+                .map(|t| Violation::Newest { topic: t.name.clone() }),
+        );
+        found.extend((self.compaction != self.compaction_anew()).then_some(Violation::Compaction));
+        let ids = self.topics.values().filter(|topic| !topic.message_ids.is_consistent());
+        found.extend(ids.map(|topic| Violation::MessageIds { topic: topic.name.clone() }));
         found.extend(self.missing_alternate().map(|topic| Violation::AlternateTopic { topic }));
+        found.extend(self.misplaced().map(|topic| Violation::Misplaced { topic }));
         found.extend(self.topic_in_a_loop().map(|topic| Violation::Onward { topic }));
         found
     }
@@ -364,6 +395,22 @@ impl Shard {
         };
         self.subscriptions.values().map(in_subscription).sum()
     }
+}
+
+/// Whether the newest message of each key is there, and blocks and sums know of it.
+fn keeps_newest(topic: &Topic) -> bool {
+    let counted = |(first, block): (&u64, &Block)| {
+        topic.newest.range(*first, first + u64::from(block.count)).count() as u64 == u64::from(block.needed)
+    };
+    let (needed, bytes) = topic
+        .blocks
+        .values()
+        .fold((0, 0), |(n, bytes), block| (n + u64::from(block.needed), bytes + block.needed_bytes()));
+    let settled = topic.blocks.iter().filter(|(_, block)| block.live == 0 && block.needed == 0);
+    topic.newest.is_consistent()
+        && topic.blocks.iter().all(counted)
+        && (needed, bytes) == (topic.newest.count(), topic.needed_bytes)
+        && settled.map(|(first, _)| *first).collect::<BTreeSet<_>>() == topic.settled
 }
 
 /// What is derived from the runs, leases and delayed runs is what they give when they are entered anew.

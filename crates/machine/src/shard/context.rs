@@ -25,6 +25,12 @@ pub(crate) struct Context<'a> {
     pub(crate) subscriptions: BTreeSet<SubscriptionId>,
     /// Topics that changed: at the end of the entry retention looks at them.
     pub(crate) topics: BTreeSet<TopicId>,
+    /// Blocks that may have come to rest, or rest no more: topic, first offset, entry.
+    pub(crate) rested: BTreeSet<(TopicId, u64, u64)>,
+    /// Older entries in which one block more lies.
+    pub(crate) shared: BTreeSet<u64>,
+    /// Of the entry's whole block.
+    pub(crate) block_bytes: u32,
     /// Entries that lost a block of a topic, once for each.
     pub(crate) freed: Vec<u64>,
     /// Transitions that this entry may still make (DESIGN §6.8).
@@ -44,6 +50,9 @@ impl<'a> Context<'a> {
             ended: Vec::new(),
             subscriptions: BTreeSet::new(),
             topics: BTreeSet::new(),
+            rested: BTreeSet::new(),
+            shared: BTreeSet::new(),
+            block_bytes: 0,
             freed: Vec::new(),
             budget: limits.transitions_max.max(TRANSITIONS_MIN),
             deliveries: BTreeMap::new(),

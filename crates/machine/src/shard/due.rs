@@ -6,7 +6,7 @@
 use super::returns::Ending;
 use super::subscription::Run;
 use super::topic::Sweep;
-use super::{Context, Gone, Shard, Subscription};
+use super::{Context, Gone, Shard, Subscription, Topic};
 use crate::ended::Outcome;
 use crate::rows::RowKey;
 use quorate_types::probe;
@@ -28,6 +28,10 @@ pub(crate) enum Due {
     Retention(TopicId),
     /// A subscription catches up with a topic.
     CatchUp(TopicId, SubscriptionId),
+    /// A topic forgets message ids.
+    MessageIds(TopicId),
+    /// A compacted topic forgets tombstones, one that is it no more its keys.
+    Keys(TopicId),
 }
 
 const AT_ONCE: Option<Millis> = Some(Millis::new(0));
@@ -65,6 +69,8 @@ impl Shard {
             }
             Due::Retention(id) => self.prune(id, ctx),
             Due::CatchUp(topic, subscription) => self.catch_up((topic, subscription), ctx),
+            Due::MessageIds(id) => self.forget_message_ids(id, ctx),
+            Due::Keys(id) => self.forget_keys(id, ctx),
         }
     }
 
@@ -80,6 +86,8 @@ impl Shard {
                 topic(id).filter(|t| t.sweep.is_some_and(|sweep| sweep != Sweep::END)).and(AT_ONCE)
             }
             Due::Retention(id) => topic(id).and_then(|t| t.prune_due()),
+            Due::Keys(id) => topic(id).and_then(|t| t.forgets_keys_at()),
+            Due::MessageIds(id) => topic(id).and_then(|t| t.message_ids.due(t.config.message_id_window)),
             Due::CatchUp(topic, subscription) => {
                 let pair = (topic, subscription);
                 let (by_ticks, by_leader) = self.catch_up_waits(pair);
@@ -102,6 +110,13 @@ impl Shard {
     pub(super) fn schedule_topic(&mut self, id: TopicId) {
         self.schedule(Due::Sweep(id));
         self.schedule(Due::Retention(id));
+        self.schedule(Due::MessageIds(id));
+        self.schedule(Due::Keys(id));
+        if self.topics.get(&id).is_some_and(Topic::is_compacted) {
+            self.compacted.insert(id);
+        } else {
+            self.compacted.remove(&id);
+        }
     }
 
     fn return_leases(&mut self, session: SessionId, ctx: &mut Context<'_>) {
@@ -263,7 +278,8 @@ impl Shard {
     pub(super) fn prune(&mut self, id: TopicId, ctx: &mut Context<'_>) {
         let Some(topic) = self.topics.get_mut(&id) else { return };
         topic.prune(ctx);
-        if topic.sweep == Some(Sweep::END) && topic.blocks.is_empty() {
+        let empty = topic.blocks.is_empty() && topic.message_ids.is_empty();
+        if topic.sweep == Some(Sweep::END) && empty {
             self.topics.remove(&id);
             self.doomed.remove(&id);
             ctx.touch_topic(id);

@@ -24,6 +24,8 @@ impl Shard {
             }
             RowKey::Block(id, first) => topic(id)?.blocks.get(&first).map(rows::block::encode),
             RowKey::CatchUp(t, s) => topic(t)?.catching_up.get(&s).map(rows::catch_up::encode),
+            RowKey::Newest(id, page) => rows::newest::encode(&topic(id)?.newest, page),
+            RowKey::MessageIds(id, page) => rows::message_ids::encode(&topic(id)?.message_ids, page),
             RowKey::Subscription(id) => self.subscriptions.get(&id).map(rows::subscription::encode),
             RowKey::Page(id, page) => rows::page::encode(self.subscriptions.get(&id)?, page),
             RowKey::Consumer(id) => self.consumers.get(&id).map(rows::consumer::encode),
@@ -33,9 +35,9 @@ impl Shard {
                     .find(|(_, mark)| mark.number == number)
                     .map(|(name, mark)| rows::mark::encode(name, mark))
             }
-            RowKey::Closing => {
-                Some(&self.closing).filter(|c| **c != Closing::default()).map(rows::closing::encode)
-            }
+            RowKey::Closing => Some(&self.closing)
+                .filter(|c| **c != Closing::default())
+                .map(|c| rows::closing::encode(c, self.place)),
             _ => None,
         }
     }
@@ -51,6 +53,8 @@ impl Shard {
             keys.extend(onward.map(|(to, number)| RowKey::TopicBinding(topic.id, to, number)));
             keys.extend(topic.catching_up.keys().map(|s| RowKey::CatchUp(topic.id, *s)));
             keys.extend(topic.blocks.keys().map(|first| RowKey::Block(topic.id, *first)));
+            keys.extend(topic.newest.pages().into_iter().map(|page| RowKey::Newest(topic.id, page)));
+            keys.extend(topic.message_ids.pages().map(|page| RowKey::MessageIds(topic.id, page)));
         }
         for subscription in self.subscriptions.values() {
             keys.insert(RowKey::Subscription(subscription.id));
@@ -124,7 +128,21 @@ impl Shard {
                     return Err(LoadError::contradiction(key));
                 }
             }
-            RowKey::Closing => self.closing = rows::closing::decode(bytes).map_err(bad)?,
+            RowKey::Newest(id, page) => {
+                let row = rows::newest::decode(bytes).map_err(bad)?;
+                let topic = self.topics.get_mut(&id).ok_or_else(|| LoadError::dangling(key))?;
+                if !topic.load_newest(page, row) {
+                    return Err(LoadError::contradiction(key));
+                }
+            }
+            RowKey::MessageIds(id, page) => {
+                let remembered = rows::message_ids::decode(bytes).map_err(bad)?;
+                let topic = self.topics.get_mut(&id).ok_or_else(|| LoadError::dangling(key))?;
+                if !topic.message_ids.load(page, remembered) {
+                    return Err(LoadError::contradiction(key));
+                }
+            }
+            RowKey::Closing => (self.closing, self.place) = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
         }
         Ok(())
@@ -195,6 +213,10 @@ impl Shard {
         if self.is_closed() && !(self.topics.is_empty() && self.subscriptions.is_empty()) {
             return Err(LoadError::contradiction(RowKey::Closing));
         }
+        let half = self.topics.values().find(|topic| !topic.message_ids.is_whole());
+        if let Some(topic) = half {
+            return Err(LoadError::contradiction(RowKey::Topic(topic.id)));
+        }
         self.link_bindings()?;
         self.check_topics_passed_to()?;
         for subscription in self.subscriptions.values_mut() {
@@ -228,6 +250,7 @@ impl Shard {
                 subscription.join(consumer);
             }
         }
+        self.compaction = self.compaction_anew();
         self.schedule_all();
         Ok(())
     }

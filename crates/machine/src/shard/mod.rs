@@ -5,6 +5,7 @@ mod backlog;
 mod catch_up;
 mod check;
 mod closing;
+mod compaction;
 mod conclude;
 mod consumer;
 mod context;
@@ -17,10 +18,13 @@ mod grant_by_key;
 mod keys;
 mod load;
 mod mark;
+mod message_ids;
 mod names;
+mod newest;
 mod onward;
 mod origin;
 mod peek;
+mod place;
 mod returns;
 mod stretches;
 mod subscription;
@@ -35,11 +39,15 @@ pub(crate) use catch_up::CatchUp;
 pub use catch_up::Scan;
 pub use check::Violation;
 pub(crate) use closing::Closing;
+use compaction::Compaction;
+pub use compaction::LooseBlock;
 pub(crate) use conclude::Gone;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use delayed::Delayed;
 pub(crate) use mark::Mark;
+pub(crate) use message_ids::{MessageIds, Remembered};
+pub(crate) use newest::{ClaimedKeys, Newest, NewestOf};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub use peek::{Peek, PeekStates, Peeked, PeekedState};
@@ -57,7 +65,9 @@ use crate::agenda::Agenda;
 use crate::applied::Effect;
 use due::Due;
 use names::TopicNames;
-use quorate_types::{ConsumerId, Reason, Refusal, SessionId, SubscriptionId, SubscriptionName, TopicId};
+use quorate_types::{
+    ConsumerId, Reason, Refusal, SessionId, ShardPlace, SubscriptionId, SubscriptionName, TopicId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a shard of a namespace.
@@ -74,8 +84,14 @@ pub struct Shard {
     pub(crate) last_binding: u64,
     pub(crate) consumers: BTreeMap<ConsumerId, Consumer>,
     pub(crate) closing: Closing,
+    /// Which one of its namespace's shards it is.
+    pub(crate) place: ShardPlace,
     /// Entry → how many blocks of topics lie in it. Derived.
     pub(crate) entries: BTreeMap<u64, u32>,
+    /// Topics that keep the newest message of each key. Derived.
+    compacted: BTreeSet<TopicId>,
+    /// What of them is worth writing anew. Derived.
+    compaction: Compaction,
     /// Deleted topics that are not swept yet. Derived.
     doomed: BTreeSet<TopicId>,
     /// Sessions that ended, whose consumers still hold leases. Derived.
@@ -90,7 +106,7 @@ pub struct Shard {
 
 impl Shard {
     pub(crate) fn topic_id(&self, name: &str) -> Result<TopicId, Refusal> {
-        self.topic_names.get(name).ok_or_else(|| no_topic(name))
+        self.topic_names.get(name).ok_or_else(|| self.no_topic(name))
     }
 
     pub(crate) fn subscription_id(&self, name: &SubscriptionName) -> Result<SubscriptionId, Refusal> {
@@ -108,11 +124,14 @@ impl Shard {
     pub(crate) fn doom_topic(&mut self, id: TopicId, ctx: &mut Context<'_>) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.sweep = Some(Sweep::BEGIN);
+            topic.message_ids.void();
             let catching_up: Vec<SubscriptionId> = topic.catching_up.keys().copied().collect();
             self.doomed.insert(id);
             ctx.touch_topic(id);
             catching_up.into_iter().for_each(|subscription| self.end_catching_up((id, subscription), ctx));
             self.work(Due::Sweep(id), ctx);
+            self.work(Due::MessageIds(id), ctx);
+            self.work(Due::Keys(id), ctx);
         }
     }
 
@@ -185,7 +204,10 @@ impl Shard {
             self.prune(id, ctx);
             self.schedule_topic(id);
         }
+        let mut entries = std::mem::take(&mut ctx.shared);
+        entries.extend(&ctx.freed);
         self.drop_blocks(block, ctx);
+        self.note_rest(entries, ctx);
     }
 
     /// Only now: an operation may have added to an entry what another one took away from it.
@@ -209,8 +231,4 @@ impl Shard {
     pub(crate) fn live_blocks(&self) -> Vec<u64> {
         self.entries.keys().copied().collect()
     }
-}
-
-pub(crate) fn no_topic(name: &str) -> Refusal {
-    Refusal::new(Reason::TopicNotFound, format!("there is no topic {name}: create it first"))
 }

@@ -129,7 +129,7 @@ impl Shard {
     }
 
     /// To which topics messages may go from one, in one step.
-    fn next_topics<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = TopicId> + 'a {
+    pub(super) fn next_topics<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = TopicId> + 'a {
         topic.onward.keys().copied().chain(self.alternate(&topic.config))
     }
 
@@ -198,7 +198,8 @@ impl Shard {
         if alternate == name {
             return Err(loops(name, name));
         }
-        let to = self.topic_id(alternate.as_str())?;
+        let to = self.target_topic(alternate, format_args!("topic {name} passes"))?;
+        self.check_reachable((name, config), to)?;
         let from = self.topic_names.get(name.as_str());
         self.check_onward(from, to, limits)
     }

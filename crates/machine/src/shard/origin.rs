@@ -26,6 +26,11 @@ impl Origin {
         Self { slot: self.slot.saturating_add(skipped), provenance }
     }
 
+    /// The same at the beginning of a fragment of its own.
+    pub(super) fn moved(self) -> Self {
+        Self { slot: 0, ..self }
+    }
+
     /// Whether `next` tells of the messages that come after `count` of these.
     fn comes_before(&self, next: &Self, count: u32) -> bool {
         let (mine, other) = (&self.provenance, &next.provenance);
@@ -85,6 +90,8 @@ impl Block {
             timed: self.timed && origin.provenance.death.is_none(),
             weighed: false,
             origin: Some(Box::new(origin)),
+            entry_bytes: self.entry_bytes,
+            needed: 0,
         }
     }
 

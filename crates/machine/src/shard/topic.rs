@@ -2,6 +2,8 @@
 
 use super::catch_up::CatchUp;
 use super::context::Context;
+use super::message_ids::MessageIds;
+use super::newest::Newest;
 use super::origin::Origin;
 use crate::config::TopicConfig;
 use crate::publishes::PublishView;
@@ -33,6 +35,11 @@ pub(crate) struct Block {
     pub(crate) weighed: bool,
     /// `None` where the topic's own messages are; else they are another one's, and came here as dead letters or passed on.
     pub(crate) origin: Option<Box<Origin>>,
+    /// Of the entry's whole block, which it keeps.
+    pub(crate) entry_bytes: u32,
+    /// How many of its messages are the newest of their key. Derived.
+    #[serde(skip)]
+    pub(crate) needed: u32,
 }
 
 impl Block {
@@ -44,13 +51,30 @@ impl Block {
     ) -> Self {
         let (index, bytes, stamp) = (ctx.id.index, publish.fragment_bytes, ctx.now);
         let timed = publish.runs.into_iter().any(|run| run.options.have_times());
-        Self { index, fragment, count, bytes, begin: 0, stamp, live: 0, timed, weighed: false, origin: None }
+        let entry_bytes = ctx.block_bytes;
+        Self {
+            index,
+            fragment,
+            count,
+            bytes,
+            begin: 0,
+            stamp,
+            live: 0,
+            timed,
+            weighed: false,
+            origin: None,
+            entry_bytes,
+            needed: 0,
+        }
     }
 
     /// Whether `next` can be one block with this one: it follows in the same entry.
     fn goes_on_with(&self, next: &Self) -> bool {
         let follows = match (&self.origin, &next.origin) {
-            (None, None) => self.fragment.checked_add(self.bytes) == Some(next.fragment),
+            // What was written anew has its old time.
+            (None, None) => {
+                self.stamp == next.stamp && self.fragment.checked_add(self.bytes) == Some(next.fragment)
+            }
             (Some(origin), Some(other)) => self.reference_goes_on_with(origin, next, other),
             _ => false,
         };
@@ -59,7 +83,7 @@ impl Block {
     }
 
     /// Whether it ends after the first offset that is held for subscriptions that catch up.
-    fn is_held(&self, first: u64, held_from: Option<u64>) -> bool {
+    pub(super) fn is_held(&self, first: u64, held_from: Option<u64>) -> bool {
         held_from.is_some_and(|from| first + u64::from(self.count) > from)
     }
 }
@@ -102,9 +126,16 @@ pub(crate) struct Topic {
     pub(crate) onward: BTreeMap<TopicId, BTreeMap<Filter, u64>>,
     /// Subscriptions to which not all is routed yet that the topic had when they were bound, or got since.
     pub(crate) catching_up: BTreeMap<SubscriptionId, CatchUp>,
+    /// What was published lately, where it is known again by its id.
+    pub(crate) message_ids: MessageIds,
     /// By first offset. There may be holes where blocks are gone.
     pub(crate) blocks: BTreeMap<u64, Block>,
-    /// First offsets of blocks with nothing live, kept by retention, or for those that catch up. Derived.
+    /// The newest messages of keys, where these are kept.
+    pub(crate) newest: Newest,
+    /// Bytes of these, about. Derived.
+    pub(crate) needed_bytes: u64,
+    /// First offsets of blocks with nothing live and nothing that is the newest of its key, kept by retention, or for those that
+    /// catch up. Derived.
     pub(crate) settled: BTreeSet<u64>,
     /// Of all blocks. Derived.
     pub(crate) bytes: u64,
@@ -125,7 +156,10 @@ impl Topic {
             bindings: BTreeMap::new(),
             onward: BTreeMap::new(),
             catching_up: BTreeMap::new(),
+            message_ids: MessageIds::default(),
             blocks: BTreeMap::new(),
+            newest: Newest::default(),
+            needed_bytes: 0,
             settled: BTreeSet::new(),
             bytes: 0,
             messages: 0,
@@ -142,7 +176,7 @@ impl Topic {
 
     /// Whether it keeps messages that nobody has to settle.
     pub(crate) fn keeps_settled(&self) -> bool {
-        self.is_retained() || !self.catching_up.is_empty()
+        self.is_retained() || !self.catching_up.is_empty() || self.is_compacted()
     }
 
     /// Adds a block, or lengthens the newest one when this fragment follows it in the same entry. Says whether
@@ -157,7 +191,9 @@ impl Topic {
             && start + u64::from(last.count) == first
             && let Some(count) = last.count.checked_add(block.count)
         {
+            self.needed_bytes -= last.needed_bytes();
             (last.count, last.bytes) = (count, last.bytes.saturating_add(block.bytes));
+            self.needed_bytes += last.needed_bytes();
             last.live += block.live;
             if last.live > 0 {
                 self.settled.remove(&start);
@@ -201,7 +237,9 @@ impl Topic {
             let overlap = end.min(first + u64::from(block.count)) - begin;
             block.live = block.live.saturating_sub(overlap);
             ctx.touch(RowKey::Block(self.id, first));
-            if block.live == 0 {
+            if block.is_at_rest() {
+                ctx.rested.insert((self.id, first, block.index));
+            } else if block.live == 0 {
                 emptied.push(first);
             }
         }
@@ -233,6 +271,9 @@ impl Topic {
             block.live += count;
             block.weighed |= weighed;
             self.settled.remove(&first);
+            if block.needed > 0 {
+                ctx.rested.insert((self.id, first, block.index));
+            }
             ctx.touch(RowKey::Block(self.id, first));
         }
     }
@@ -259,7 +300,7 @@ impl Topic {
         (!held || self.is_doomed()).then_some(first)
     }
 
-    fn held_by_size(&self, block: &Block) -> bool {
+    pub(super) fn held_by_size(&self, block: &Block) -> bool {
         self.config.retention_bytes.is_some_and(|max| self.appended.saturating_sub(block.begin) <= max)
     }
 
@@ -276,8 +317,12 @@ impl Topic {
         }
     }
 
-    fn remove(&mut self, first: u64, ctx: &mut Context<'_>) {
+    pub(super) fn remove(&mut self, first: u64, ctx: &mut Context<'_>) {
         if let Some(block) = self.blocks.remove(&first) {
+            if block.needed > 0 {
+                self.needed_bytes -= block.needed_bytes();
+                ctx.rested.insert((self.id, first, block.index));
+            }
             self.bytes -= u64::from(block.bytes);
             self.messages -= u64::from(block.count);
             ctx.touch(RowKey::Block(self.id, first));
@@ -343,6 +388,8 @@ mod tests {
                 timed: false,
                 weighed: false,
                 origin: None,
+                entry_bytes: 1,
+                needed: 0,
             };
             topic.append(first, block, &mut BTreeSet::new());
             topic.next_offset = first + u64::from(count);

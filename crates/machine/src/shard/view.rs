@@ -53,6 +53,12 @@ pub struct TopicView {
     /// Messages that no binding matched and nothing kept, neither retention nor a subscription that caught up, and that were
     /// not passed on.
     pub unrouted: u64,
+    /// Keys of which it keeps the newest message, and bytes of these messages, about.
+    pub keys: u64,
+    /// See [`Self::keys`].
+    pub needed_bytes: u64,
+    /// Message ids that it remembers.
+    pub message_ids: u64,
     /// From it, in order of subscription and selector.
     pub bindings: Vec<BindingView>,
     /// From it to other topics, in order of topic and filter.
@@ -308,6 +314,9 @@ impl Shard {
             messages: topic.messages,
             bytes: topic.bytes,
             unrouted: topic.unrouted,
+            keys: topic.newest.count(),
+            needed_bytes: topic.needed_bytes,
+            message_ids: topic.message_ids.count(),
             bindings: selectors.filter_map(binding).collect(),
             onward: filters.filter_map(onward).collect(),
         }

@@ -5,9 +5,10 @@
 use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
-    Answer, Applied, Batch, Commit, CommitSettle, ConsumerIdentity, Effect, Ended, Envelope, LeaseRun,
-    Machine, Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, Reply, Scan, SettleResult,
-    Settlement, Shard, Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
+    Answer, Applied, Batch, BlockSlice, Commit, CommitSettle, CompactedBlock, ConsumerIdentity, Effect,
+    Ended, Envelope, KeptRun, LeaseRun, LooseBlock, Machine, Match, MessageOptions, Op, Origin, Publish,
+    PublishRun, Publishes, Reply, Scan, SettleResult, Settlement, Shard, Start, SubscriptionConfig,
+    SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, HeaderMatch, Limits, LogId, MarkName, MatchRule, Millis, NodeId,
@@ -379,6 +380,28 @@ pub fn found<'a>(
     let matches = (scan.from..to).filter_map(found).collect();
     let Scan { topic, subscription, version, from, .. } = *scan;
     Op::Route { topic, subscription, version, from, to, matches }
+}
+
+/// What a leader proposes that has read what is needed of loose blocks; `None` when there are none.
+pub fn compacted(driver: &Driver) -> Option<Step> {
+    let (loose, _) = driver.state().loose_blocks(None, 64, driver.machine.now());
+    let mut fragments = BytesMut::new();
+    let mut blocks = Vec::new();
+    for LooseBlock { topic, first, index, slices, .. } in loose {
+        let (_, batch) = &driver.log[usize::try_from(index).unwrap()];
+        let mut run = |slice: &BlockSlice| {
+            assert_eq!(slice.index, index);
+            let bodies = block::bodies(&batch.block, slice.fragment, slice.slot, slice.count).unwrap();
+            let before = fragments.len();
+            block::append_fragment(&mut fragments, &bodies);
+            let fragment_bytes = u32::try_from(fragments.len() - before).unwrap();
+            KeptRun { offset: slice.offset, count: slice.count, fragment_bytes }
+        };
+        let runs = slices.iter().map(&mut run).collect();
+        blocks.push(CompactedBlock { topic, first, index, runs });
+    }
+    let envelope = Envelope { origin: Origin::Leader, op: Op::Compact { blocks } };
+    (!fragments.is_empty()).then(|| Step { envelope, fragment: fragments.freeze() })
 }
 
 /// A publish of (subject, count) runs, and its fragment.

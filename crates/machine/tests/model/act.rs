@@ -9,6 +9,8 @@ pub(crate) enum Act {
     Publish(usize, Vec<(usize, u32)>, bool),
     /// With options, some of them wrong.
     PublishWith(usize, Vec<(usize, u32, MessageOptions)>),
+    /// Leases that are held, and single messages.
+    CommitWith(Vec<Held>, Vec<(usize, usize, MessageOptions)>),
     Cancel(usize, u64),
     PublishEach(Vec<(usize, Vec<(usize, u32)>)>),
     /// Leases that are held, and what is published with their end.
@@ -27,6 +29,8 @@ pub(crate) enum Act {
     Bind(usize, usize, usize, Option<u64>),
     /// The leader looks through so many offsets.
     Scan(u64),
+    /// The leader writes anew what is worth it.
+    Compact,
     Unbind(usize, usize, usize),
     /// Number, subscription, credit with priority, identity (0: none) with its epoch.
     Attach(u64, usize, (u32, i32), (u8, u64)),
@@ -82,12 +86,17 @@ fn options() -> impl Strategy<Value = MessageOptions> {
     let priority = prop_oneof![20 => 0u8..10, 1 => Just(10)];
     let ttl = prop_oneof![3 => Just(0u64), 2 => 1u64..12_000];
     let times = prop_oneof![4 => Just((0u64, 0u64)), 1 => (0u64..20_000, 0u64..4_000)];
-    (key, priority, ttl, times).prop_map(|(key, priority, ttl_ms, (at, delay_ms))| MessageOptions {
-        key,
-        priority,
-        ttl_ms,
-        deliver_at: Millis::new(at),
-        delay_ms,
+    let id = prop_oneof![2 => Just(KeyHash::NONE), 1 => (0u8..3).prop_map(|id| KeyHash::of(&[id]))];
+    (key, id, priority, ttl, times).prop_map(|(key, message_id, priority, ttl_ms, (at, delay_ms))| {
+        MessageOptions {
+            tombstone: false,
+            key,
+            message_id,
+            priority,
+            ttl_ms,
+            deliver_at: Millis::new(at),
+            delay_ms,
+        }
     })
 }
 
@@ -142,6 +151,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         10 => (n(), runs(), prop::bool::weighted(0.2)).prop_map(|(t, runs, mandatory)| Act::Publish(t, runs, mandatory)),
         14 => (n(), prop::collection::vec((n(), 1u32..4, options()), 1..5))
             .prop_map(|(t, runs)| Act::PublishWith(t, runs)),
+        8 => (n(), n(), options()).prop_map(|(t, s, options)| Act::PublishWith(t, vec![(s, 1, options)])),
+        8 => (prop::collection::vec(held.clone(), 0..2), prop::collection::vec((n(), n(), options()), 1..4))
+            .prop_map(|(held, messages)| Act::CommitWith(held, messages)),
         2 => (n(), 0u64..20).prop_map(|(t, offset)| Act::Cancel(t, offset)),
         4 => prop::collection::vec((n(), runs()), 1..5).prop_map(Act::PublishEach),
         8 => (prop::collection::vec(held.clone(), 0..4), prop::collection::vec((n(), runs()), 0..3))
@@ -155,6 +167,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => n().prop_map(Act::DeleteSubscription),
         3 => (n(), n(), n(), prop::option::of(0u64..20)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
         3 => (1u64..12).prop_map(Act::Scan),
+        3 => Just(Act::Compact),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         6 => (who(), n(), (credit(), -1i32..2), (0u8..3, 0u64..3))
             .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),

@@ -171,6 +171,8 @@ impl Pair {
         self.compare_letters();
         self.compare_trace();
         self.compare_ended();
+        self.compare_message_ids();
+        self.compare_newest();
         for (id, holder) in &self.model.holders {
             let held = self.model.held(*id, holder);
             assert_eq!(single(&state.leases_of(*id)), held, "leases of {id}");

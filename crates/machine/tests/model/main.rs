@@ -9,6 +9,7 @@ mod backlog;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod message_ids;
 mod onward;
 mod pair;
 mod producers;

@@ -21,7 +21,9 @@ impl Model {
         let alternate = config.alternate_topic.as_ref().map(|to| known(&TOPICS, to.as_str()));
         if self.topics.contains_key(name) {
             let alike = (self.alternates.get(name).copied(), self.ttl.get(name).copied());
-            let same = !self.made.contains(name) && alike == (alternate, ttl_of(config));
+            let same = !self.made.contains(name)
+                && alike == (alternate, ttl_of(config))
+                && self.ids.windows.get(name) == config.message_id_window.as_ref();
             return if same { Ok(Answer::Done) } else { Err(Reason::TopicExists) };
         }
         self.check_open()?;
@@ -29,6 +31,7 @@ impl Model {
         self.add_topic(name);
         self.alternates.extend(alternate.map(|to| (name, to)));
         self.ttl.extend(ttl_of(config).map(|ttl| (name, ttl)));
+        self.set_window(name, config.message_id_window);
         Ok(Answer::Done)
     }
 
@@ -45,6 +48,7 @@ impl Model {
         self.alternates.extend(alternate.map(|to| (name, to)));
         self.ttl.remove(name);
         self.ttl.extend(ttl_of(config).map(|ttl| (name, ttl)));
+        self.set_window(name, config.message_id_window);
         Ok(Answer::Done)
     }
 
@@ -124,11 +128,11 @@ impl Model {
     /// else in the order of their creation.
     pub(crate) fn publish(&mut self, publish: &PublishView<'_>) -> Result<Appended, Reason> {
         let name = known(&TOPICS, publish.topic);
-        let mut runs = publish.runs;
-        if runs.any(|run| run.options.priority > MessageOptions::PRIORITY_MAX) {
-            return Err(Reason::InvalidArgument);
-        }
+        self.check_options(publish)?;
         let (_, stored) = self.topics.get(name).ok_or(Reason::TopicNotFound)?;
+        if let Some(first) = self.published_before(publish)? {
+            return Ok(first);
+        }
         self.check_routable(publish)?;
         self.check_backlogs(publish)?;
         let first = stored.len() as u64;
@@ -161,7 +165,9 @@ impl Model {
                 self.letters.insert((self.topics[next].0, offset), letter);
             }
         }
-        appended.ok_or(Reason::TopicNotFound)
+        let appended = appended.ok_or(Reason::TopicNotFound)?;
+        self.remember(publish, &appended);
+        Ok(appended)
     }
 }
 

@@ -8,7 +8,7 @@ use quorate_machine::{
     Answer, BacklogLimit, Backoff, CommitSettle, ConsumerIdentity, MessageOptions, Op, Origin, SeekTo,
     Settlement, Start, SubscriptionConfig, SubscriptionKind, TopicConfig, WhenFull,
 };
-use quorate_types::{BootId, ConsumerId, Filter, Millis, NodeId, Reason, SessionId};
+use quorate_types::{BootId, ConsumerId, Filter, Millis, NodeId, Reason, SessionId, ShardPlace};
 use std::time::Duration;
 
 /// The first two take dead letters, the others pass messages on: to what order dead letters that are passed on come in, with
@@ -119,6 +119,14 @@ impl Pair {
                 self.model.finish();
                 self.compare(&effects);
             }
+            Act::Compact => {
+                let Some(step) = common::compacted(&self.driver) else { return };
+                let (reply, effects) = self.driver.run_step(&step);
+                assert_eq!(reply, Ok(Answer::Done));
+                self.model.now = self.driver.time;
+                self.model.finish();
+                self.compare(&effects);
+            }
             Act::Clear => {
                 (0..2).for_each(|i| self.act(&Act::DeleteSubscription(i)));
                 (0..4).for_each(|i| self.act(&Act::Configure(i, 0)));
@@ -160,6 +168,14 @@ impl Pair {
             Act::Commit(held, parts) => {
                 let settles = held.iter().filter_map(|held| self.committed(held)).collect();
                 return self.driver.commit_step(self.session, settles, &named(parts));
+            }
+            Act::CommitWith(held, messages) => {
+                let settles = held.iter().filter_map(|held| self.committed(held)).collect();
+                let part = |(t, s, options): &(usize, usize, MessageOptions)| {
+                    common::publish_with(TOPICS[t % 2], &[(SUBJECTS[s % 3], 1, *options)])
+                };
+                let (op, fragment) = common::commit(settles, messages.iter().map(part));
+                return Step { fragment, ..self.driver.step(self.session, op) };
             }
             Act::Topic(t, to) => {
                 Op::CreateTopic { topic: topic(TOPICS[t % 4]), config: topic_config(*t, *to, self.kind) }
@@ -228,11 +244,12 @@ impl Pair {
                 Op::DeleteProducer { producer: common::producer(PRODUCERS[which % 2]) }
             }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
-            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision, place: ShardPlace::ONLY },
             Act::Expire
             | Act::Clear
             | Act::Tick(_)
             | Act::Scan(_)
+            | Act::Compact
             | Act::OpenProducer(..)
             | Act::Produce(..) => Op::Tick,
         };
@@ -279,7 +296,7 @@ impl Pair {
             }
             Some((last, None)) if sequence > last + 1 => Err(Reason::SequenceGap),
             Some(_) => {
-                self.model.now = self.driver.time;
+                (self.model.now, self.model.entry) = (self.driver.time, log_id);
                 let expected = self.model.perform(&step.envelope.op);
                 self.model.finish();
                 self.model.producers.see(session, self.driver.time);
@@ -288,8 +305,9 @@ impl Pair {
             }
         };
         let with_log_id = |answer| match answer {
-            Answer::Published { first_offset, count, routed, .. } => {
-                Answer::Published { first_offset, count, routed, log_id }
+            Answer::Published { first_offset, count, routed, log_id: first, duplicate } => {
+                let log_id = if duplicate { first } else { log_id };
+                Answer::Published { first_offset, count, routed, log_id, duplicate }
             }
             Answer::PublishedEach { outcomes, .. } => Answer::PublishedEach { outcomes, log_id },
             Answer::Committed { appended, .. } => Answer::Committed { appended, log_id },
@@ -302,6 +320,20 @@ impl Pair {
             step.envelope.op
         );
         self.compare(&effects);
+    }
+
+    /// Of each key of the compacted topic the newest message is kept.
+    pub(crate) fn compare_newest(&self) {
+        if !is_compacted(0, self.kind) || self.model.made.contains(TOPICS[0]) {
+            return;
+        }
+        let Some((topic, stored)) = self.model.topics.get(TOPICS[0]) else { return };
+        let state = self.driver.state();
+        for (at, message) in stored.iter().enumerate() {
+            let key = message.options.key;
+            let newest = key.is_some() && !stored[at + 1..].iter().any(|later| later.options.key == key);
+            assert!(!newest || state.locate(*topic, at as u64, 1).len() == 1, "the newest of {key:?}, {at}");
+        }
     }
 
     /// What the topics keep no more: which blocks that are is the machine's to say.
@@ -320,7 +352,24 @@ fn topic_config(which: usize, alternate: usize, kind: usize) -> TopicConfig {
     let to = [None, Some("t"), Some("u"), Some("v"), Some("w")][alternate % 5].filter(|_| which % 4 > 1);
     // One of them lets nothing wait for ever, in every second story.
     let ttl = (which.is_multiple_of(4) && kind % 2 == 1).then_some(Duration::from_secs(9));
-    TopicConfig { retention_bytes, ttl, alternate_topic: to.map(topic), ..TopicConfig::default() }
+    let alternate_topic = to.map(topic);
+    // One knows messages by their ids, for a while that may be changed.
+    let windows = [None, Some(2_500), Some(40_000)].map(|ms| ms.map(Duration::from_millis));
+    let message_id_window = windows[alternate % 3].filter(|_| which % 4 == 1);
+    let compacted = is_compacted(which, kind);
+    TopicConfig {
+        retention_bytes,
+        ttl,
+        alternate_topic,
+        message_id_window,
+        compacted,
+        ..TopicConfig::default()
+    }
+}
+
+/// The first topic, in every third story.
+fn is_compacted(which: usize, kind: usize) -> bool {
+    which.is_multiple_of(4) && kind.is_multiple_of(3)
 }
 
 /// Settings of subscriptions, the wrong ones too.

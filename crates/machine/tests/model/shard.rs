@@ -2,6 +2,7 @@
 
 use crate::backlog;
 use crate::common;
+use crate::message_ids::Ids;
 use crate::onward::Stored;
 use crate::pair::{FILTERS, SUBSCRIPTIONS, TOPICS};
 use crate::producers::Producers;
@@ -29,6 +30,9 @@ pub(crate) struct Holder {
 pub(crate) struct Model {
     /// With all their messages.
     pub(crate) topics: BTreeMap<&'static str, (TopicId, Vec<Stored>)>,
+    /// The entry that is applied.
+    pub(crate) entry: LogId,
+    pub(crate) ids: Ids,
     /// Times to live of topics that have one.
     pub(crate) ttl: BTreeMap<&'static str, u64>,
     /// What came back of a key in this entry: what is later in it follows.
@@ -62,8 +66,9 @@ impl Model {
     pub(crate) fn perform(&mut self, op: &Op) -> Result<Answer, Reason> {
         match op {
             Op::Publish(publish) => {
-                let Appended { first_offset, count, routed } = self.publish(&publish.view())?;
-                Ok(Answer::Published { first_offset, count, routed, log_id: LogId::default() })
+                let Appended { first_offset, count, routed, duplicate_of } = self.publish(&publish.view())?;
+                let (log_id, duplicate) = (duplicate_of.unwrap_or_default(), duplicate_of.is_some());
+                Ok(Answer::Published { first_offset, count, routed, log_id, duplicate })
             }
             Op::PublishEach(publishes) => {
                 let refused = |reason| Refusal::new(reason, "");
@@ -136,7 +141,7 @@ impl Model {
             }
             Op::DeleteProducer { producer } => self.delete_producer(producer),
             Op::CloseShard { revision } => self.close(*revision),
-            Op::OpenShard { revision } => self.open(*revision),
+            Op::OpenShard { revision, .. } => self.open(*revision),
             other => panic!("not modelled: {other:?}"),
         }
     }
@@ -266,7 +271,7 @@ impl Model {
             routed += u32::from(queue.messages.len() > before);
         }
         let count = u32::try_from(messages.len()).unwrap();
-        Ok(Appended { first_offset, count, routed })
+        Ok(Appended { first_offset, count, routed, duplicate_of: None })
     }
 
     /// Every subscription where it waits for its first delivery loses it.
@@ -310,9 +315,14 @@ impl Model {
                 }
             }
         }
+        let mut ids = BTreeSet::new();
         for publish in commit.publishes.iter() {
+            self.check_options(&publish)?;
             self.topics.get(publish.topic).ok_or(Reason::TopicNotFound)?;
-            self.check_routable(&publish)?;
+            let known = self.published_before(&publish)?.is_some() || !self.is_new_id(&publish, &mut ids);
+            if !known {
+                self.check_routable(&publish)?;
+            }
         }
         // What is settled makes room first. If that is not enough nothing is done at all.
         let before = self.clone();
@@ -396,6 +406,8 @@ impl Model {
         self.topics.remove(name);
         self.ttl.remove(name);
         self.made.remove(name);
+        self.ids.windows.remove(name);
+        self.ids.known.retain(|(topic, _), _| *topic != name);
         self.alternates.remove(name);
         self.onward.retain(|(from, to, _)| *from != name && *to != name);
         for queue in self.queues.values_mut() {

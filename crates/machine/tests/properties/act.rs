@@ -29,6 +29,10 @@ pub(crate) enum Act {
     Scan(u64, u64),
     /// What it had found comes again, or late.
     StaleScan,
+    /// The leader writes anew what is worth it: now, or what it reads now, later.
+    Compact,
+    Look,
+    StaleCompact,
     Unbind(usize, usize, usize),
     Purge(usize),
     Cancel(usize, u64),
@@ -90,6 +94,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         5 => (some(), some(), some(), prop::option::of(0u64..12)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
         5 => (1u64..20, 1u64..4).prop_map(|(count, every)| Act::Scan(count, every)),
         1 => Just(Act::StaleScan),
+        6 => Just(Act::Compact),
+        2 => Just(Act::Look),
+        2 => Just(Act::StaleCompact),
         1 => (some(), some(), some()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         1 => some().prop_map(Act::Purge),
         1 => (some(), 0u64..30).prop_map(|(t, offset)| Act::Cancel(t, offset)),

@@ -5,10 +5,12 @@ use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
 use quorate_machine::{
-    Batch, Commit, CommitSettle, ConsumerIdentity, Envelope, KeyHash, Match, MessageOptions, Op, Origin,
-    Publish, PublishRun, Publishes, SeekTo, Settlement, Start, TopicConfig,
+    Batch, Commit, CommitSettle, CompactedBlock, ConsumerIdentity, Envelope, KeptRun, KeyHash, Match,
+    MessageOptions, Op, Origin, Publish, PublishRun, Publishes, SeekTo, Settlement, Start, TopicConfig,
 };
-use quorate_types::{BootId, ConsumerId, Millis, NodeId, SessionId, Subject, SubscriptionId, TopicId};
+use quorate_types::{
+    BootId, ConsumerId, Millis, NodeId, SessionId, ShardPlace, Shards, Subject, SubscriptionId, TopicId,
+};
 use std::time::Duration;
 
 /// Publishes and settles whose numbers are anything at all.
@@ -24,7 +26,16 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         (number(), 0u8..12, number(), (number(), number())).prop_map(
             |(key, priority, ttl_ms, (at, delay_ms))| {
                 let (key, deliver_at) = (KeyHash::of(&key.to_le_bytes()), Millis::new(at));
-                MessageOptions { key, priority, ttl_ms, deliver_at, delay_ms }
+                let message_id = KeyHash::of(&[priority]);
+                MessageOptions {
+                    key,
+                    message_id,
+                    tombstone: priority % 3 == 1,
+                    priority,
+                    ttl_ms,
+                    deliver_at,
+                    delay_ms,
+                }
             },
         )
     };
@@ -105,8 +116,22 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         }),
         (0..TOPICS.len(), 0..TOPICS.len()).prop_map(|(t, to)| Op::ConfigureTopic {
             topic: topic(TOPICS[t]),
-            config: TopicConfig { alternate_topic: Some(topic(TOPICS[to])), ..TopicConfig::default() },
+            config: TopicConfig {
+                alternate_topic: Some(topic(TOPICS[to])),
+                message_id_window: Some(Duration::from_millis(1 + to as u64)),
+                compacted: t == to,
+                spread_by_key: to == 0,
+                ..TopicConfig::default()
+            },
         }),
+        (number(), number(), number(), prop::collection::vec((number(), any::<u32>(), 0u32..40), 0..3))
+            .prop_map(|(topic, first, index, runs)| {
+                let run = |(offset, count, fragment_bytes)| KeptRun { offset, count, fragment_bytes };
+                let runs = runs.into_iter().map(run).collect();
+                Op::Compact {
+                    blocks: vec![CompactedBlock { topic: TopicId::new(topic), first, index, runs }],
+                }
+            }),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
         number().prop_map(|ms| Op::OpenSession { timeout: Duration::from_millis(ms) }),
@@ -116,7 +141,10 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
         Just(Op::Tick),
         Just(Op::FormCluster { nodes: Vec::new() }),
         number().prop_map(|revision| Op::CloseShard { revision }),
-        number().prop_map(|revision| Op::OpenShard { revision }),
+        (number(), 0..5u32, 1..=16u32).prop_map(|(revision, shard, shards)| {
+            let shards = Shards::new(shards).unwrap();
+            Op::OpenShard { revision, place: ShardPlace { shard, shards } }
+        }),
     ];
     let origin = prop_oneof![
         Just(Origin::Leader),

@@ -8,7 +8,7 @@ use quorate_machine::{
     Machine, MessageOptions, Op, Origin, SeekTo, Settlement, Start, SubscriptionConfig, SubscriptionKind,
     SubscriptionView, TopicConfig, Verdict, WhenFull,
 };
-use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, SubscriptionId};
+use quorate_types::{BootId, ConsumerId, Limits, Millis, NodeId, SessionId, ShardPlace, SubscriptionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -28,7 +28,15 @@ pub(crate) const PRODUCERS: [&str; 3] = ["p0", "p1", "p2"];
 
 /// Few enough answers that some repeats come too late, and fewer producers than there are names.
 pub(crate) fn limits(transitions_max: u32) -> Limits {
-    Limits { transitions_max, answers_max: 20, marks_max: 2, producers_max: 2, ..Limits::default() }
+    Limits {
+        transitions_max,
+        answers_max: 20,
+        marks_max: 2,
+        producers_max: 2,
+        message_ids_max: 4,
+        keys_max: 4,
+        ..Limits::default()
+    }
 }
 
 /// Publishes with the names of what they choose.
@@ -83,6 +91,8 @@ fn options(pick: usize) -> MessageOptions {
     let pick = (pick / 4) as u64;
     let has = |bit: u64| pick >> bit & 3 == 1;
     MessageOptions {
+        message_id: if has(3) { KeyHash::of(&[u8::try_from(pick % 7).unwrap()]) } else { KeyHash::NONE },
+        tombstone: has(1) && pick % 3 == 1,
         key: if has(1) { KeyHash::of(&[u8::try_from(pick % 5).unwrap()]) } else { KeyHash::NONE },
         priority: if has(2) { u8::try_from(pick % 10).unwrap() } else { 0 },
         ttl_ms: if has(5) { 1 + pick % 20_000 } else { 0 },
@@ -105,6 +115,8 @@ pub(crate) struct World {
     producers: Vec<SessionId>,
     /// What the leader found when it looked last.
     looked: Option<Op>,
+    /// What the leader read when it looked for something to compact.
+    read: Option<Step>,
 }
 
 impl World {
@@ -118,6 +130,7 @@ impl World {
             applied: Vec::new(),
             producers: Vec::new(),
             looked: None,
+            read: None,
         };
         let start = [
             Act::Hello(1),
@@ -212,6 +225,9 @@ impl World {
                 .get(to % (2 * TOPICS.len() + 1) / 2)
                 .filter(|_| to % 2 == 1)
                 .map(|t| topic(t)),
+            compacted: to % 5 > 1,
+            message_id_window: Some(Duration::from_millis(1 + (to % 90) as u64 * 100)).filter(|_| to % 4 > 1),
+            spread_by_key: false,
         };
         let t = |pick: &usize| topic(TOPICS[pick % TOPICS.len()]);
         let s = |pick: &usize| sub(SUBSCRIPTIONS[pick % SUBSCRIPTIONS.len()]);
@@ -236,6 +252,12 @@ impl World {
                 self.looked = Some(op.clone());
                 return lead(op);
             }
+            Act::Compact => return common::compacted(&self.driver),
+            Act::Look => {
+                self.read = common::compacted(&self.driver);
+                return None;
+            }
+            Act::StaleCompact => return self.read.clone(),
             Act::StaleScan => return lead(self.looked.clone()?),
             Act::ExpireNode(pick) => return lead(Op::ExpireNode { session: self.session(*pick)? }),
             Act::OpenClient(ms) => return lead(Op::OpenSession { timeout: Duration::from_millis(*ms) }),
@@ -316,7 +338,7 @@ impl World {
                 Op::DeleteProducer { producer: common::producer(PRODUCERS[pick % PRODUCERS.len()]) }
             }
             Act::Close(revision) => Op::CloseShard { revision: *revision },
-            Act::Open(revision) => Op::OpenShard { revision: *revision },
+            Act::Open(revision) => Op::OpenShard { revision: *revision, place: ShardPlace::ONLY },
         };
         let session = self.session(0)?;
         Some(self.driver.step(session, op))

@@ -7,22 +7,25 @@
 //! | `open-producer P MS [as=INSTANCE]`, `delete-producer P` | named conversations |
 //! | `as ID: OP`, `as ID#N: OP` | OP under session ID (default 1), as its next operation or as number N |
 //! | `again` | the entry before the last `again` or entry, byte for byte |
-//! | `create-topic T [age=MS] [bytes=N] [ttl=MS] [alternate=T]`, `configure-topic …`, `delete-topic T` | topics |
+//! | `create-topic T [age=MS] [bytes=N] [ttl=MS] [alternate=T] [window=MS] [compacted] [spread]`, `configure-topic …`, `delete-topic T` | topics |
 //! | `create-subscription S [lease=MS] [attempts=N] [backoff=KIND:MS[:MAX_MS]] [dead=T [expired]] [priorities] [KIND] [messages-max=N] [bytes-max=N] [drop-oldest] [dead-letter-oldest] [auto]`, `delete-subscription S`, `purge S` | subscriptions |
 //! | `seek S latest`, `seek S offset=N`, `seek S time=MS`, `seek S mark=M`, `mark S M`, `unmark S M` | places of a subscription |
 //! | `bind T S FILTER[,FILTER]… [start=OFFSET] [time=MS] [auto]`, `unbind T S FILTER` | bindings; a filter may ask for headers: `#{all:K=V&K=V}`, `a.*{any:K=V}` |
 //! | `bind-topic FROM TO FILTER[,FILTER]…`, `unbind-topic FROM TO FILTER` | bindings between topics |
 //! | `route T S VERSION FROM-TO [OFFSET*COUNT[OPTION…]]…` | what the leader found up to TO, not included, by ids of topic and subscription |
-//! | `publish T SUBJECT[*COUNT][OPTION…]… [mandatory] [auto]` | messages of ten bytes; `''` is the empty subject; an OPTION is `|key=K`, `|priority=N`, `|ttl=MS`, `|at=MS` or `|delay=MS` |
+//! | `publish T SUBJECT[*COUNT][OPTION…]… [mandatory] [auto]` | messages of ten bytes; `''` is the empty subject; an OPTION is `|key=K`, `|priority=N`, `|ttl=MS`, `|at=MS`, `|delay=MS`, `|id=ID` or `|empty` |
 //! | `cancel T OFFSET` | takes a scheduled message back |
 //! | `publish-each T SUBJECT[*COUNT]… [auto] / T …` | such publishes to several topics, as one operation |
 //! | `attach N S CREDIT [priority=N] [who=IDENTITY] [epoch=N]`, `credit N C`, `detach N WRITTEN` | consumer N of the session |
 //! | `ack N FIRST-LAST@ATTEMPT…`, `nack …`, `reject …`, `extend …`, `nack-after MS N …` | settles |
 //! | `commit PART / PART…` | a part is `ack S IDENTITY FIRST-LAST@ATTEMPT…`, `nack …`, `reject …` or `T SUBJECT[*COUNT]… [auto]` |
 //! | `form NODE…`, `register NODE INCARNATION`, `create-namespace NAME SHARDS`, `delete-namespace NAME ID REVISION` | group 0 |
-//! | `close-shard REVISION`, `open-shard REVISION` | the shard's part of deleting and creating its namespace |
+//! | `keep-namespace NAME ID` | group 0, when a shard refused to be closed |
+//! | `close-shard REVISION`, `open-shard REVISION [SHARD/SHARDS]` | the shard's part of deleting and creating its namespace |
 //! | `wait MS` | no entry: the next one is stamped so much later |
 //! | `tick` | one tick |
+//! | `compact` | the leader has read what is needed of blocks that are worth writing anew; nothing when there are none |
+//! | `look` | no entry: the leader reads that, for a `compact` that comes later |
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
 //! | `show` | no entry: the state |
 //! | `peek S [from=N] [limit=N] [ready] [leased] [delayed]` | no entry: what is in a subscription |
@@ -40,7 +43,7 @@ use quorate_machine::{
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, Incarnation, Millis, NamespaceId, NamespaceName, NodeId, SessionId,
-    SubscriptionId, TopicId,
+    ShardPlace, Shards, SubscriptionId, TopicId,
 };
 use std::time::Duration;
 
@@ -48,11 +51,13 @@ use std::time::Duration;
 pub(crate) struct Script {
     driver: Driver,
     last: Vec<Step>,
+    /// What the leader has read and not yet proposed.
+    looked: Option<Step>,
 }
 
 impl Script {
     pub(crate) fn new() -> Self {
-        Self { driver: Driver::new(common::SHARD), last: Vec::new() }
+        Self { driver: Driver::new(common::SHARD), last: Vec::new(), looked: None }
     }
 
     /// Does one line and says what came of it.
@@ -79,6 +84,14 @@ impl Script {
                 return Vec::new();
             }
             ["again"] => {}
+            ["look"] => {
+                self.looked = common::compacted(&self.driver);
+                return Vec::new();
+            }
+            ["compact"] => match self.looked.take().or_else(|| common::compacted(&self.driver)) {
+                Some(step) => self.last = vec![step],
+                None => return vec!["nothing to compact".to_owned()],
+            },
             _ => self.last = line.split(" ; ").map(|op| self.step(op.trim())).collect(),
         }
         let applied = self.driver.apply(&self.last);
@@ -130,6 +143,7 @@ fn is_unnumbered(op: &Op) -> bool {
             | Op::FormCluster { .. }
             | Op::RegisterNode { .. }
             | Op::CreateNamespace { .. }
+            | Op::KeepNamespace { .. }
             | Op::DeleteNamespace { .. }
     )
 }
@@ -196,6 +210,8 @@ fn run(word: &str) -> (&str, u32, MessageOptions) {
             Some(("ttl", ms)) => options.ttl_ms = number(ms),
             Some(("at", ms)) => options.deliver_at = Millis::new(number(ms)),
             Some(("delay", ms)) => options.delay_ms = number(ms),
+            None if part == "empty" => options.tombstone = true,
+            Some(("id", id)) => options.message_id = KeyHash::of(id.as_bytes()),
             _ => panic!("not an option: {part:?}"),
         }
     }
@@ -312,9 +328,21 @@ fn system(name: &str, args: &[&str]) -> Option<Op> {
             Op::DeleteNamespace { namespace: namespace(n), id, revision: number(revision) }
         }
         ("close-shard", [revision]) => Op::CloseShard { revision: number(revision) },
-        ("open-shard", [revision]) => Op::OpenShard { revision: number(revision) },
+        ("keep-namespace", [n, id]) => {
+            Op::KeepNamespace { namespace: namespace(n), id: NamespaceId::new(number(id)) }
+        }
+        ("open-shard", [revision, place @ ..]) => Op::OpenShard {
+            revision: number(revision),
+            place: place.first().map_or(ShardPlace::ONLY, |p| shard_place(p)),
+        },
         _ => return None,
     })
+}
+
+/// `SHARD/SHARDS`.
+fn shard_place(word: &str) -> ShardPlace {
+    let (shard, shards) = word.split_once('/').unwrap();
+    ShardPlace { shard: small(shard), shards: Shards::new(small(shards)).unwrap() }
 }
 
 fn named_verdict(name: &str) -> Verdict {
@@ -352,6 +380,9 @@ fn retention(options: &[&str]) -> TopicConfig {
         retention_bytes: option(options, "bytes"),
         ttl: option(options, "ttl").map(Duration::from_millis),
         alternate_topic: word(options, "alternate").map(topic),
+        compacted: options.contains(&"compacted"),
+        message_id_window: option(options, "window").map(Duration::from_millis),
+        spread_by_key: options.contains(&"spread"),
     }
 }
 

@@ -24,8 +24,9 @@ fn reply(reply: &Reply) -> String {
         Ok(Answer::ProducerOpened { session, epoch, last }) => {
             format!("producer in session {session}: epoch {epoch} last {last}")
         }
-        Ok(Answer::Published { first_offset, count, routed, .. }) => {
-            published(&Appended { first_offset: *first_offset, count: *count, routed: *routed })
+        Ok(Answer::Published { first_offset, count, routed, log_id, duplicate }) => {
+            let duplicate_of = duplicate.then_some(*log_id);
+            published(&Appended { first_offset: *first_offset, count: *count, routed: *routed, duplicate_of })
         }
         Ok(Answer::PublishedEach { outcomes, .. }) => {
             let each = |o: &Result<Appended, _>| match o {
@@ -51,7 +52,9 @@ fn reply(reply: &Reply) -> String {
 }
 
 fn published(appended: &Appended) -> String {
-    format!("published {} to {}", span(appended.first_offset, u64::from(appended.count)), appended.routed)
+    let before = appended.duplicate_of.map(|log_id| format!(" by entry {} before", log_id.index));
+    let (offsets, routed) = (span(appended.first_offset, u64::from(appended.count)), appended.routed);
+    format!("published {offsets} to {routed}{}", before.unwrap_or_default())
 }
 
 fn effect(effect: &Effect) -> String {
@@ -109,6 +112,8 @@ pub(super) fn state(driver: &Driver) -> Vec<String> {
     }));
     if machine.shard().is_some() {
         lines.push(format!("blocks: {}", join(machine.live_blocks(), " ")));
+        let waste = machine.shard().map_or(0, Shard::compactable_bytes);
+        lines.extend((waste > 0).then(|| format!("worth writing anew: {waste} bytes less")));
         lines.push(due(machine));
     }
     lines
@@ -131,6 +136,12 @@ fn shard(shard: &Shard, lines: &mut Vec<String>) {
             "topic {}: first {first} next {next} kept {messages} unrouted {unrouted}",
             topic.name
         ));
+        if topic.keys > 0 {
+            lines.push(format!("  keeps the newest of {} keys, {} bytes", topic.keys, topic.needed_bytes));
+        }
+        if topic.message_ids > 0 {
+            lines.push(format!("  remembers {} message ids", topic.message_ids));
+        }
         lines.extend(topic.bindings.iter().map(|b| format!("  {} -> {}", b.selector, b.subscription)));
         lines.extend(topic.onward.iter().map(|b| format!("  {} -> topic {}", b.filter, b.to)));
         lines.extend(topic.config.alternate_topic.iter().map(|to| format!("  else -> topic {to}")));

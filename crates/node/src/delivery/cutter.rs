@@ -5,6 +5,7 @@ use bytes::Bytes;
 use quorate_machine::{BlockSlice, block};
 use quorate_types::{Reason, Refusal, SubscriptionName, TopicId};
 use quorate_wire::v1;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Consecutive messages of a topic that were written together.
@@ -63,12 +64,19 @@ impl Cutter {
         count: u64,
         bytes_max: usize,
     ) -> Result<Cut, Refusal> {
-        let located = self.messages.locate(topic, offset, count);
         let mut cut = Cut { pieces: Vec::new(), end: offset.saturating_add(count) };
-        let Some(name) = located.topic else { return Ok(cut) };
-        let mut left = bytes_max;
-        for slice in located.slices {
-            let Some(mut piece) = self.piece(&name, &slice).await? else { continue };
+        let Some((name, slices)) = self.located(topic, offset, cut.end) else { return Ok(cut) };
+        let (mut slices, mut left, mut gone) = (slices, bytes_max, None);
+        while let Some(slice) = slices.pop_front() {
+            let Some(mut piece) = self.piece(&name, &slice).await? else {
+                // It may have been written anew since it was located.
+                if gone.replace((slice.index, slice.offset)) != Some((slice.index, slice.offset)) {
+                    slices = self
+                        .located(topic, slice.offset, cut.end)
+                        .map_or(VecDeque::new(), |(_, slices)| slices);
+                }
+                continue;
+            };
             let fits = fitting(&piece.run.messages, left, cut.pieces.is_empty());
             let whole = fits == piece.run.messages.len();
             if !whole {
@@ -85,6 +93,12 @@ impl Cutter {
             }
         }
         Ok(cut)
+    }
+
+    /// The topic's name, and where its messages up to `end` lie.
+    fn located(&self, topic: TopicId, offset: u64, end: u64) -> Option<(Arc<str>, VecDeque<BlockSlice>)> {
+        let located = self.messages.locate(topic, offset, end.saturating_sub(offset));
+        Some((located.topic?, located.slices.into()))
     }
 
     async fn piece(&mut self, topic: &str, slice: &BlockSlice) -> Result<Option<Piece>, Refusal> {

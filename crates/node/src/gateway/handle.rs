@@ -11,7 +11,7 @@ use crate::liveness::Liveness;
 use crate::metrics_data::DataMetrics;
 use crate::peer_pool::PeerPool;
 use quorate_consensus::Group;
-use quorate_machine::{Answer, Envelope, Op, Origin};
+use quorate_machine::{Answer, Envelope, Machine, Op, Origin};
 use quorate_types::probe;
 use quorate_types::{ClusterId, GroupId, Reason, Refusal, Rope, SessionId, Voter};
 use quorate_wire::peer::peers_client::PeersClient;
@@ -175,8 +175,9 @@ impl Gateway {
     pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
         // What speaks of sessions has no number of ours: a refusal of theirs must not look like one of our session.
         let numbering = if op.opens_or_closes_session() { Numbering::None } else { Numbering::Gateway };
-        let forwarder = self.serving(group)?.forwarder;
-        forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
+        let running = self.serving(group)?;
+        check_version(&running, &op)?;
+        running.forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
     }
 
     /// One operation under a client's number: done once, through however many nodes it comes.
@@ -192,6 +193,7 @@ impl Gateway {
     ) -> Result<Answer, Refusal> {
         let running = self.serving(group)?;
         running.check_client_session(session)?;
+        check_version(&running, &op)?;
         let numbering = Numbering::Client { session, sequence };
         running.forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
     }
@@ -201,10 +203,24 @@ impl Gateway {
     /// # Errors
     /// `NOT_LEADER` when this node does not lead the group; `NO_QUORUM` when the outcome is unknown; or the machine's refusal.
     pub(crate) async fn propose_as_leader(&self, group: GroupId, op: Op) -> Result<Answer, Refusal> {
-        let batcher = self.running(group)?.batcher;
+        self.propose_with_fragment(group, op, Rope::new()).await
+    }
+
+    /// The same with the operation's part of the entry's block.
+    ///
+    /// # Errors
+    /// As [`Self::propose_as_leader`].
+    pub(crate) async fn propose_with_fragment(
+        &self,
+        group: GroupId,
+        op: Op,
+        fragment: Rope,
+    ) -> Result<Answer, Refusal> {
+        let running = self.running(group)?;
+        check_version(&running, &op)?;
         let (reply, outcome) = oneshot::channel();
         let envelope = Envelope { origin: Origin::Leader, op };
-        batcher.submit(Submission { envelope, fragment: Rope::new(), reply: ReplyTo::Caller(reply) }).await;
+        running.batcher.submit(Submission { envelope, fragment, reply: ReplyTo::Caller(reply) }).await;
         match outcome.await {
             Ok(Outcome::Replied(reply)) => reply,
             Ok(Outcome::Retry(refusal)) => Err(refusal),
@@ -400,4 +416,18 @@ impl Gateway {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<GroupId, Running>> {
         self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An operation that came with a newer version of the machine goes to no node before the group decides by that: a node with an
+/// older program could not read it. This replica may lag, so the group decides at least by the version that is known here.
+///
+/// # Errors
+/// `UPGRADING`.
+fn check_version(running: &Running, op: &Op) -> Result<(), Refusal> {
+    let needed = op.since();
+    if needed == Machine::VERSION_FIRST {
+        return Ok(());
+    }
+    let version = running.group.read(Machine::version);
+    if needed <= version { Ok(()) } else { Err(quorate_machine::upgrading(needed, version)) }
 }

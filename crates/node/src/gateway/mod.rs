@@ -7,4 +7,5 @@ mod running;
 
 pub(crate) use handle::{Gateway, GatewayParts};
 pub(crate) use limits::GatewayLimits;
+pub(crate) use names::{NamespaceShards, ShardAt};
 pub(crate) use running::Running;

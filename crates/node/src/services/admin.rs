@@ -1,27 +1,21 @@
 //! `quorate.v1.Admin`: metadata of namespaces, through any node.
 
+use super::admin_changes::Asked;
+use super::admin_merge::{self, Part, by_name};
 use super::admin_view::{
-    catch_up_message, config_of_subscription, config_of_topic, consumer_message, mark_message,
-    namespace_message, onward_bindings, page, producer_message, seek_of, selector_of, start_of,
-    subscription_bindings, subscription_message, topic_bindings, topic_message,
+    config_of_subscription, config_of_topic, namespace_message, onward_bindings, page, producer_message,
+    seek_of, selector_of, start_of, subscription_message, topic_bindings, topic_message,
 };
-use super::session;
-use crate::gateway::Gateway;
-use quorate_consensus::Group;
-use quorate_machine::{Answer, Machine, NamespaceView, Op, Shard};
-use quorate_types::{GroupId, NamespaceName, ProducerName, Reason, Refusal, SubscriptionName, TopicName};
-use quorate_wire as wire;
+use crate::gateway::{Gateway, ShardAt};
+use quorate_machine::{Answer, Machine, Op, SeekTo, Shard, Start};
+use quorate_types::{GroupId, ProducerName, Reason, Refusal, SubscriptionName, TopicName};
 use quorate_wire::v1::{self, admin_server::Admin};
+use quorate_wire::{self as wire, Scope};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-/// Shards of a new namespace. Their number is fixed for its life: until topics are spread over several, taking more would
-/// leave namespaces whose topics are not where they belong. And a delete that the second shard refuses would have to open
-/// the first one again.
-const SHARDS_MAX: u32 = 1;
-
-/// The service; every change goes through the gateway to the leader concerned.
+/// The service; every change goes through the gateway to the leaders concerned.
 #[derive(Clone)]
 pub(crate) struct AdminService {
     gateway: Gateway,
@@ -36,154 +30,159 @@ impl AdminService {
         Self { gateway, timeout, create_topics }
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 
-    fn status(&self, refusal: &Refusal) -> Status {
-        self.gateway.status(refusal)
-    }
-
-    /// A change on the namespace's shard, under the caller's number when it gave one. `op`: what was asked for, or what is
-    /// wrong with it.
-    async fn change(
-        &self,
-        namespace: &str,
-        number: Option<v1::Number>,
-        op: Result<Op, Refusal>,
-    ) -> Result<Answer, Status> {
-        let done = async {
-            let op = op?;
-            let group = self.gateway.resolve(namespace).await?;
-            let done = self.change_in(group, number, op.clone()).await;
-            if done.as_ref().err().is_none_or(|refusal| refusal.reason != Reason::NamespaceNotFound) {
-                return done;
-            }
-            // Its namespace was being deleted. Perhaps it is there anew, and the view here was old.
-            let now = self.gateway.resolve_current(namespace).await?;
-            if now == group { done } else { self.change_in(now, number, op).await }
-        };
-        done.await.map_err(|r| self.status(&r))
-    }
-
-    async fn change_in(&self, group: GroupId, number: Option<v1::Number>, op: Op) -> Result<Answer, Refusal> {
-        match number {
-            None => self.gateway.call(group, op, self.deadline()).await,
-            Some(v1::Number { session, sequence }) => {
-                let number = (session::of_client(group, session)?, sequence);
-                self.gateway.call_numbered(group, op, number, self.deadline()).await
-            }
-        }
-    }
-
-    /// A look at the namespace's shard, as current as the leader. Views are what the answering replica has
-    /// after a read index, so that what was confirmed before the call is seen.
-    fn look<R>(
-        &self,
-        namespace: &str,
-        view: impl FnOnce(GroupId, &Shard) -> Result<R, Refusal>,
-    ) -> impl Future<Output = Result<Response<R>, Status>> {
-        let shard = |id, machine: &Machine| match machine.shard() {
-            Some(shard) => view(id, shard),
-            None => Err(Refusal::new(Reason::InvalidArgument, format!("group {id} has no topics"))),
-        };
-        self.look_at_machine(namespace, shard)
-    }
-
-    /// The same, at all of the group's machine.
-    async fn look_at_machine<R>(
-        &self,
-        namespace: &str,
-        view: impl FnOnce(GroupId, &Machine) -> Result<R, Refusal>,
-    ) -> Result<Response<R>, Status> {
-        let done = async {
-            let id = self.gateway.resolve(namespace).await?;
-            let group: Group = self.gateway.current(id, self.deadline()).await?;
-            group.read(|machine| view(id, machine))
-        };
-        done.await.map(Response::new).map_err(|r| self.status(&r))
-    }
-
-    async fn create_namespace_checked(&self, name: &str, shards: u32) -> Result<v1::Namespace, Refusal> {
-        let namespace = wire::namespace(name)?;
-        if shards > SHARDS_MAX {
-            let text = format!(
-                "namespace {namespace} cannot have {shards} shards: the limit is {SHARDS_MAX} in this version, leave the number out"
-            );
-            return Err(Refusal::new(Reason::InvalidArgument, text));
-        }
-        let op = Op::CreateNamespace { namespace: namespace.clone(), shards: shards.max(1) };
-        let deadline = self.deadline();
-        loop {
-            let answer = self.gateway.call(GroupId::SYSTEM, op.clone(), deadline).await?;
-            let Answer::NamespaceCreated { id, groups, revision } = answer else {
-                return Err(unexpected(&answer));
-            };
-            match self.open_shards(&groups, revision, deadline).await {
-                Ok(()) => return Ok(namespace_message(namespace.as_str(), id, &groups)),
-                // A delete that has seen this creation closed them. It is wanted all the same: the next one overtakes that.
-                Err(refusal) if refusal.reason == Reason::NamespaceChanged && Instant::now() < deadline => {}
-                Err(refusal) => return Err(refusal),
-            }
-        }
-    }
-
-    /// A delete may have closed them, perhaps one that was given up halfway. Afterwards they serve: the next call through any
-    /// node must find them.
-    async fn open_shards(&self, groups: &[GroupId], revision: u64, deadline: Instant) -> Result<(), Refusal> {
-        for group in groups {
-            self.gateway.wait_serving(*group, deadline).await?;
-            self.gateway.call(*group, Op::OpenShard { revision }, deadline).await?;
-        }
-        Ok(())
-    }
-
-    /// Nothing can come into a namespace between the look at its shards and its end: they are closed first
-    /// ([`Op::CloseShard`]), and group 0 takes it away only if nobody has wanted it since. One that was given up halfway
-    /// leaves the namespace there, closed: deleted again it is gone, created again it is open.
-    async fn delete_namespace_checked(&self, name: &str) -> Result<(), Refusal> {
-        let namespace = wire::namespace(name)?;
-        if namespace.as_str() == NamespaceName::DEFAULT {
-            let text = "namespace default is always there and cannot be deleted";
-            return Err(Refusal::new(Reason::NamespaceNotEmpty, text));
-        }
-        let deadline = self.deadline();
-        let NamespaceView { id, groups, revision, .. } = self.gateway.namespace(name).await?;
-        for group in groups {
-            let closed = self.gateway.call(group, Op::CloseShard { revision }, deadline).await;
-            closed.map_err(|refusal| {
-                let text = format!("namespace {namespace} is not deleted: {}", refusal.message);
-                Refusal::new(refusal.reason, text)
-            })?;
-        }
-        let op = Op::DeleteNamespace { namespace, id, revision };
-        self.gateway.call(GroupId::SYSTEM, op, deadline).await?;
-        Ok(())
+    fn answer<T>(&self, done: Result<T, Refusal>) -> Result<Response<T>, Status> {
+        done.map(Response::new).map_err(|refusal| self.gateway.status(&refusal))
     }
 
     /// Binds bindings of one topic to a subscription.
     async fn bind_all(
         &self,
-        namespace: &str,
-        number: Option<v1::Number>,
+        asked: Asked<'_>,
         (topic, subscription): (&str, &str),
         bindings: &[&v1::Binding],
         start: Option<v1::Start>,
-    ) -> Result<(), Status> {
-        let op = || {
-            Ok(Op::Bind {
-                topic: wire::topic(topic)?,
-                subscription: wire::subscription(subscription)?,
-                selectors: bindings.iter().map(|binding| selector_of(binding)).collect::<Result<_, _>>()?,
-                start: start_of(start),
-                create_topic: self.create_topics,
-            })
+    ) -> Result<(), Refusal> {
+        let (topic, start) = (wire::topic(topic)?, start_of(start));
+        // Everything is everything on each shard; another offset is one shard's.
+        let scope = match start {
+            Start::Offset(offset) if offset > 0 => Scope::Message(topic.as_str()),
+            _ => Scope::Topic(topic.as_str()),
         };
-        self.change(namespace, number, op()).await.map(drop)
+        let op = Op::Bind {
+            topic: topic.clone(),
+            subscription: wire::subscription(subscription)?,
+            selectors: bindings.iter().map(|binding| selector_of(binding)).collect::<Result<_, _>>()?,
+            start,
+            create_topic: self.create_topics,
+        };
+        self.change(asked, scope, &op).await.map(drop)
+    }
+
+    async fn subscribe(&self, r: &v1::CreateSubscriptionRequest) -> Result<(), Refusal> {
+        let name = wire::subscription(&r.subscription)?;
+        let foreign =
+            r.bindings.iter().find(|b| !b.subscription.is_empty() && b.subscription != r.subscription);
+        if let Some(b) = foreign {
+            let text = format!("a binding of subscription {name} names subscription {:?}", b.subscription);
+            return Err(Refusal::new(Reason::InvalidArgument, text));
+        }
+        let config = config_of_subscription(r.config.clone())?;
+        let dead_letters = config.dead_letter_topic.clone();
+        let op = Op::CreateSubscription { subscription: name, config, create_topic: self.create_topics };
+        let asked = Asked { namespace: &r.namespace, shard: r.shard, number: r.number };
+        self.change(asked, Scope::Subscription(dead_letters.as_ref().map(TopicName::as_str)), &op).await?;
+        for (after, (at, binding)) in (1..).zip(r.bindings.iter().enumerate()) {
+            let number = r.number.map(|n| v1::Number { sequence: n.sequence.saturating_add(after), ..n });
+            let same = |b: &&v1::Binding| b.topic == binding.topic;
+            let (before, rest) = r.bindings.split_at(at);
+            // Only the first one of a topic may begin in the past: it brings the others.
+            let bindings: Vec<&v1::Binding> = match before.iter().any(|b| same(&b)) {
+                true => vec![binding],
+                false => rest.iter().filter(same).collect(),
+            };
+            let pair = (binding.topic.as_str(), r.subscription.as_str());
+            self.bind_all(Asked { number, ..asked }, pair, &bindings, r.start).await?;
+        }
+        Ok(())
+    }
+
+    /// Where a topic lies, its home first: all shards, if it is spread and none is named.
+    async fn topic_places(
+        &self,
+        namespace: &str,
+        shard: Option<u32>,
+        topic: &TopicName,
+    ) -> Result<Vec<ShardAt>, Refusal> {
+        let all = self.gateway.shards(namespace).await?;
+        if shard.is_some() || !all.shards().are_several() {
+            return Ok(vec![all.one(shard)?]);
+        }
+        let mut places = all.from_home(topic);
+        if self.is_spread(&all, topic.as_str()).await? != Some(true) {
+            places.truncate(1);
+        }
+        Ok(places)
+    }
+
+    async fn described_topic(
+        &self,
+        r: &v1::DescribeTopicRequest,
+    ) -> Result<v1::DescribeTopicResponse, Refusal> {
+        let name = wire::topic(&r.topic)?;
+        let places = self.topic_places(&r.namespace, r.shard, &name).await?;
+        let views = self.look_at(places, |at, machine| Ok((at, shard_of(at, machine)?.topic(&name)))).await?;
+        let mut views = views.into_iter().filter_map(|(at, view)| Some((at, view?))).peekable();
+        let (_, first) = views.peek().ok_or_else(|| no_topic(&name))?;
+        let (bindings, onward) = (topic_bindings(first), onward_bindings(first));
+        let parts = views.map(|(at, view)| (at, topic_message(at.group, &view))).collect();
+        Ok(v1::DescribeTopicResponse { topic: Some(admin_merge::topic(parts)), bindings, onward })
+    }
+
+    async fn described_subscription(
+        &self,
+        r: &v1::DescribeSubscriptionRequest,
+    ) -> Result<v1::DescribeSubscriptionResponse, Refusal> {
+        let name = wire::subscription(&r.subscription)?;
+        let parts = self.look(&r.namespace, r.shard, |at, machine| {
+            let shard = shard_of(at, machine)?;
+            let view = shard.subscription(&name);
+            Ok(view.map(|view| Part { at, view, consumers: shard.consumers_at(&name) }))
+        });
+        // One that was left halfway is on some of them.
+        let parts: Vec<Part> = parts.await?.into_iter().flatten().collect();
+        if parts.is_empty() {
+            return Err(no_subscription(&name));
+        }
+        Ok(admin_merge::described(&parts))
+    }
+
+    async fn described_producer(&self, r: &v1::DescribeProducerRequest) -> Result<v1::Producer, Refusal> {
+        let name = wire::producer(&r.producer)?;
+        let look = |at, machine: &Machine| Ok(machine.producer(&name).map(|p| producer_message(at, &p)));
+        let mut found = self.look(&r.namespace, r.shard, look).await?.into_iter().flatten();
+        let producer = found.next().ok_or_else(|| no_producer(&name))?;
+        match found.next() {
+            None => Ok(producer),
+            Some(other) => {
+                let (one, other) = (producer.shard, other.shard);
+                let text =
+                    format!("there is a producer {name} on shard {one}, and one on shard {other}: name one");
+                Err(Refusal::new(Reason::WrongShard, text))
+            }
+        }
+    }
+
+    async fn purged(&self, asked: Asked<'_>, op: &Op) -> Result<u64, Refusal> {
+        // An offset is one shard's.
+        let scope = match op {
+            Op::Seek { to: SeekTo::Start(Start::Offset(_)), .. } => Scope::OneShard,
+            _ => Scope::Subscription(None),
+        };
+        let mut purged = 0;
+        for answer in self.change(asked, scope, op).await? {
+            match answer {
+                Answer::Purged { messages } => purged += messages,
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(purged)
     }
 }
 
-fn unexpected(answer: &Answer) -> Refusal {
+fn shard_of(at: ShardAt, machine: &Machine) -> Result<&Shard, Refusal> {
+    let no_shard = || Refusal::new(Reason::InvalidArgument, format!("group {} has no topics", at.group));
+    machine.shard().ok_or_else(no_shard)
+}
+
+pub(super) fn unexpected(answer: &Answer) -> Refusal {
     Refusal::new(Reason::NotReady, format!("unexpected answer {answer:?}: a node of another version leads"))
 }
 
@@ -201,6 +200,13 @@ fn no_subscription(name: &SubscriptionName) -> Refusal {
     Refusal::new(Reason::SubscriptionNotFound, text)
 }
 
+/// Where a request asks for a change.
+macro_rules! asked {
+    ($request:ident) => {
+        Asked { namespace: &$request.namespace, shard: $request.shard, number: $request.number }
+    };
+}
+
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn create_namespace(
@@ -209,8 +215,7 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::CreateNamespaceResponse>, Status> {
         let r = request.into_inner();
         let made = self.create_namespace_checked(&r.namespace, r.shards).await;
-        let namespace = made.map_err(|r| self.status(&r))?;
-        Ok(Response::new(v1::CreateNamespaceResponse { namespace: Some(namespace) }))
+        self.answer(made.map(|made| v1::CreateNamespaceResponse { namespace: Some(made) }))
     }
 
     async fn delete_namespace(
@@ -218,7 +223,16 @@ impl Admin for AdminService {
         request: Request<v1::DeleteNamespaceRequest>,
     ) -> Result<Response<v1::DeleteNamespaceResponse>, Status> {
         let done = self.delete_namespace_checked(&request.into_inner().namespace).await;
-        done.map(|()| Response::new(v1::DeleteNamespaceResponse {})).map_err(|r| self.status(&r))
+        self.answer(done.map(|()| v1::DeleteNamespaceResponse {}))
+    }
+
+    async fn describe_namespace(
+        &self,
+        request: Request<v1::DescribeNamespaceRequest>,
+    ) -> Result<Response<v1::DescribeNamespaceResponse>, Status> {
+        let found = self.gateway.namespace(&request.into_inner().namespace).await;
+        let message = |n: quorate_machine::NamespaceView| namespace_message(n.name.as_str(), n.id, &n.groups);
+        self.answer(found.map(|n| v1::DescribeNamespaceResponse { namespace: Some(message(n)) }))
     }
 
     async fn list_namespaces(
@@ -227,11 +241,12 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::ListNamespacesResponse>, Status> {
         let r = request.into_inner();
         let system = self.gateway.current(GroupId::SYSTEM, self.deadline()).await;
-        let system = system.map_err(|r| self.status(&r))?;
-        let all = system.read(|m| m.system().map(|s| s.namespaces()).unwrap_or_default());
-        let messages = all.iter().map(|n| namespace_message(n.name.as_str(), n.id, &n.groups));
-        let (namespaces, more) = page(messages, |n| &n.name, &r.after, r.limit);
-        Ok(Response::new(v1::ListNamespacesResponse { namespaces, more }))
+        self.answer(system.map(|system| {
+            let all = system.read(|m| m.system().map(|s| s.namespaces()).unwrap_or_default());
+            let messages = all.iter().map(|n| namespace_message(n.name.as_str(), n.id, &n.groups));
+            let (namespaces, more) = page(messages, |n| &n.name, &r.after, r.limit);
+            v1::ListNamespacesResponse { namespaces, more }
+        }))
     }
 
     async fn create_topic(
@@ -239,9 +254,13 @@ impl Admin for AdminService {
         request: Request<v1::CreateTopicRequest>,
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
         let r = request.into_inner();
-        let op = || Ok(Op::CreateTopic { topic: wire::topic(&r.topic)?, config: config_of_topic(r.config)? });
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::CreateTopicResponse {}))
+        let done = async {
+            let (topic, config) = (wire::topic(&r.topic)?, config_of_topic(r.config.clone())?);
+            let scope = Scope::NewTopic { name: topic.as_str(), spread: config.spread_by_key };
+            self.change(asked!(r), scope, &Op::CreateTopic { topic: topic.clone(), config }).await?;
+            Ok(v1::CreateTopicResponse {})
+        };
+        self.answer(done.await)
     }
 
     async fn configure_topic(
@@ -249,10 +268,13 @@ impl Admin for AdminService {
         request: Request<v1::ConfigureTopicRequest>,
     ) -> Result<Response<v1::ConfigureTopicResponse>, Status> {
         let r = request.into_inner();
-        let op =
-            || Ok(Op::ConfigureTopic { topic: wire::topic(&r.topic)?, config: config_of_topic(r.config)? });
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::ConfigureTopicResponse {}))
+        let done = async {
+            let (topic, config) = (wire::topic(&r.topic)?, config_of_topic(r.config.clone())?);
+            let op = Op::ConfigureTopic { topic: topic.clone(), config };
+            self.change(asked!(r), Scope::Topic(topic.as_str()), &op).await?;
+            Ok(v1::ConfigureTopicResponse {})
+        };
+        self.answer(done.await)
     }
 
     async fn delete_topic(
@@ -260,23 +282,20 @@ impl Admin for AdminService {
         request: Request<v1::DeleteTopicRequest>,
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
         let r = request.into_inner();
-        let op = wire::topic(&r.topic).map(|topic| Op::DeleteTopic { topic });
-        self.change(&r.namespace, r.number, op).await?;
-        Ok(Response::new(v1::DeleteTopicResponse {}))
+        let done = async {
+            let topic = wire::topic(&r.topic)?;
+            let op = Op::DeleteTopic { topic: topic.clone() };
+            self.change(asked!(r), Scope::GoneTopic(topic.as_str()), &op).await?;
+            Ok(v1::DeleteTopicResponse {})
+        };
+        self.answer(done.await)
     }
 
     async fn describe_topic(
         &self,
         request: Request<v1::DescribeTopicRequest>,
     ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
-        let r = request.into_inner();
-        let name = wire::topic(&r.topic).map_err(|r| self.status(&r))?;
-        self.look(&r.namespace, |group, shard| {
-            let topic = shard.topic(&name).ok_or_else(|| no_topic(&name))?;
-            let (bindings, onward) = (topic_bindings(&topic), onward_bindings(&topic));
-            Ok(v1::DescribeTopicResponse { topic: Some(topic_message(group, &topic)), bindings, onward })
-        })
-        .await
+        self.answer(self.described_topic(&request.into_inner()).await)
     }
 
     async fn list_topics(
@@ -284,43 +303,23 @@ impl Admin for AdminService {
         request: Request<v1::ListTopicsRequest>,
     ) -> Result<Response<v1::ListTopicsResponse>, Status> {
         let r = request.into_inner();
-        self.look(&r.namespace, |group, shard| {
-            let topics = shard.topics();
-            let messages = topics.iter().map(|t| topic_message(group, t));
-            let (topics, more) = page(messages, |t| &t.name, &r.after, r.limit);
-            Ok(v1::ListTopicsResponse { topics, more })
-        })
-        .await
+        let pages = self.look(&r.namespace, r.shard, |at, machine| {
+            let topics = shard_of(at, machine)?.topics();
+            let messages = topics.iter().map(|t| (at, topic_message(at.group, t)));
+            Ok(page(messages, |(_, t)| &t.name, &r.after, r.limit))
+        });
+        self.answer(pages.await.map(|pages| {
+            let (topics, more) = by_name(pages, |(_, t)| t.name.clone(), r.limit);
+            v1::ListTopicsResponse { topics: topics.into_iter().map(admin_merge::topic).collect(), more }
+        }))
     }
 
     async fn create_subscription(
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
-        let r = request.into_inner();
-        let name = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
-        let foreign =
-            r.bindings.iter().find(|b| !b.subscription.is_empty() && b.subscription != r.subscription);
-        if let Some(b) = foreign {
-            let text = format!("a binding of subscription {name} names subscription {:?}", b.subscription);
-            return Err(self.status(&Refusal::new(Reason::InvalidArgument, text)));
-        }
-        let config = config_of_subscription(r.config).map_err(|r| self.status(&r))?;
-        let op = Op::CreateSubscription { subscription: name, config, create_topic: self.create_topics };
-        self.change(&r.namespace, r.number, Ok(op)).await?;
-        for (after, (at, binding)) in (1..).zip(r.bindings.iter().enumerate()) {
-            let number = r.number.map(|n| v1::Number { sequence: n.sequence.saturating_add(after), ..n });
-            let same = |b: &&v1::Binding| b.topic == binding.topic;
-            let (before, rest) = r.bindings.split_at(at);
-            // Only the first one of a topic may begin in the past: it brings the others.
-            let bindings: Vec<&v1::Binding> = match before.iter().any(|b| same(&b)) {
-                true => vec![binding],
-                false => rest.iter().filter(same).collect(),
-            };
-            let pair = (binding.topic.as_str(), r.subscription.as_str());
-            self.bind_all(&r.namespace, number, pair, &bindings, r.start).await?;
-        }
-        Ok(Response::new(v1::CreateSubscriptionResponse {}))
+        let done = self.subscribe(&request.into_inner()).await;
+        self.answer(done.map(|()| v1::CreateSubscriptionResponse {}))
     }
 
     async fn delete_subscription(
@@ -328,28 +327,19 @@ impl Admin for AdminService {
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
         let r = request.into_inner();
-        let op =
-            wire::subscription(&r.subscription).map(|subscription| Op::DeleteSubscription { subscription });
-        self.change(&r.namespace, r.number, op).await?;
-        Ok(Response::new(v1::DeleteSubscriptionResponse {}))
+        let done = async {
+            let op = Op::DeleteSubscription { subscription: wire::subscription(&r.subscription)? };
+            self.change(asked!(r), Scope::GoneSubscription, &op).await?;
+            Ok(v1::DeleteSubscriptionResponse {})
+        };
+        self.answer(done.await)
     }
 
     async fn describe_subscription(
         &self,
         request: Request<v1::DescribeSubscriptionRequest>,
     ) -> Result<Response<v1::DescribeSubscriptionResponse>, Status> {
-        let r = request.into_inner();
-        let name = wire::subscription(&r.subscription).map_err(|r| self.status(&r))?;
-        self.look(&r.namespace, |group, shard| {
-            let view = shard.subscription(&name).ok_or_else(|| no_subscription(&name))?;
-            let bindings = subscription_bindings(&view);
-            let consumers = shard.consumers_at(&name).iter().map(|c| consumer_message(&view, c)).collect();
-            let subscription = Some(subscription_message(group, &view));
-            let catching_up = view.catching_up.iter().map(catch_up_message).collect();
-            let marks = view.marks.iter().map(mark_message).collect();
-            Ok(v1::DescribeSubscriptionResponse { subscription, bindings, consumers, catching_up, marks })
-        })
-        .await
+        self.answer(self.described_subscription(&request.into_inner()).await)
     }
 
     async fn list_subscriptions(
@@ -357,13 +347,16 @@ impl Admin for AdminService {
         request: Request<v1::ListSubscriptionsRequest>,
     ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
         let r = request.into_inner();
-        self.look(&r.namespace, |group, shard| {
-            let subscriptions = shard.subscriptions();
-            let messages = subscriptions.iter().map(|s| subscription_message(group, s));
-            let (subscriptions, more) = page(messages, |s| &s.name, &r.after, r.limit);
-            Ok(v1::ListSubscriptionsResponse { subscriptions, more })
-        })
-        .await
+        let pages = self.look(&r.namespace, r.shard, |at, machine| {
+            let subscriptions = shard_of(at, machine)?.subscriptions();
+            let messages = subscriptions.iter().map(|s| (at, subscription_message(at.group, s)));
+            Ok(page(messages, |(_, s)| &s.name, &r.after, r.limit))
+        });
+        self.answer(pages.await.map(|pages| {
+            let (named, more) = by_name(pages, |(_, s)| s.name.clone(), r.limit);
+            let subscriptions = named.into_iter().map(admin_merge::subscription).collect();
+            v1::ListSubscriptionsResponse { subscriptions, more }
+        }))
     }
 
     async fn purge_subscription(
@@ -371,11 +364,12 @@ impl Admin for AdminService {
         request: Request<v1::PurgeSubscriptionRequest>,
     ) -> Result<Response<v1::PurgeSubscriptionResponse>, Status> {
         let r = request.into_inner();
-        let op = wire::subscription(&r.subscription).map(|subscription| Op::Purge { subscription });
-        match self.change(&r.namespace, r.number, op).await? {
-            Answer::Purged { messages } => Ok(Response::new(v1::PurgeSubscriptionResponse { messages })),
-            other => Err(self.status(&unexpected(&other))),
-        }
+        let done = async {
+            let op = Op::Purge { subscription: wire::subscription(&r.subscription)? };
+            let messages = self.purged(asked!(r), &op).await?;
+            Ok(v1::PurgeSubscriptionResponse { messages })
+        };
+        self.answer(done.await)
     }
 
     async fn seek_subscription(
@@ -383,13 +377,12 @@ impl Admin for AdminService {
         request: Request<v1::SeekSubscriptionRequest>,
     ) -> Result<Response<v1::SeekSubscriptionResponse>, Status> {
         let r = request.into_inner();
-        let op = || {
-            Ok(Op::Seek { subscription: wire::subscription(&r.subscription)?, to: seek_of(r.to.as_ref())? })
+        let done = async {
+            let (subscription, to) = (wire::subscription(&r.subscription)?, seek_of(r.to.as_ref())?);
+            let messages = self.purged(asked!(r), &Op::Seek { subscription, to }).await?;
+            Ok(v1::SeekSubscriptionResponse { messages })
         };
-        match self.change(&r.namespace, r.number, op()).await? {
-            Answer::Purged { messages } => Ok(Response::new(v1::SeekSubscriptionResponse { messages })),
-            other => Err(self.status(&unexpected(&other))),
-        }
+        self.answer(done.await)
     }
 
     async fn mark_subscription(
@@ -397,11 +390,12 @@ impl Admin for AdminService {
         request: Request<v1::MarkSubscriptionRequest>,
     ) -> Result<Response<v1::MarkSubscriptionResponse>, Status> {
         let r = request.into_inner();
-        let op = || {
-            Ok(Op::Mark { subscription: wire::subscription(&r.subscription)?, mark: wire::mark(&r.mark)? })
+        let done = async {
+            let (subscription, mark) = (wire::subscription(&r.subscription)?, wire::mark(&r.mark)?);
+            self.change(asked!(r), Scope::Subscription(None), &Op::Mark { subscription, mark }).await?;
+            Ok(v1::MarkSubscriptionResponse {})
         };
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::MarkSubscriptionResponse {}))
+        self.answer(done.await)
     }
 
     async fn delete_mark(
@@ -409,14 +403,12 @@ impl Admin for AdminService {
         request: Request<v1::DeleteMarkRequest>,
     ) -> Result<Response<v1::DeleteMarkResponse>, Status> {
         let r = request.into_inner();
-        let op = || {
-            Ok(Op::DeleteMark {
-                subscription: wire::subscription(&r.subscription)?,
-                mark: wire::mark(&r.mark)?,
-            })
+        let done = async {
+            let (subscription, mark) = (wire::subscription(&r.subscription)?, wire::mark(&r.mark)?);
+            self.change(asked!(r), Scope::GoneMark, &Op::DeleteMark { subscription, mark }).await?;
+            Ok(v1::DeleteMarkResponse {})
         };
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::DeleteMarkResponse {}))
+        self.answer(done.await)
     }
 
     async fn cancel_scheduled(
@@ -424,13 +416,19 @@ impl Admin for AdminService {
         request: Request<v1::CancelScheduledRequest>,
     ) -> Result<Response<v1::CancelScheduledResponse>, Status> {
         let r = request.into_inner();
-        let op = wire::topic(&r.topic).map(|topic| Op::Cancel { topic, offset: r.offset });
-        match self.change(&r.namespace, r.number, op).await? {
-            Answer::Cancelled { subscriptions } => {
-                Ok(Response::new(v1::CancelScheduledResponse { subscriptions }))
+        let done = async {
+            let topic = wire::topic(&r.topic)?;
+            let op = Op::Cancel { topic: topic.clone(), offset: r.offset };
+            let mut subscriptions = 0;
+            for answer in self.change(asked!(r), Scope::Message(topic.as_str()), &op).await? {
+                match answer {
+                    Answer::Cancelled { subscriptions: more } => subscriptions += more,
+                    other => return Err(unexpected(&other)),
+                }
             }
-            other => Err(self.status(&unexpected(&other))),
-        }
+            Ok(v1::CancelScheduledResponse { subscriptions })
+        };
+        self.answer(done.await)
     }
 
     async fn list_producers(
@@ -438,25 +436,22 @@ impl Admin for AdminService {
         request: Request<v1::ListProducersRequest>,
     ) -> Result<Response<v1::ListProducersResponse>, Status> {
         let r = request.into_inner();
-        self.look_at_machine(&r.namespace, |group, machine| {
-            let messages = machine.producers().map(|p| producer_message(group, &p));
-            let (producers, more) = page(messages, |p| &p.name, &r.after, r.limit);
-            Ok(v1::ListProducersResponse { producers, more })
-        })
-        .await
+        let pages = self.look(&r.namespace, r.shard, |at, machine| {
+            let messages = machine.producers().map(|p| producer_message(at, &p));
+            Ok(page(messages, |p| &p.name, &r.after, r.limit))
+        });
+        self.answer(pages.await.map(|pages| {
+            let (producers, more) = by_name(pages, |p| p.name.clone(), r.limit);
+            v1::ListProducersResponse { producers: producers.into_iter().flatten().collect(), more }
+        }))
     }
 
     async fn describe_producer(
         &self,
         request: Request<v1::DescribeProducerRequest>,
     ) -> Result<Response<v1::DescribeProducerResponse>, Status> {
-        let r = request.into_inner();
-        let name = wire::producer(&r.producer).map_err(|r| self.status(&r))?;
-        self.look_at_machine(&r.namespace, |group, machine| {
-            let producer = machine.producer(&name).ok_or_else(|| no_producer(&name))?;
-            Ok(v1::DescribeProducerResponse { producer: Some(producer_message(group, &producer)) })
-        })
-        .await
+        let producer = self.described_producer(&request.into_inner()).await;
+        self.answer(producer.map(|p| v1::DescribeProducerResponse { producer: Some(p) }))
     }
 
     async fn delete_producer(
@@ -464,17 +459,23 @@ impl Admin for AdminService {
         request: Request<v1::DeleteProducerRequest>,
     ) -> Result<Response<v1::DeleteProducerResponse>, Status> {
         let r = request.into_inner();
-        let op = wire::producer(&r.producer).map(|producer| Op::DeleteProducer { producer });
-        self.change(&r.namespace, r.number, op).await?;
-        Ok(Response::new(v1::DeleteProducerResponse {}))
+        let done = async {
+            let op = Op::DeleteProducer { producer: wire::producer(&r.producer)? };
+            self.change(asked!(r), Scope::OneShard, &op).await?;
+            Ok(v1::DeleteProducerResponse {})
+        };
+        self.answer(done.await)
     }
 
     async fn bind(&self, request: Request<v1::BindRequest>) -> Result<Response<v1::BindResponse>, Status> {
         let r = request.into_inner();
-        let b = r.binding.unwrap_or_default();
-        let pair = (b.topic.as_str(), b.subscription.as_str());
-        self.bind_all(&r.namespace, r.number, pair, &[&b], r.start).await?;
-        Ok(Response::new(v1::BindResponse {}))
+        let done = async {
+            let b = r.binding.clone().unwrap_or_default();
+            let pair = (b.topic.as_str(), b.subscription.as_str());
+            self.bind_all(asked!(r), pair, &[&b], r.start).await?;
+            Ok(v1::BindResponse {})
+        };
+        self.answer(done.await)
     }
 
     async fn unbind(
@@ -482,16 +483,14 @@ impl Admin for AdminService {
         request: Request<v1::UnbindRequest>,
     ) -> Result<Response<v1::UnbindResponse>, Status> {
         let r = request.into_inner();
-        let b = r.binding.unwrap_or_default();
-        let op = || {
-            Ok(Op::Unbind {
-                topic: wire::topic(&b.topic)?,
-                subscription: wire::subscription(&b.subscription)?,
-                selector: selector_of(&b)?,
-            })
+        let done = async {
+            let b = r.binding.clone().unwrap_or_default();
+            let (topic, subscription) = (wire::topic(&b.topic)?, wire::subscription(&b.subscription)?);
+            let op = Op::Unbind { topic: topic.clone(), subscription, selector: selector_of(&b)? };
+            self.change(asked!(r), Scope::GoneBinding(topic.as_str()), &op).await?;
+            Ok(v1::UnbindResponse {})
         };
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::UnbindResponse {}))
+        self.answer(done.await)
     }
 
     async fn bind_topic(
@@ -499,13 +498,14 @@ impl Admin for AdminService {
         request: Request<v1::BindTopicRequest>,
     ) -> Result<Response<v1::BindTopicResponse>, Status> {
         let r = request.into_inner();
-        let b = r.binding.unwrap_or_default();
-        let op = || {
+        let done = async {
+            let b = r.binding.clone().unwrap_or_default();
             let (from, to) = (wire::topic(&b.from)?, wire::topic(&b.to)?);
-            Ok(Op::BindTopic { from, to, filters: vec![wire::filter(&b.filter)?] })
+            let op = Op::BindTopic { from: from.clone(), to, filters: vec![wire::filter(&b.filter)?] };
+            self.change(asked!(r), Scope::Topic(from.as_str()), &op).await?;
+            Ok(v1::BindTopicResponse {})
         };
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::BindTopicResponse {}))
+        self.answer(done.await)
     }
 
     async fn unbind_topic(
@@ -513,12 +513,13 @@ impl Admin for AdminService {
         request: Request<v1::UnbindTopicRequest>,
     ) -> Result<Response<v1::UnbindTopicResponse>, Status> {
         let r = request.into_inner();
-        let b = r.binding.unwrap_or_default();
-        let op = || {
+        let done = async {
+            let b = r.binding.clone().unwrap_or_default();
             let (from, to) = (wire::topic(&b.from)?, wire::topic(&b.to)?);
-            Ok(Op::UnbindTopic { from, to, filter: wire::filter(&b.filter)? })
+            let op = Op::UnbindTopic { from: from.clone(), to, filter: wire::filter(&b.filter)? };
+            self.change(asked!(r), Scope::GoneBinding(from.as_str()), &op).await?;
+            Ok(v1::UnbindTopicResponse {})
         };
-        self.change(&r.namespace, r.number, op()).await?;
-        Ok(Response::new(v1::UnbindTopicResponse {}))
+        self.answer(done.await)
     }
 }

@@ -1,15 +1,14 @@
 //! Between the machine's views and the messages of `quorate.v1.Admin`.
 
 use super::session;
+use crate::gateway::ShardAt;
 use bytes::Bytes;
 use quorate_machine::{
-    BacklogLimit, Backoff, BindingView, CatchUpView, ConsumerView, MarkView, ProducerView, SeekTo, Start,
+    BacklogLimit, Backoff, BindingView, CatchUpView, ConsumerView, ProducerView, SeekTo, Start,
     SubscriptionConfig, SubscriptionKind, SubscriptionView, TopicBindingView, TopicConfig, TopicView,
     WhenFull,
 };
-use quorate_types::{
-    GroupId, HeaderMatch, MatchRule, Millis, NamespaceId, Reason, Refusal, Selector, TopicName,
-};
+use quorate_types::{GroupId, HeaderMatch, MatchRule, Millis, NamespaceId, Reason, Refusal, Selector};
 use quorate_wire as wire;
 use quorate_wire::v1::{self, backoff::Kind};
 use std::time::Duration;
@@ -34,15 +33,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn producer_message(group: GroupId, producer: &ProducerView) -> v1::Producer {
+pub(super) fn producer_message(at: ShardAt, producer: &ProducerView) -> v1::Producer {
     v1::Producer {
         name: producer.name.to_string(),
         epoch: producer.epoch,
         last_sequence: producer.last,
         seen_ms: producer.seen.get(),
         timeout_ms: millis(producer.timeout),
-        session: session::for_client(group, producer.session),
-        group: group.get(),
+        session: session::for_client(at.group, producer.session),
+        group: at.group.get(),
+        shard: at.place.shard,
     }
 }
 
@@ -56,6 +56,9 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> Result<TopicCo
         retention_bytes: config.retention_bytes,
         ttl: config.ttl_ms.map(Duration::from_millis),
         alternate_topic: alternate.map(|name| wire::topic(name)).transpose()?,
+        message_id_window: config.message_id_window_ms.map(Duration::from_millis),
+        compacted: config.compacted,
+        spread_by_key: config.spread_by_key,
     })
 }
 
@@ -65,6 +68,9 @@ fn topic_config(config: &TopicConfig) -> v1::TopicConfig {
         retention_bytes: config.retention_bytes,
         ttl_ms: config.ttl.map(millis),
         alternate_topic: config.alternate_topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        message_id_window_ms: config.message_id_window.map(millis),
+        compacted: config.compacted,
+        spread_by_key: config.spread_by_key,
     }
 }
 
@@ -216,18 +222,8 @@ pub(super) fn seek_of(to: Option<&v1::seek_subscription_request::To>) -> Result<
     })
 }
 
-pub(super) fn mark_message(mark: &MarkView) -> v1::Mark {
-    let topic =
-        |(topic, offset): &(TopicName, u64)| v1::MarkedTopic { topic: topic.to_string(), offset: *offset };
-    v1::Mark {
-        name: mark.name.to_string(),
-        at_ms: mark.at.get(),
-        topics: mark.offsets.iter().map(topic).collect(),
-    }
-}
-
-pub(super) fn catch_up_message(at: &CatchUpView) -> v1::CatchUp {
-    v1::CatchUp { topic: at.topic.to_string(), offset: at.offset, next_offset: at.next_offset }
+pub(super) fn catch_up_message(shard: u32, at: &CatchUpView) -> v1::CatchUp {
+    v1::CatchUp { topic: at.topic.to_string(), offset: at.offset, next_offset: at.next_offset, shard }
 }
 
 fn kind_message(kind: SubscriptionKind) -> v1::SubscriptionKind {
@@ -240,6 +236,7 @@ fn kind_message(kind: SubscriptionKind) -> v1::SubscriptionKind {
 }
 
 pub(super) fn consumer_message(
+    shard: u32,
     subscription: &SubscriptionView,
     consumer: &ConsumerView,
 ) -> v1::AttachedConsumer {
@@ -250,6 +247,7 @@ pub(super) fn consumer_message(
         outstanding: consumer.outstanding,
         priority: consumer.priority,
         active: subscription.active == Some(consumer.consumer),
+        shard,
     }
 }
 
@@ -268,10 +266,14 @@ pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {
         bytes: topic.bytes,
         unrouted: topic.unrouted,
         group: group.get(),
+        message_ids: topic.message_ids,
+        keys: topic.keys,
+        needed_bytes: topic.needed_bytes,
+        shards: Vec::new(),
     }
 }
 
-fn binding_message(binding: &BindingView) -> v1::Binding {
+pub(super) fn binding_message(binding: &BindingView) -> v1::Binding {
     v1::Binding {
         topic: binding.topic.to_string(),
         subscription: binding.subscription.to_string(),
@@ -291,10 +293,6 @@ pub(super) fn onward_bindings(topic: &TopicView) -> Vec<v1::TopicBinding> {
         filter: b.filter.to_string(),
     };
     topic.onward.iter().map(binding).collect()
-}
-
-pub(super) fn subscription_bindings(subscription: &SubscriptionView) -> Vec<v1::Binding> {
-    subscription.bindings.iter().map(binding_message).collect()
 }
 
 pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v1::Subscription {
@@ -319,6 +317,7 @@ pub(super) fn subscription_message(group: GroupId, view: &SubscriptionView) -> v
         oldest_stored_ms: view.oldest_stored.map(Millis::get),
         backlog_bytes: view.backlog_bytes,
         group: group.get(),
+        shards: Vec::new(),
     }
 }
 
@@ -367,6 +366,9 @@ mod tests {
             retention_age: Some(Duration::from_millis(7)),
             retention_bytes: Some(8),
             alternate_topic: Some(wire::topic("rest").unwrap()),
+            message_id_window: Some(Duration::from_millis(6)),
+            compacted: true,
+            spread_by_key: true,
         };
         for config in [config, TopicConfig::default()] {
             assert_eq!(config_of_topic(Some(topic_config(&config))), Ok(config));

@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::formation::peer_of;
 use futures::future::join_all;
 use quorate_consensus::Role;
-use quorate_machine::NodeRecord;
+use quorate_machine::{Machine, NodeRecord};
 use quorate_types::{NodeId, Voter};
 use quorate_wire::peer;
 use quorate_wire::v1::{self, cluster_server::Cluster};
@@ -55,6 +55,7 @@ pub(crate) fn report(core: &Core, me: &NodeRecord) -> peer::ReportResponse {
             applied_index: s.applied.map_or(0, |id| id.index),
             snapshot_index: s.snapshot.map_or(0, |id| id.index),
             state_hash: s.state_hash,
+            machine_version: s.machine_version,
         }
     });
     peer::ReportResponse {
@@ -66,6 +67,7 @@ pub(crate) fn report(core: &Core, me: &NodeRecord) -> peer::ReportResponse {
         disk_low: stats < core.disk_free_bytes_min,
         clock_ms: core.leader_clock.wall().get(),
         replicas: replicas.collect(),
+        machine_version: core.machine_version_max,
     }
 }
 
@@ -124,6 +126,7 @@ fn node_message(record: &NodeRecord, report: Option<&Option<peer::ReportResponse
         uptime_ms: report.map(|r| r.uptime_ms).unwrap_or_default(),
         free_bytes: report.map(|r| r.free_bytes).unwrap_or_default(),
         disk_low: report.is_some_and(|r| r.disk_low),
+        machine_version: report.map(|r| r.machine_version.max(Machine::VERSION_FIRST)).unwrap_or_default(),
     }
 }
 
@@ -157,5 +160,6 @@ fn group_message(id: u64, namespace: String, nodes: &[NodeId], reports: &Reports
         term: newest.map_or(0, |r| r.term),
         commit_index,
         replicas: nodes.iter().map(message).collect(),
+        machine_version: newest.map_or(0, |r| r.machine_version.max(Machine::VERSION_FIRST)),
     }
 }

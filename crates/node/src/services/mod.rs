@@ -1,6 +1,9 @@
 //! The gRPC services, one file each: thin, everything is decided behind the gateway.
 
 mod admin;
+mod admin_changes;
+mod admin_merge;
+mod admin_namespaces;
 mod admin_view;
 mod cluster;
 mod consumer;

@@ -7,7 +7,7 @@ use crate::disk_watch::hinders;
 use crate::formation::{PeerList, list_texts, peer_of, record_of};
 use crate::heartbeat::vouches;
 use quorate_consensus::Group;
-use quorate_machine::{NodeRecord, Op};
+use quorate_machine::{Machine, NodeRecord, Op};
 use quorate_types::probe::{self, Fact};
 use quorate_types::{ClusterId, GroupId, NodeId, Reason, Refusal};
 use quorate_wire::peer::{self, peers_server::Peers};
@@ -138,7 +138,7 @@ impl Peers for PeersService {
     ) -> Result<Response<peer::HeartbeatResponse>, Status> {
         let request = request.into_inner();
         let (core, from) = self.core(request.link.as_ref())?;
-        core.liveness.hear(from);
+        core.liveness.hear(from, request.machine_version.max(Machine::VERSION_FIRST));
         probe::tell(|| Fact::Heard { by: core.me.node, node: from });
         core.low_disks.hear(from, request.disk_low);
         let asked = request.groups.iter().filter_map(|g| core.registry.group(GroupId::new(g.group)));

@@ -1,7 +1,7 @@
 //! `quorate.v1.Reader`.
 
 use crate::delivery::{Cutter, Piece};
-use crate::gateway::{Gateway, Running};
+use crate::gateway::{Gateway, Running, ShardAt};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use quorate_machine::TopicView;
@@ -40,29 +40,42 @@ impl ReaderService {
     /// what is here.
     pub(super) async fn topic(
         &self,
-        (namespace, topic): (&str, &str),
+        (namespace, shard, topic): (&str, Option<u32>, &str),
         linearizable: bool,
         ahead: impl Fn(&TopicView) -> bool,
     ) -> Result<(Running, TopicView), Refusal> {
         let topic = wire::topic(topic)?;
         // Boxed: nested as deep as this is, the compiler gives up on the future's size.
-        let running = Box::pin(self.replica(namespace, linearizable)).await?;
+        let at = self.gateway.shard_of_topic(namespace, shard, &topic).await?;
+        let running = Box::pin(self.replica(at, linearizable)).await?;
         let look = |running: &Running| running.group.read(|m| m.shard().and_then(|s| s.topic(&topic)));
+        let whole = |view: TopicView| match view.config.spread_by_key && shard.is_none() {
+            true if at.place.shards.are_several() => {
+                let text = format!("topic {topic} is spread over all shards: name one");
+                Err(Refusal::new(Reason::WrongShard, text))
+            }
+            _ => Ok(view),
+        };
         if let Some(view) = look(&running).filter(|view| !ahead(view)) {
-            return Ok((running, view));
+            return Ok((running, whole(view)?));
         }
         // Before an unknown name or offset is refused the view is made current: this replica may lag behind the one
         // that told of it.
         self.gateway.current(running.group.id(), self.gateway.deadline()).await?;
         let view = look(&running).ok_or_else(|| {
-            Refusal::new(Reason::TopicNotFound, format!("there is no topic {topic}: create it first"))
+            let shard = at.place.shard;
+            if at.place.is_home_of(topic.as_str()) {
+                Refusal::new(Reason::TopicNotFound, format!("there is no topic {topic}: create it first"))
+            } else {
+                Refusal::new(Reason::WrongShard, format!("topic {topic} is not on shard {shard}"))
+            }
         })?;
-        Ok((running, view))
+        Ok((running, whole(view)?))
     }
 
     /// The replica of this node, with everything that was confirmed if that is asked for.
-    pub(super) async fn replica(&self, namespace: &str, linearizable: bool) -> Result<Running, Refusal> {
-        let group = self.gateway.resolve(namespace).await?;
+    pub(super) async fn replica(&self, at: ShardAt, linearizable: bool) -> Result<Running, Refusal> {
+        let group = at.group;
         let running = self.gateway.serving(group)?;
         if linearizable {
             self.gateway.current(group, self.gateway.deadline()).await?;
@@ -72,7 +85,7 @@ impl ReaderService {
 
     async fn begin(&self, request: v1::ReadRequest) -> Result<Reading, Refusal> {
         let ahead = |view: &TopicView| matches!(request.from, Some(From::Offset(offset)) if offset > view.next_offset);
-        let names = (request.namespace.as_str(), request.topic.as_str());
+        let names = (request.namespace.as_str(), request.shard, request.topic.as_str());
         let (running, view) = Box::pin(self.topic(names, request.linearizable, ahead)).await?;
         let next = start(&running, &view, request.from)?;
         let left = if request.limit == 0 { u64::MAX } else { request.limit };

@@ -18,7 +18,8 @@ impl ReaderService {
         let name = wire::subscription(&request.subscription)?;
         let limit = if request.limit == 0 { PEEK_DEFAULT } else { request.limit.min(PEEK_MAX) };
         let states = states_of(&request.states)?;
-        let running = Box::pin(self.replica(&request.namespace, request.linearizable)).await?;
+        let at = self.gateway().shard(&request.namespace, request.shard).await?;
+        let running = Box::pin(self.replica(at, request.linearizable)).await?;
         let look = || {
             let peek = |m: &Machine| m.shard().map(|s| s.peek(&name, request.position, limit.into(), states));
             running.group.read(peek).unwrap_or(Ok(Peek { runs: Vec::new(), next: None }))
@@ -58,7 +59,7 @@ impl ReaderService {
         request: v1::TraceRequest,
     ) -> Result<v1::TraceResponse, Refusal> {
         let offset = request.offset;
-        let names = (request.namespace.as_str(), request.topic.as_str());
+        let names = (request.namespace.as_str(), request.shard, request.topic.as_str());
         let ahead = |view: &TopicView| offset >= view.next_offset;
         let (running, topic) = Box::pin(self.topic(names, request.linearizable, ahead)).await?;
         if offset >= topic.next_offset {

@@ -14,6 +14,11 @@ pub(crate) fn for_client(group: GroupId, session: SessionId) -> u64 {
     group.get() << SESSION_BITS | session.get() & SESSION_MASK
 }
 
+/// The group that a client's session is with, as the client says it. Whether there is such a group is not known.
+pub(crate) fn group_of(given: u64) -> GroupId {
+    GroupId::new(given >> SESSION_BITS)
+}
+
 /// What it said; [`SessionId::NONE`] for 0.
 ///
 /// # Errors
@@ -36,6 +41,7 @@ mod tests {
     fn a_session_is_known_in_its_own_group_only() {
         let (here, there) = (GroupId::new(7), GroupId::new(8));
         let given = for_client(here, SessionId::new(3));
+        assert_eq!(group_of(given), here);
         assert_eq!(of_client(here, given), Ok(SessionId::new(3)));
         assert_eq!(of_client(there, given).map_err(|r| r.reason), Err(Reason::SessionNotFound));
         assert_eq!(of_client(here, 3).map_err(|r| r.reason), Err(Reason::SessionNotFound));

@@ -21,9 +21,12 @@ pub(super) async fn describe(client: &Client, name: &str, output: Output) -> Res
     let ledger = subscription.ledger.unwrap_or_default();
     let config = subscription.config.clone().unwrap_or_default();
     let since = subscription.oldest_stored_ms.map(|ms| format!(", stored at {}", time::millis(ms)));
-    let oldest = subscription.oldest_unsettled.map_or("nothing".to_owned(), |position| {
-        format!("from position {position}{}", since.unwrap_or_default())
-    });
+    let oldest = match (subscription.oldest_unsettled, &since) {
+        (Some(position), _) => format!("from position {position}{}", since.unwrap_or_default()),
+        // Of several shards: positions are counted on each.
+        (None, Some(since)) => format!("something{since}"),
+        (None, None) => "nothing".to_owned(),
+    };
     let mut text = format!(
         "subscription   {}\nkind           {}\nconsumers      {}\nlease timeout  {}\nunsettled      {oldest}\ngroup          {}",
         subscription.name,
@@ -49,18 +52,38 @@ pub(super) async fn describe(client: &Client, name: &str, output: Output) -> Res
     for binding in &described.bindings {
         text += &format!("\nbinding        {} {}", binding.topic, binding_text(binding));
     }
+    let several = !subscription.shards.is_empty();
+    let on = |shard: u32| if several { format!(" on shard {shard}") } else { String::new() };
+    for part in &subscription.shards {
+        let ledger = part.ledger.unwrap_or_default();
+        let oldest = part.oldest_unsettled.map_or("nothing".to_owned(), |at| format!("from position {at}"));
+        text += &format!(
+            "\nshard {:<9}routed {}, ready {}, leased {}, acked {}; unsettled {oldest}; group {}",
+            part.shard, ledger.routed, ledger.ready, ledger.leased, ledger.acked, part.group
+        );
+    }
     for at in &described.catching_up {
-        text += &format!("\ncatching up    {} from {} to {}", at.topic, at.offset, at.next_offset);
+        let (topic, on) = (&at.topic, on(at.shard));
+        text += &format!("\ncatching up    {topic}{on} from {} to {}", at.offset, at.next_offset);
     }
     for mark in &described.marks {
-        let places = mark.topics.iter().map(|t| format!("{} {}", t.topic, t.offset)).collect::<Vec<_>>();
+        let places = mark
+            .topics
+            .iter()
+            .map(|t| format!("{}{} {}", t.topic, on(t.shard), t.offset))
+            .collect::<Vec<_>>();
         text += &format!("\nmark           {}: {}", mark.name, places.join(", "));
     }
     for consumer in &described.consumers {
         let active = if consumer.active { ", active" } else { "" };
         text += &format!(
-            "\nconsumer       {} on node {}: holds {} of {}, priority {}{active}",
-            consumer.consumer, consumer.node, consumer.outstanding, consumer.credit, consumer.priority
+            "\nconsumer       {}{} on node {}: holds {} of {}, priority {}{active}",
+            consumer.consumer,
+            on(consumer.shard),
+            consumer.node,
+            consumer.outstanding,
+            consumer.credit,
+            consumer.priority
         );
     }
     let mut document = document(&subscription);
@@ -81,11 +104,11 @@ fn kind_name(subscription: &v1::Subscription) -> &'static str {
 }
 
 fn catch_up_document(at: &v1::CatchUp) -> Value {
-    json!({ "topic": at.topic, "offset": at.offset, "next_offset": at.next_offset })
+    json!({ "topic": at.topic, "shard": at.shard, "offset": at.offset, "next_offset": at.next_offset })
 }
 
 fn mark_document(mark: &v1::Mark) -> Value {
-    let topic = |t: &v1::MarkedTopic| json!({ "topic": t.topic, "offset": t.offset });
+    let topic = |t: &v1::MarkedTopic| json!({ "topic": t.topic, "shard": t.shard, "offset": t.offset });
     json!({ "mark": mark.name, "at_ms": mark.at_ms, "topics": mark.topics.iter().map(topic).collect::<Vec<_>>() })
 }
 
@@ -97,6 +120,7 @@ fn consumer_document(consumer: &v1::AttachedConsumer) -> Value {
         "outstanding": consumer.outstanding,
         "priority": consumer.priority,
         "active": consumer.active,
+        "shard": consumer.shard,
     })
 }
 
@@ -148,6 +172,21 @@ fn document(subscription: &v1::Subscription) -> Value {
         "group": subscription.group,
     });
     for (name, count) in counters(&subscription.ledger.unwrap_or_default()) {
+        document[name] = count.into();
+    }
+    document["shards"] = subscription.shards.iter().map(shard_document).collect();
+    document
+}
+
+fn shard_document(part: &v1::SubscriptionShard) -> Value {
+    let mut document = json!({
+        "shard": part.shard,
+        "group": part.group,
+        "consumers": part.consumers,
+        "oldest_unsettled": part.oldest_unsettled,
+        "oldest_stored_ms": part.oldest_stored_ms,
+    });
+    for (name, count) in counters(&part.ledger.unwrap_or_default()) {
         document[name] = count.into();
     }
     document

@@ -50,7 +50,7 @@ async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Ref
     let subscription = wire::subscription(&request.subscription)?;
     let credit = credit(request.credit, gateway)?;
     let identity = identity(request)?;
-    let group = gateway.resolve(&request.namespace).await?;
+    let group = gateway.shard(&request.namespace, request.shard).await?.group;
     let running = gateway.serving(group)?;
     wait_deliverable(gateway, &running, deadline).await?;
     let number = gateway.consumer_number();

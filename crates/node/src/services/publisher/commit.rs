@@ -1,7 +1,6 @@
 //! From a request that is a commit to an operation.
 
-use super::prepare::{Gathered, PerTopic, Prepared, gather};
-use crate::gateway::GatewayLimits;
+use super::prepare::{Checks, Gathered, PerTopic, Prepared, gather};
 use crate::services::consumer;
 use quorate_machine::{Commit, CommitSettle, Op, Publishes};
 use quorate_types::{Reason, Refusal};
@@ -15,11 +14,11 @@ use quorate_wire::v1;
 pub(super) fn prepare(
     request: &v1::PublishRequest,
     commit: &v1::Commit,
-    limits: &GatewayLimits,
+    checks: &Checks<'_>,
 ) -> Result<Prepared, Refusal> {
     let settles = settles(commit)?;
     let gathered = if publishes(request) {
-        gather(request, limits, |_, refusal| Err(refusal))?
+        gather(request, checks, |_, refusal| Err(refusal))?
     } else if settles.is_empty() {
         let text = "the commit is empty: settle or publish something with it";
         return Err(Refusal::new(Reason::InvalidArgument, text));
@@ -61,10 +60,11 @@ fn settles(commit: &v1::Commit) -> Result<Vec<CommitSettle>, Refusal> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::gateway::GatewayLimits;
     use bytes::Bytes;
     use prost::Message as _;
     use quorate_machine::{Settlement, Verdict};
-    use quorate_types::Rope;
+    use quorate_types::{Rope, ShardPlace};
 
     fn settle(subscription: &str, identity: usize, positions: &[u64]) -> v1::CommitSettle {
         let ack = v1::Verdict::Ack.into();
@@ -98,8 +98,11 @@ mod tests {
             commit: Some(v1::Commit { settles }),
             ..Default::default()
         };
-        let Prepared { op, fragment, .. } =
-            super::super::prepare::prepare(&request, &GatewayLimits::new(&Config::default()))?;
+        let Prepared { op, fragment, .. } = super::super::prepare::prepare(
+            &request,
+            &GatewayLimits::new(&Config::default()),
+            ShardPlace::ONLY,
+        )?;
         let Op::Commit(commit) = op else { panic!("{op:?}") };
         Ok((*commit, fragment))
     }

@@ -3,11 +3,12 @@
 mod answers;
 mod commit;
 mod outcomes;
+mod placing;
 mod prepare;
 mod stream;
 
 use crate::forwarder::{Numbering, Operation};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, ShardAt};
 use crate::services::session;
 use futures::stream::BoxStream;
 use outcomes::{Outcomes, unexpected};
@@ -43,7 +44,7 @@ impl PublisherService {
 
     async fn open(&self, request: v1::OpenSessionRequest) -> Result<v1::OpenSessionResponse, Refusal> {
         let timeout_ms = granted(request.timeout_ms, &SESSION_TIMEOUT_MS, SESSION_TIMEOUT_MS_DEFAULT)?;
-        let group = self.gateway.resolve(&request.namespace).await?;
+        let group = self.shard(&request.namespace, request.shard, &request.topic).await?.group;
         let op = Op::OpenSession { timeout: Duration::from_millis(timeout_ms) };
         match self.gateway.call(group, op, self.gateway.deadline()).await? {
             Answer::SessionOpened { session } => {
@@ -65,7 +66,7 @@ impl PublisherService {
         let timeout_ms = granted(request.timeout_ms, &PRODUCER_TIMEOUT_MS, PRODUCER_TIMEOUT_MS_DEFAULT)?;
         let producer = wire::producer(&request.producer)?;
         let instance = instance(&request.instance)?;
-        let group = self.gateway.resolve(&request.namespace).await?;
+        let group = self.shard(&request.namespace, request.shard, &request.topic).await?.group;
         let op = Op::OpenProducer { producer, instance, timeout: Duration::from_millis(timeout_ms) };
         match self.gateway.call(group, op, self.gateway.deadline()).await? {
             Answer::ProducerOpened { session, epoch, last } => Ok(v1::OpenProducerResponse {
@@ -80,10 +81,20 @@ impl PublisherService {
     }
 
     async fn close(&self, request: v1::CloseSessionRequest) -> Result<v1::CloseSessionResponse, Refusal> {
-        let group = self.gateway.resolve(&request.namespace).await?;
+        let all = self.gateway.shards(&request.namespace).await?;
+        let group = all.of_group(session::group_of(request.session)).map_or_else(|| all.at(0), Ok)?.group;
         let op = Op::CloseSession { session: session::of_client(group, request.session)? };
         self.gateway.call(group, op, self.gateway.deadline()).await?;
         Ok(v1::CloseSessionResponse {})
+    }
+
+    /// The shard of a conversation.
+    async fn shard(&self, namespace: &str, shard: Option<u32>, topic: &str) -> Result<ShardAt, Refusal> {
+        let all = self.gateway.shards(namespace).await?;
+        if topic.is_empty() || !all.shards().are_several() {
+            return all.one(shard);
+        }
+        self.gateway.shard_of_topic_in(&all, shard, &wire::topic(topic)?).await
     }
 
     async fn publish_one(&self, request: v1::PublishRequest) -> Result<Outcomes, Refusal> {
@@ -91,9 +102,9 @@ impl PublisherService {
             let text = "Publish uses the node's session: leave session and sequence 0, or use PublishStream";
             return Err(Refusal::new(Reason::InvalidArgument, text));
         }
-        let Prepared { op, fragment, per_topic } = prepare::prepare(&request, self.gateway.limits())?;
+        let ShardAt { group, place } = placing::shard_of(&self.gateway, &request).await?;
+        let Prepared { op, fragment, per_topic } = prepare::prepare(&request, self.gateway.limits(), place)?;
         let bytes = fragment.len() as u64;
-        let group = self.gateway.resolve(&request.namespace).await?;
         let running = if commit::publishes(&request) {
             self.gateway.publishing(group)?
         } else {

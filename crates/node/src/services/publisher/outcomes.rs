@@ -26,9 +26,10 @@ impl Outcomes {
     /// From the group's answer. `bytes`: of the operation's fragment.
     pub(super) fn of(group: GroupId, answer: ForwarderAnswer, bytes: u64, per_topic: PerTopic) -> Self {
         match answer.reply {
-            Ok(Answer::Published { first_offset, count, routed, log_id }) => {
-                let first = receipt(group, Appended { first_offset, count, routed }, log_id);
-                Self { first: Ok(first), more: Vec::new(), bytes }
+            Ok(Answer::Published { first_offset, count, routed, log_id, duplicate }) => {
+                let duplicate_of = duplicate.then_some(log_id);
+                let first = receipt(group, Appended { first_offset, count, routed, duplicate_of }, log_id);
+                Self { first: Ok(first), more: Vec::new(), bytes: if duplicate { 0 } else { bytes } }
             }
             Ok(Answer::PublishedEach { outcomes, log_id }) => {
                 Self::of_each(group, outcomes, log_id, per_topic)
@@ -56,7 +57,9 @@ impl Outcomes {
                 *text = refusal;
             }
         }
-        let stored = outcomes.iter().zip(per_topic.bytes).filter(|(outcome, _)| outcome.is_ok());
+        let is_stored =
+            |outcome: &Result<Appended, _>| outcome.as_ref().is_ok_and(|a| a.duplicate_of.is_none());
+        let stored = outcomes.iter().zip(per_topic.bytes).filter(|(outcome, _)| is_stored(outcome));
         let bytes = stored.map(|(_, bytes)| u64::from(bytes)).sum();
         let receipt = |outcome: Result<Appended, _>| outcome.map(|a| receipt(group, a, log_id));
         let mut outcomes = outcomes.into_iter().map(receipt);
@@ -76,6 +79,7 @@ impl Outcomes {
         let mut messages = 0;
         for outcome in std::iter::once(&self.first).chain(&self.more) {
             match outcome {
+                Ok(receipt) if receipt.duplicate => metrics.publish_duplicate(),
                 Ok(receipt) => messages += u64::from(receipt.count),
                 Err(refusal) => metrics.publish_refused(refusal.reason),
             }
@@ -101,6 +105,7 @@ impl Outcomes {
 }
 
 fn receipt(group: GroupId, appended: Appended, log_id: LogId) -> v1::Receipt {
+    let log_id = appended.duplicate_of.unwrap_or(log_id);
     v1::Receipt {
         first_offset: appended.first_offset,
         count: appended.count,
@@ -108,6 +113,7 @@ fn receipt(group: GroupId, appended: Appended, log_id: LogId) -> v1::Receipt {
         group: group.get(),
         term: log_id.term,
         index: log_id.index,
+        duplicate: appended.duplicate_of.is_some(),
     }
 }
 

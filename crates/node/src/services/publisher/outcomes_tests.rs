@@ -6,7 +6,7 @@ fn log_id() -> LogId {
 }
 
 fn stored(first_offset: u64, count: u32) -> Result<Appended, Refusal> {
-    Ok(Appended { first_offset, count, routed: 1 })
+    Ok(Appended { first_offset, count, routed: 1, duplicate_of: None })
 }
 
 fn refused(reason: Reason, text: &str) -> Result<Appended, Refusal> {
@@ -35,6 +35,18 @@ fn what_this_node_refused_is_told_in_its_words_unless_it_is_stored() {
     assert_eq!(more[2].map(|receipt| receipt.first_offset), Ok(7));
     let response = outcomes.response(4);
     assert_eq!((response.sequence, response.more.len()), (4, 3));
+}
+
+#[test]
+fn what_is_known_by_its_id_gets_its_first_receipt_and_counts_for_nothing() {
+    let before = LogId { term: 1, index: 4 };
+    let known = Ok(Appended { first_offset: 3, count: 1, routed: 2, duplicate_of: Some(before) });
+    let outcomes = of(vec![known, stored(5, 1)], PerTopic { bytes: vec![10, 20], refused: Vec::new() });
+    assert_eq!(outcomes.bytes, 20);
+    let first = outcomes.first.unwrap();
+    assert_eq!((first.first_offset, first.routed, first.term, first.index), (3, 2, 1, 4));
+    let second = outcomes.more[0].as_ref().unwrap();
+    assert_eq!((first.duplicate, second.duplicate, second.index), (true, false, 9));
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use super::commit;
 use crate::gateway::GatewayLimits;
-use crate::message_options::options_of;
+use crate::message_options::options_to_publish;
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
-use quorate_types::{Parts, Reason, Refusal, Rope, TopicName};
+use quorate_types::{Parts, Reason, Refusal, Rope, ShardPlace, TopicName};
 use quorate_wire as wire;
 use quorate_wire::v1;
 
@@ -16,6 +16,13 @@ pub(super) struct Prepared {
     pub(super) op: Op,
     pub(super) fragment: Rope,
     pub(super) per_topic: PerTopic,
+}
+
+/// What a request is checked against.
+pub(super) struct Checks<'a> {
+    pub(super) limits: &'a GatewayLimits,
+    /// The shard to which it goes.
+    pub(super) place: ShardPlace,
 }
 
 /// What is remembered of the publishes of an operation to several topics; nothing for a publish to one.
@@ -31,16 +38,21 @@ pub(super) struct PerTopic {
 ///
 /// # Errors
 /// The refusal names what is wrong, the limit and what to do. It is about the whole request.
-pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
+pub(super) fn prepare(
+    request: &v1::PublishRequest,
+    limits: &GatewayLimits,
+    place: ShardPlace,
+) -> Result<Prepared, Refusal> {
+    let checks = &Checks { limits, place };
     if let Some(commit) = &request.commit {
-        return commit::prepare(request, commit, limits);
+        return commit::prepare(request, commit, checks);
     }
     if !request.more.is_empty() {
-        return prepare_each(request, limits);
+        return prepare_each(request, checks);
     }
     let topic = wire::topic(&request.topic)?;
     check_size(&request.messages, limits)?;
-    let publish = publish(topic, &request.messages, limits)?;
+    let publish = publish(topic, &request.messages, checks)?;
     let publish = Publish { mandatory: request.mandatory, ..publish };
     let fragment = fragments(request, std::iter::once(&request.messages));
     Ok(Prepared { op: Op::Publish(publish), fragment, per_topic: PerTopic::default() })
@@ -48,9 +60,9 @@ pub(super) fn prepare(request: &v1::PublishRequest, limits: &GatewayLimits) -> R
 
 /// The publishes of a request to several topics are refused one by one. A refused one goes along without its messages: the
 /// operation has as many answers as the request has topics, whichever node asks for them again.
-fn prepare_each(request: &v1::PublishRequest, limits: &GatewayLimits) -> Result<Prepared, Refusal> {
+fn prepare_each(request: &v1::PublishRequest, checks: &Checks<'_>) -> Result<Prepared, Refusal> {
     let mut refused = Vec::new();
-    let gathered = gather(request, limits, |at, refusal| {
+    let gathered = gather(request, checks, |at, refusal| {
         let Some(void) = void_publish() else { return Err(refusal) };
         refused.push((at, refusal));
         Ok(void)
@@ -73,13 +85,13 @@ pub(super) struct Gathered {
 /// `instead`: what takes the place of the publish at an index, which is refused; or why all of the request is.
 pub(super) fn gather(
     request: &v1::PublishRequest,
-    limits: &GatewayLimits,
+    checks: &Checks<'_>,
     mut instead: impl FnMut(usize, Refusal) -> Result<Publish, Refusal>,
 ) -> Result<Gathered, Refusal> {
     // A topic without messages is work, too.
     let count = request.more.iter().fold(request.messages.len().max(1), |n, m| n + m.messages.len().max(1));
     let bytes = all_messages(request).map(Bytes::len).sum();
-    check_sum(count, bytes, limits)?;
+    check_sum(count, bytes, checks.limits)?;
     let first = (wire::topic(&request.topic), request.mandatory);
     let more = request.more.iter().map(|more| (wire::topic_of_bytes(&more.topic), more.mandatory));
     let messages = std::iter::once(&request.messages).chain(request.more.iter().map(|more| &more.messages));
@@ -90,7 +102,7 @@ pub(super) fn gather(
     for (at, ((topic, mandatory), messages)) in parts.enumerate() {
         let checked = topic.and_then(|topic| {
             check_count(messages.len())?;
-            publish(topic, messages, limits)
+            publish(topic, messages, checks)
         });
         let publish = match checked {
             Ok(publish) => Publish { mandatory, ..publish },
@@ -129,15 +141,15 @@ pub(super) fn all_messages(request: &v1::PublishRequest) -> impl Iterator<Item =
 }
 
 /// The publish of messages to a topic, each of which is checked.
-fn publish(topic: TopicName, messages: &[Bytes], limits: &GatewayLimits) -> Result<Publish, Refusal> {
+fn publish(topic: TopicName, messages: &[Bytes], checks: &Checks<'_>) -> Result<Publish, Refusal> {
     let mut runs: Vec<PublishRun> = Vec::new();
     let (mut message_bytes_max, mut bytes) = (0, 0);
     for (at, message) in messages.iter().enumerate() {
-        let size = check_message_size(at, message, limits)?;
+        let size = check_message_size(at, message, checks.limits)?;
         message_bytes_max = size.max(message_bytes_max);
         bytes += message.len();
         let view = wire::message_view(message).map_err(|r| at_message(at, &r))?;
-        let options = options_of(&view).map_err(|r| at_message(at, &r))?;
+        let options = options_to_publish(&view).map_err(|r| at_message(at, &r))?;
         match runs.last_mut() {
             Some(run) if run.subject.as_str() == view.subject && run.options == options => run.count += 1,
             _ => {
@@ -146,12 +158,14 @@ fn publish(topic: TopicName, messages: &[Bytes], limits: &GatewayLimits) -> Resu
             }
         }
     }
+    // Elsewhere than at its home no topic is created by a publish. The group knows that as well, once it is opened.
+    let create_topic = checks.limits.auto_create_topics && checks.place.is_home_of(topic.as_str());
     Ok(Publish {
         topic,
         runs,
         fragment_bytes: u32::try_from(block::fragment_bytes(messages.len(), bytes)).unwrap_or(u32::MAX),
         message_bytes_max,
-        create_topic: limits.auto_create_topics,
+        create_topic,
         mandatory: false,
     })
 }

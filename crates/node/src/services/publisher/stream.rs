@@ -2,14 +2,15 @@
 
 use super::answers::{Awaited, InFlight, answers};
 use super::commit;
+use super::placing;
 use super::prepare::{self, Prepared};
 use crate::forwarder::{Numbering, Operation};
-use crate::gateway::{Gateway, Running};
+use crate::gateway::{Gateway, Running, ShardAt};
 use crate::services::session;
 use bytes::Bytes;
 use futures::Stream;
 use quorate_machine::Settlement;
-use quorate_types::{Reason, Refusal, Rope, SessionId};
+use quorate_types::{Reason, Refusal, Rope, SessionId, ShardPlace};
 use quorate_wire::v1;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -62,14 +63,33 @@ impl Broken {
     }
 }
 
+/// Where a request went, and the next one goes that is alike.
+struct Last {
+    namespace: String,
+    place: ShardPlace,
+    running: Running,
+}
+
+impl Last {
+    /// Whether another request goes there, too: of several shards the session says which one.
+    fn serves(&self, request: &v1::PublishRequest) -> bool {
+        let ShardPlace { shard, shards } = self.place;
+        let in_session = || session::group_of(request.session) == self.running.forwarder.group();
+        self.namespace == request.namespace
+            && request.shard.is_none_or(|named| named == shard)
+            && (!shards.are_several() || in_session())
+            && !self.running.is_stopped()
+    }
+}
+
 struct Taker {
     gateway: Gateway,
     /// Bytes of the connection that are unanswered; while it is used up nothing is read.
     room: Arc<Semaphore>,
     tx: mpsc::Sender<InFlight>,
     broken: Arc<Broken>,
-    /// The namespace of the last request and what serves it.
-    last: Option<(String, Running)>,
+    /// Where the last request went.
+    last: Option<Last>,
     /// The session of the last request that had one: it is a client's.
     session: SessionId,
 }
@@ -137,7 +157,7 @@ impl Taker {
         if let Some(refusal) = self.broken.refusal() {
             return Err(refusal);
         }
-        let running = self.running(&request.namespace).await?;
+        let (running, place) = self.running(&request).await?;
         if commit::publishes(&request) {
             self.gateway.check_disk(running.forwarder.group())?;
         }
@@ -148,7 +168,7 @@ impl Taker {
             session => Numbering::Client { session, sequence: request.sequence },
         };
         let group = running.forwarder.group();
-        match prepare::prepare(&request, self.gateway.limits()) {
+        match prepare::prepare(&request, self.gateway.limits(), place) {
             Ok(Prepared { op, fragment, per_topic }) => {
                 let bytes = fragment.len() as u64;
                 let answer = running.forwarder.submit(Operation { numbering, op, fragment })?;
@@ -175,20 +195,16 @@ impl Taker {
         Ok(())
     }
 
-    /// What serves the namespace, remembered from request to request.
-    async fn running(&mut self, namespace: &str) -> Result<Running, Refusal> {
+    /// What serves the request, remembered from request to request.
+    async fn running(&mut self, request: &v1::PublishRequest) -> Result<(Running, ShardPlace), Refusal> {
         let draining = self.gateway.draining().is_cancelled();
-        if let Some((last, running)) = &self.last
-            && last == namespace
-            && !draining
-            && !running.is_stopped()
-        {
-            return Ok(running.clone());
+        if let Some(last) = self.last.as_ref().filter(|last| !draining && last.serves(request)) {
+            return Ok((last.running.clone(), last.place));
         }
-        let group = self.gateway.resolve(namespace).await?;
+        let ShardAt { group, place } = placing::shard_of(&self.gateway, request).await?;
         let running = self.gateway.serving(group)?;
-        self.last = Some((namespace.to_owned(), running.clone()));
+        self.last = Some(Last { namespace: request.namespace.clone(), place, running: running.clone() });
         self.session = SessionId::NONE;
-        Ok(running)
+        Ok((running, place))
     }
 }

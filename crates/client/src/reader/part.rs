@@ -1,60 +1,19 @@
-//! Reading topics without a subscription.
+//! Messages of a topic on one shard.
 
+use super::{ReadFrom, ReadOptions, StoredMessage, client_of, stored};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::CallError;
-use crate::message::Message;
 use crate::nodes::Route;
-use bytes::Bytes;
-use quorate_types::{Kind, Millis, Reason, Refusal};
+use quorate_types::{Kind, Reason, Refusal};
 use quorate_wire::v1::read_request::From;
-use quorate_wire::v1::reader_client::ReaderClient;
-use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of, v1};
+use quorate_wire::{leader_of, refusal_of, v1};
 use std::collections::VecDeque;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Streaming;
-use tonic::transport::Channel;
 
-/// Where to begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReadFrom {
-    /// At the oldest message kept.
-    #[default]
-    Oldest,
-    /// At this offset, or the first one kept after it.
-    Offset(u64),
-    /// At the first message stored at this time or later.
-    Time(Millis),
-    /// With the newest so many messages.
-    Newest(u64),
-}
-
-/// What to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// Where to begin.
-    pub from: ReadFrom,
-    /// At most so many messages; `None`: to the end that the topic has now.
-    pub limit: Option<u64>,
-    /// Wait until the replica has everything that was confirmed before.
-    pub linearizable: bool,
-    /// Only messages with exactly this key; the limit counts these. `ReadFrom::Newest` counts those of all keys.
-    pub key: Option<Bytes>,
-}
-
-/// A message as its topic keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its offset.
-    pub offset: u64,
-    /// When it was stored.
-    pub timestamp: Millis,
-    /// The message.
-    pub message: Message,
-}
-
-/// Messages of a topic in order of their offsets. Goes on through another node when one fails.
-pub struct Reader {
+/// In order of their offsets. Goes on through another node when one fails.
+pub(super) struct Part {
     client: Client,
     request: v1::ReadRequest,
     route: Route,
@@ -68,27 +27,9 @@ pub struct Reader {
     ended: bool,
 }
 
-pub(crate) fn client_of(channel: Channel) -> ReaderClient<Channel> {
-    ReaderClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX)
-}
-
-/// The messages of a run, each decoded by itself.
-pub(crate) fn stored(run: v1::Run) -> impl Iterator<Item = Result<StoredMessage, Refusal>> {
-    let v1::Run { topic, first_offset, timestamp_ms, messages } = run;
-    let timestamp = Millis::new(timestamp_ms);
-    (first_offset..).zip(messages).map(move |(offset, encoded)| match Message::decode(encoded) {
-        Ok(message) => Ok(StoredMessage { offset, timestamp, message }),
-        Err(error) => {
-            let text = format!("offset {offset} of {topic}: {error}");
-            Err(Refusal::new(Reason::InvalidArgument, text))
-        }
-    })
-}
-
-impl Client {
-    /// Reads messages of a topic. Nothing is asked before the first call of [`Reader::next`].
-    #[must_use]
-    pub fn read(&self, topic: &str, options: ReadOptions) -> Reader {
+impl Part {
+    /// Nothing is asked before the first call of [`Self::next`].
+    pub(super) fn new(client: Client, topic: &str, options: &ReadOptions) -> Self {
         let from = match options.from {
             ReadFrom::Oldest => None,
             ReadFrom::Offset(offset) => Some(From::Offset(offset)),
@@ -96,18 +37,20 @@ impl Client {
             ReadFrom::Newest(count) => Some(From::Newest(count)),
         };
         let request = v1::ReadRequest {
-            namespace: self.here(),
+            namespace: client.here(),
             topic: topic.to_owned(),
             from,
             limit: options.limit.unwrap_or(0),
             linearizable: options.linearizable,
-            key: options.key,
+            key: options.key.clone(),
+            shard: client.shard(),
         };
-        Reader {
-            client: self.clone(),
+        let (route, backoff) = (client.nodes.route(), client.backoff());
+        Self {
+            client,
             request,
-            route: self.nodes.route(),
-            backoff: self.backoff(),
+            route,
+            backoff,
             stream: None,
             buffered: VecDeque::new(),
             wanted: options.limit,
@@ -115,11 +58,9 @@ impl Client {
             ended: options.limit == Some(0),
         }
     }
-}
 
-impl Reader {
     /// The next message; `None` at the end, and after an error. Cancel safe.
-    pub async fn next(&mut self) -> Option<Result<StoredMessage, CallError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<StoredMessage, CallError>> {
         loop {
             if let Some(message) = self.buffered.pop_front() {
                 return Some(message.map_err(CallError::Refused));
@@ -163,7 +104,8 @@ impl Reader {
     fn take(&mut self, response: v1::ReadResponse) {
         self.trouble = None;
         self.backoff.reset();
-        self.buffered.extend(response.runs.into_iter().flat_map(stored));
+        let shard = self.client.shard();
+        self.buffered.extend(response.runs.into_iter().flat_map(|run| stored(shard, run)));
         // Should the stream break, another one goes on from here.
         self.request.from = Some(From::Offset(response.next_offset));
         if let Some(wanted) = &mut self.wanted {

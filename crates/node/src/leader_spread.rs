@@ -1,0 +1,114 @@
+//! Leaders of a namespace's shards on different nodes: each shard has one that it prefers.
+//!
+//! Whoever leads a shard hands it over when the preferred node is there, has what the leader has, and could lead it as well. So
+//! leaders are spread after a namespace was created, and again after nodes came back. Nothing depends on it but the load, so there
+//! is no hurry: a new leader waits, and a node hands over one shard at a time.
+
+use crate::core::Core;
+use crate::leader::{caught_up, hand_over_to};
+use quorate_consensus::Group;
+use quorate_machine::System;
+use quorate_types::probe;
+use quorate_types::{GroupId, NodeId};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So long a leader leads before it hands over for this: an election just was, and consumers and publishers have just found it. Then
+/// it tries so often.
+const SETTLED: Duration = Duration::from_secs(5);
+/// So long a node waits between two groups: each costs those who publish there a round trip or two.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// When this node handed a group over last. Clone handle.
+#[derive(Clone, Default)]
+pub(crate) struct SpreadPace(Arc<Mutex<Option<Instant>>>);
+
+impl SpreadPace {
+    /// Whether another group may be handed over now; it then counts as done.
+    fn takes_turn(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < BETWEEN) {
+            return false;
+        }
+        *last = Some(Instant::now());
+        true
+    }
+}
+
+/// Of one leadership: when the preferred node was asked last, or the leadership began.
+pub(crate) struct Spreading(Instant);
+
+impl Spreading {
+    /// A leadership begins.
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Hands the group over if another node is to lead it and can.
+    pub(crate) async fn care(&mut self, core: &Core, group: &Group) {
+        if self.0.elapsed() < SETTLED {
+            return;
+        }
+        let Some(preferred) = core.system(|system| preferred(system, group.id())).flatten() else { return };
+        if preferred == core.me.node || !can_lead(core, group, preferred) || !core.spread_pace.takes_turn() {
+            return;
+        }
+        self.0 = Instant::now();
+        probe::sometimes("leader handed over to where its shard prefers it");
+        tracing::info!(group = %group.id(), node = %preferred, "handing over: leaders of the namespace's shards are spread");
+        hand_over_to(core, group, |voter| voter.node == preferred).await;
+    }
+}
+
+/// The node that is to lead a group: of shard `i` of a namespace with several the `i`th of its nodes, counted round.
+fn preferred(system: &System, group: GroupId) -> Option<NodeId> {
+    let placement = system.groups().into_iter().find(|placement| placement.group == group)?;
+    let namespaces = system.namespaces();
+    let namespace = namespaces.iter().find(|namespace| namespace.id == placement.namespace)?;
+    nth(&namespace.groups, group, &placement.nodes)
+}
+
+fn nth(groups: &[GroupId], group: GroupId, nodes: &[NodeId]) -> Option<NodeId> {
+    let shard = groups.iter().position(|of| *of == group).filter(|_| groups.len() > 1)?;
+    nodes.get(shard.checked_rem(nodes.len())?).copied()
+}
+
+/// Whether a node could lead as well as this one: it is there, votes, has what there is, room on its disk and a clock that is right.
+fn can_lead(core: &Core, group: &Group, node: NodeId) -> bool {
+    let status = group.status();
+    let lives: Vec<_> = status.members.voters.iter().filter(|voter| voter.node == node).collect();
+    let [voter] = lives[..] else { return false };
+    let heard = core.liveness.heard(node).is_some_and(|at| at.elapsed() < core.session_timeout / 4);
+    let voters = status.members.voting_nodes();
+    heard
+        && !status.members.changing
+        && caught_up(&status, *voter)
+        && !core.low_disks.is_low(node)
+        && !core.leader_clock.is_skewed(&voters, core.me.node, node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_prefer_the_nodes_in_turn_and_an_only_one_prefers_none() {
+        let groups: Vec<GroupId> = (5..9).map(GroupId::new).collect();
+        let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
+        let of = |groups: &[GroupId], group| nth(groups, GroupId::new(group), &nodes).map(NodeId::get);
+        assert_eq!([5, 6, 7, 8].map(|g| of(&groups, g)), [Some(1), Some(2), Some(3), Some(1)]);
+        assert_eq!(of(&groups[..1], 5), None);
+        assert_eq!(of(&groups, 9), None);
+        assert_eq!(nth(&groups, GroupId::new(5), &[]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_hands_over_one_group_at_a_time() {
+        let pace = SpreadPace::default();
+        assert!(pace.takes_turn());
+        assert!(!pace.takes_turn());
+        tokio::time::advance(BETWEEN).await;
+        assert!(pace.takes_turn());
+    }
+}

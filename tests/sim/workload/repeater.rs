@@ -1,0 +1,89 @@
+//! A publisher without a session of its own to go back to, as one that sends single requests: it gives each message an id, waits
+//! but a moment for the answer, and then publishes the message again under the same id, through whoever answers, until it is
+//! told where it is. Sometimes it does not believe that and asks again.
+
+use super::publisher::{SUBJECTS, answered};
+use super::{Phase, Shared, now};
+use crate::oracle::{Outcome, Sent, Uid, Violation, payload};
+use crate::rng::Rng;
+use quorate_client::{Message, PublishError, PublisherOptions, Receipt};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// While it does nothing it looks again so often.
+const IDLE: Duration = Duration::from_millis(50);
+
+pub(super) async fn live(shared: Rc<Shared>, host: u64) {
+    let mut rng = shared.rng("repeater");
+    let number = rng.next();
+    shared.publishers.borrow_mut().push((host, number));
+    loop {
+        let topics = shared.topics.borrow().clone();
+        let may = shared.phase.get() < Phase::Draining;
+        let Some((topic, name)) = topics.get(rng.index(topics.len())).filter(|_| may) else {
+            shared.pause(IDLE).await;
+            continue;
+        };
+        let subject = rng.pick(&SUBJECTS).unwrap_or("a");
+        let sent = Sent {
+            topic: *topic,
+            publisher: number,
+            subject: subject.to_owned(),
+            key: None,
+            scheduled: false,
+            marked: false,
+            at: now(),
+        };
+        let uid = shared.oracle.borrow_mut().sent(sent);
+        let padding = usize::try_from(rng.below(shared.load.payload_bytes_max)).unwrap_or(0);
+        let message = Message::new(payload(uid, padding)).subject(subject).message_id(format!("m{}", uid.0));
+        publish(&shared, uid, name, &message, &mut rng).await;
+        let pause = rng.ms(0, 2 * u64::try_from(shared.load.publish_pause.as_millis()).unwrap_or(0));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Until it is told where the message is, and perhaps once more.
+async fn publish(shared: &Shared, uid: Uid, topic: &str, message: &Message, rng: &mut Rng) {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match attempt(shared, topic, message, rng).await {
+            Some(Err(PublishError::Refused(refusal))) => {
+                return answered(shared, uid, Err(PublishError::Refused(refusal)));
+            }
+            Some(Ok(receipt)) => {
+                told(shared, uid, &receipt, attempts);
+                if rng.percent(80) {
+                    return;
+                }
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+}
+
+fn told(shared: &Shared, uid: Uid, receipt: &Receipt, attempts: u32) {
+    crate::trace::detail(format_args!("message {} in attempt {attempts}: {receipt:?}", uid.0));
+    if receipt.duplicate && attempts == 1 {
+        let what = format!("message {} is said to be there before it was published", uid.0);
+        shared.oracle.borrow_mut().found(Violation::new("duplicates", what));
+    }
+    shared.oracle.borrow_mut().published(uid, Outcome::Confirmed { offset: receipt.offset });
+}
+
+/// In a session of its own, which nobody will ask for again.
+async fn attempt(
+    shared: &Shared,
+    topic: &str,
+    message: &Message,
+    rng: &mut Rng,
+) -> Option<Result<Receipt, PublishError>> {
+    let only = rng.percent(30).then(|| rng.between(1, crate::plan::NODES));
+    let client = shared.client(rng, only)?;
+    let timeout = rng.ms(100, 1_500);
+    let publisher = client.publisher(PublisherOptions { timeout, ..PublisherOptions::default() });
+    let answer = publisher.publish(topic, message.clone()).await;
+    // Without the answer it goes on sending by itself: what it stores late must be known, too.
+    Some(answer)
+}
