@@ -384,7 +384,12 @@ fn what_is_in_a_subscription_and_where_a_message_is_can_be_seen_through_every_no
                     assert_eq!(outcomes, [("odd", unsettled, 1), ("s", unsettled, 1)]);
                     let gone = client.trace("t", 0, true).await.unwrap();
                     assert_eq!(gone.message, None);
-                    assert!(gone.routes.iter().all(|route| route.outcome == v1::TraceOutcome::Ended));
+                    let [odd, ended] = &gone.routes[..] else { panic!("two are bound: {:?}", gone.routes) };
+                    assert_eq!((odd.outcome, odd.ended.len()), (v1::TraceOutcome::Gone, 0), "never routed");
+                    let acked = &ended.ended[0];
+                    assert_eq!((ended.outcome, acked.how()), (v1::TraceOutcome::Ended, v1::EndedHow::Acked));
+                    assert_eq!((acked.attempts, acked.consumer.as_str()), (1, holder.as_str()));
+                    assert!(gone.remembers_since.get() < acked.at_ms);
                     let beyond = client.trace("t", 8, true).await.unwrap_err();
                     assert!(matches!(beyond, CallError::Refused(r) if r.reason == Reason::OffsetOutOfRange));
 
