@@ -3,6 +3,7 @@
 use crate::applied::{Applied, Effect, Reply};
 use crate::batch::{Batch, Envelope, Origin};
 use crate::chain;
+use crate::op::Op;
 use crate::producers::ProducerView;
 use crate::rows::RowKey;
 use crate::sessions::{Admission, Sessions};
@@ -241,16 +242,30 @@ impl Machine {
 
     fn apply_one(&mut self, envelope: &Envelope, fragment: Option<u32>, ctx: &mut Context<'_>) -> Reply {
         let Origin::Session { session, sequence } = envelope.origin else {
-            return self.perform(&envelope.op, None, fragment, ctx);
+            return self.decide(&envelope.op, None, fragment, ctx);
         };
         match self.sessions.admit(session, sequence, ctx.limits.answers_max) {
             Admission::Reply(reply) => reply,
             Admission::Next => {
-                let reply = self.perform(&envelope.op, Some(session), fragment, ctx);
+                let reply = self.decide(&envelope.op, Some(session), fragment, ctx);
                 self.sessions.answer(session, &reply, ctx.now, ctx.limits.answers_max, ctx.dirty);
                 reply
             }
         }
+    }
+
+    /// What came with a newer version than the group decides by is refused, by every replica alike.
+    fn decide(
+        &mut self,
+        op: &Op,
+        origin: Option<SessionId>,
+        fragment: Option<u32>,
+        ctx: &mut Context<'_>,
+    ) -> Reply {
+        if op.since() > self.version {
+            return Err(upgrading(op.since(), self.version));
+        }
+        self.perform(op, origin, fragment, ctx)
     }
 
     /// Ends a node's session, and takes its consumers away.

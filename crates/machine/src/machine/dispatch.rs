@@ -17,9 +17,6 @@ impl Machine {
         fragment: Option<u32>,
         ctx: &mut Context<'_>,
     ) -> Reply {
-        if op.since() > self.version {
-            return Err(super::upgrading(op.since(), self.version));
-        }
         match op {
             Op::Hello { node, boot } => self.hello(*node, *boot, ctx),
             Op::OpenSession { timeout } => self.open_session(*timeout, ctx),
