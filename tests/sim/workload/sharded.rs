@@ -282,9 +282,13 @@ async fn commit<'a>(
     {
         let strange = Message::new("elsewhere").key(key_text(other));
         let refused = publisher.send_commit(Commit::new().ack(&delivery).publish(RESULTS, strange)).await;
-        let is_refused =
-            matches!(&refused, Err(PublishError::Refused(refusal)) if refusal.reason == Reason::CrossShard);
-        if !is_refused {
+        let is_wrong = match &refused {
+            Err(PublishError::Refused(refusal)) => refusal.reason != Reason::CrossShard,
+            // Nobody said in time which topics are spread.
+            Err(PublishError::NotSent { .. }) => false,
+            Err(_) | Ok(_) => true,
+        };
+        if is_wrong {
             let what = format!("a commit across shards was answered {refused:?}");
             shared.oracle.borrow_mut().found(crate::oracle::Violation::new("cross_shard", what));
         }
