@@ -84,3 +84,32 @@ async fn what_is_not_kept_any_more_is_passed_over() {
     assert_eq!(offsets(&cut), [12, 13, 20, 21]);
     assert_eq!(cut.end, 22);
 }
+
+/// A replica on which a block is written anew, as entry 9, after it was located as entry 3.
+struct Moving {
+    before: Fake,
+    after: Fake,
+    moved: AtomicUsize,
+}
+
+impl Messages for Moving {
+    fn locate(&self, topic: TopicId, offset: u64, count: u64) -> Located {
+        let now = if self.moved.load(Ordering::Relaxed) > 0 { &self.after } else { &self.before };
+        now.locate(topic, offset, count)
+    }
+
+    fn block(&self, index: u64) -> BoxFuture<'_, Result<Option<Bytes>, Refusal>> {
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        self.after.block(index)
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_anew_after_it_was_located_is_read_where_it_is() {
+    let before = Fake::default().entry(3, 10).entry(5, 14);
+    let after = Fake::default().entry(9, 10).entry(5, 14);
+    let replica = Arc::new(Moving { before, after, moved: AtomicUsize::default() });
+    let mut cut = Cutter::new(replica).cut(TopicId::new(1), 10, 8, 1 << 20).await.unwrap();
+    cut.pieces.sort_unstable_by_key(Piece::first);
+    assert_eq!(offsets(&cut), (10..18).collect::<Vec<_>>());
+}
