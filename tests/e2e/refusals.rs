@@ -87,7 +87,7 @@ async fn what_cannot_be_done_is_refused_with_its_reason_and_names_the_thing() ->
         elsewhere.create_topic("orders", Default::default()).await,
     )?;
     expect(Reason::NamespaceNotEmpty, "default", client.delete_namespace("default").await)?;
-    expect(Reason::InvalidArgument, "2 shards", client.create_namespace("wide", 2).await)?;
+    expect(Reason::InvalidArgument, "17 shards", client.create_namespace("wide", 17).await)?;
 
     expect(Reason::InvalidArgument, "a b", client.create_topic("a b", Default::default()).await)?;
     expect(Reason::InvalidArgument, "topic", client.create_topic("", Default::default()).await)?;
