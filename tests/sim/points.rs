@@ -50,6 +50,8 @@ pub const POINTS: &[&str] = &[
     "quarantine",
     "replayed answer served",
     "replication that leads nowhere ended",
+    "reply found no inbox",
+    "reply put into another node's inbox",
     "rows rebuilt",
     "rows stood in for a snapshot",
     "scheduled message cancelled",

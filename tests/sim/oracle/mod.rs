@@ -17,6 +17,7 @@ mod onward;
 mod order;
 mod raft;
 mod replicas;
+mod replies;
 pub(crate) mod settled;
 
 pub(crate) use history::{Arrival, History, Outcome, Sent, Uid, Verdict, payload, uid_of};
@@ -54,6 +55,7 @@ pub(crate) struct Oracle {
     pub(crate) history: History,
     raft: raft::Raft,
     pub(crate) expiry: expiry::Expiry,
+    pub(crate) replies: replies::Replies,
     violation: Option<Violation>,
 }
 

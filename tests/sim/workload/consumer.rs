@@ -2,7 +2,7 @@
 //! the middle.
 
 use super::worker::Worker;
-use super::{Phase, Shared};
+use super::{Phase, Shared, requester};
 use crate::oracle::{Arrival, Verdict};
 use crate::rng::Rng;
 use crate::trace;
@@ -115,7 +115,7 @@ async fn consume(
         let priority = if shared.load.kinds { manners.priority } else { 0 };
         shared.oracle.borrow_mut().consumes(number);
         if let Ok(consumer) = client.consume(&name, ConsumerOptions { credit, priority }).await {
-            attached(&shared, consumer, number, (began, manners), worker.as_ref(), &mut rng).await;
+            attached(&shared, (&client, consumer), number, (began, manners), worker.as_ref(), &mut rng).await;
         }
         let pause = rng.ms(10, 300);
         shared.pause(pause).await;
@@ -125,7 +125,7 @@ async fn consume(
 /// One attachment, with its reconnects, until it ends or leaves.
 async fn attached(
     shared: &Shared,
-    mut consumer: Consumer,
+    (client, mut consumer): (&Client, Consumer),
     subscription: u64,
     (began, manners): (Phase, Manners),
     worker: Option<&Worker>,
@@ -151,6 +151,9 @@ async fn attached(
         };
         let who = format!("{DEFAULT_GROUP}:{}", attachment.borrow().consumer);
         arrived(shared, subscription, who, &delivery);
+        if let Some(reply) = requester::reply(shared, client, &delivery) {
+            settling.push(Box::pin(reply));
+        }
         if !manners.slow.is_zero() {
             shared.pause(manners.slow).await;
         }

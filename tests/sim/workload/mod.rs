@@ -8,6 +8,7 @@ mod publisher;
 mod reader;
 mod registry;
 mod repeater;
+mod requester;
 mod routes;
 mod seeker;
 mod sharded;
@@ -181,6 +182,7 @@ async fn live(shared: Rc<Shared>, at: u64) -> turmoil::Result {
     if at == 0 && shared.load.repeats {
         tokio::task::spawn_local(repeater::live(Rc::clone(&shared), at));
     }
+    tokio::task::spawn_local(requester::live(Rc::clone(&shared), at));
     if at == 1 {
         tokio::task::spawn_local(seeker::live(Rc::clone(&shared)));
     }

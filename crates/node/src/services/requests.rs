@@ -3,6 +3,7 @@
 use crate::gateway::Gateway;
 use crate::inboxes::{Address, Inboxes, Opened, Token, no_inbox};
 use futures::stream::BoxStream;
+use quorate_types::probe;
 use quorate_types::{GroupId, NodeId, Reason, Refusal, Voter};
 use quorate_wire::peer;
 use quorate_wire::v1::open_inbox_response::Response as InboxEvent;
@@ -47,6 +48,7 @@ impl RequestsService {
             token: address.token.to_vec().into(),
             reply: prost::Message::encode_to_vec(&reply).into(),
         };
+        probe::sometimes("reply put into another node's inbox");
         let mut peer = self.gateway.peer(&at)?;
         match timeout(FORWARD_TIMEOUT, peer.reply(request)).await {
             Ok(Ok(_)) => Ok(()),
