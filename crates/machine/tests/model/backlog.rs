@@ -50,7 +50,7 @@ impl Model {
         let full = |(queue, comes): (&str, u64)| {
             let state = &self.queues[queue];
             let rejects = state.config.backlog.when_full == WhenFull::RejectPublish;
-            rejects && state.is_too_much(state.unsettled() + comes)
+            rejects && state.is_too_much(state.unsettled() + state.coming + comes)
         };
         if comes.into_iter().any(full) { Err(Reason::BacklogFull) } else { Ok(()) }
     }

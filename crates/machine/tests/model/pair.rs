@@ -200,7 +200,7 @@ impl Pair {
                 let create_topic = kind % 2 == 1;
                 Op::CreateSubscription {
                     subscription: sub(SUBSCRIPTIONS[s % 2]),
-                    config: config(*kind),
+                    config: config(*kind, self.kind),
                     create_topic,
                 }
             }
@@ -373,9 +373,13 @@ fn is_compacted(which: usize, kind: usize) -> bool {
 }
 
 /// Settings of subscriptions, the wrong ones too.
-/// Six settings of each kind, most of them shared; half of them have a limit.
-fn config(which: usize) -> SubscriptionConfig {
-    let backlog = backlog(which);
+/// Six settings of each kind, most of them shared; half of them have a limit. Of bytes it is none where a topic is compacted: a
+/// message that is written anew does not lie with the same others any more, and its share is another one.
+fn config(which: usize, kind: usize) -> SubscriptionConfig {
+    let mut backlog = backlog(which);
+    if is_compacted(0, kind) && backlog.bytes_max.take().is_some() {
+        backlog.messages_max = backlog.messages_max.or(Some(3));
+    }
     let which = which % 24;
     let ms = Duration::from_millis;
     let kind = KINDS.get(which / 6).copied().unwrap_or_default();

@@ -43,6 +43,8 @@ pub(crate) struct Queue {
     pub(crate) bindings: BTreeMap<(&'static str, &'static str), u64>,
     /// Topics that it catches up with, and how far it is.
     pub(crate) cursors: BTreeMap<&'static str, u64>,
+    /// What the commit that is being done has for it and the cursors bring later.
+    pub(crate) coming: u64,
     /// Of each topic that was bound, the oldest offset that was not settled.
     pub(crate) marks: BTreeMap<&'static str, BTreeMap<TopicId, u64>>,
     pub(crate) id: SubscriptionId,

@@ -46,6 +46,8 @@ pub(crate) struct Model {
     pub(crate) answers: BTreeMap<SessionId, Vec<Reply>>,
     pub(crate) producers: Producers,
     pub(crate) last_topic: u64,
+    /// A commit is being done: what it has for one subscription counts together.
+    pub(crate) committing: bool,
     /// Topics that were made for dead letters: with settings of their own.
     pub(crate) made: BTreeSet<&'static str>,
     pub(crate) now: u64,
@@ -264,7 +266,9 @@ impl Model {
         for queue in self.queues.values_mut() {
             let before = queue.messages.len();
             for (offset, message) in (first_offset..).zip(messages) {
-                if !queue.cursors.contains_key(name) && queue.wants(name, offset, message) {
+                if queue.cursors.contains_key(name) {
+                    queue.coming += u64::from(self.committing && queue.selects(name, &message.subject));
+                } else if queue.wants(name, offset, message) {
                     queue.messages.push(message.routed((topic, offset), ttl, now));
                 }
             }
@@ -326,11 +330,14 @@ impl Model {
         }
         // What is settled makes room first. If that is not enough nothing is done at all.
         let before = self.clone();
+        self.committing = true;
         for (name, id, s) in parts {
             self.settle(name, id, s);
         }
         let appended: Result<_, Reason> = commit.publishes.iter().map(|p| self.publish(&p)).collect();
         let appended = appended.inspect_err(|_| *self = before)?;
+        self.committing = false;
+        self.queues.values_mut().for_each(|queue| queue.coming = 0);
         Ok(Answer::Committed { appended, log_id: LogId::default() })
     }
 
