@@ -49,6 +49,10 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Chart, kustomize, alerts, image, units; `just deploy --write` renders kustomize from the chart.
+deploy *ARGS:
+    deploy/checks/run {{ARGS}}
+
 # What CI runs.
 ci:
     .ci/run

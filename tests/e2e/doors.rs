@@ -1,17 +1,17 @@
 //! What a node answers on its ports, whoever asks.
 
-use crate::harness::{Cluster, get};
+use crate::harness::{Cluster, get, run, until};
 use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metrics_healthz_and_readyz_answer() -> Result<()> {
+async fn metrics_healthz_startupz_and_readyz_answer() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     cluster.topic("orders").await?;
     let port = cluster.nodes[0].ports.http;
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/startupz", "/readyz"] {
         let (status, _) = get(port, path).await?;
         assert_eq!(status, 200, "{path}");
     }
@@ -20,6 +20,32 @@ async fn metrics_healthz_and_readyz_answer() -> Result<()> {
     ensure!(metrics.contains("# TYPE quorate_"), "metrics in the Prometheus text format:\n{metrics}");
     let (status, _) = get(port, "/no-such-page").await?;
     assert_eq!(status, 404);
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_for_the_others_has_started_and_is_not_ready() -> Result<()> {
+    let mut cluster = Cluster::new(3)?;
+    cluster.nodes[0].start()?;
+    let port = cluster.nodes[0].ports.http;
+    let (status, _) = until("the pages to be served", async || get(port, "/startupz").await).await?;
+    assert_eq!(status, 200, "nothing is on its disk, so nothing has to be recovered");
+    assert_eq!(get(port, "/healthz").await?.0, 200);
+    let page = |path: &str| format!("http://127.0.0.1:{port}/{path}");
+    let unready = run(&["health", "--url", &page("readyz")]).await?;
+    assert_eq!(unready.code, Some(3), "{unready:?}");
+    ensure!(unready.stderr.contains("does not belong to a cluster yet"), "it says why: {unready:?}");
+    assert_eq!(run(&["health", "--url", &page("healthz")]).await?.code, Some(0));
+
+    for node in &mut cluster.nodes[1..] {
+        node.start()?;
+    }
+    cluster.wait_ready().await?;
+    assert_eq!(run(&["health", "--url", &page("readyz")]).await?.code, Some(0));
+    cluster.nodes[0].kill().await?;
+    cluster.nodes[0].start()?;
+    cluster.wait_ready().await?;
+    assert_eq!(get(port, "/startupz").await?.0, 200, "what it had is recovered");
     cluster.finish().await
 }
 

@@ -1,7 +1,7 @@
 //! The commands and what they share. The arguments of a command are declared beside its code.
 
 use crate::commands::{
-    bench, cluster, consume, dev, moving, namespace, producer, prove, publish, read, request, serve,
+    bench, cluster, consume, dev, health, moving, namespace, producer, prove, publish, read, request, serve,
     subscription, topic,
 };
 use crate::output::Format;
@@ -47,6 +47,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run one node.
     Serve(Box<serve::ServeArgs>),
+    /// Ask a node whether it is healthy: for containers and scripts.
+    Health(health::HealthArgs),
     /// Run a cluster of three nodes on this machine, for development.
     Dev(dev::DevArgs),
     /// Create, list, describe, configure and delete topics.

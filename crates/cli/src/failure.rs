@@ -66,6 +66,8 @@ pub(crate) enum Failure {
     Runtime { source: std::io::Error },
     #[error("{0}")]
     Bench(BenchError<QuorateError>),
+    #[error("{url}: {why}")]
+    Unhealthy { url: String, why: String },
     #[error("the promise was broken: {0}")]
     PromiseBroken(String),
     #[error("nothing is proven: {0}")]
@@ -98,6 +100,7 @@ impl Failure {
             Self::Input { .. } => "CANNOT_READ",
             Self::Directory { .. } => "CANNOT_USE_DIRECTORY",
             Self::Output(_) | Self::ReaderGone => "CANNOT_WRITE",
+            Self::Unhealthy { .. } => Reason::NotReady.code(),
             Self::Bench(_) => "MEASUREMENT_FAILED",
             Self::PromiseBroken(_) => "PROMISE_BROKEN",
             Self::Inconclusive(_) => "INCONCLUSIVE",
@@ -111,7 +114,8 @@ impl Failure {
             Self::Config(_) | Self::Usage(_) | Self::Nodes(_) => Exit::Usage,
             Self::TimedOut { .. } | Self::NotConfirmed(_) | Self::NoReply(_) => Exit::Retryable,
             Self::Bench(_) | Self::Inconclusive(_) | Self::Interrupted => Exit::Retryable,
-            Self::NotSettled { .. } | Self::Process(ProcessError::NotReady { .. }) => Exit::Retryable,
+            Self::NotSettled { .. } | Self::Unhealthy { .. } => Exit::Retryable,
+            Self::Process(ProcessError::NotReady { .. }) => Exit::Retryable,
             Self::CannotStart { .. } | Self::Ports(_) => Exit::CannotStart,
             Self::Process(ProcessError::Ended { exit, .. }) => match exit.code() {
                 Some(code) if code == Exit::StorageFailed as i32 => Exit::StorageFailed,

@@ -42,6 +42,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
 async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => commands::serve::run(*args, output).await,
+        Command::Health(args) => commands::health::run(args, output).await,
         Command::Dev(args) => commands::dev::run(args, output).await,
         Command::Topic(args) => commands::topic::run(args, output).await,
         Command::Subscription(args) => commands::subscription::run(args, output).await,

@@ -34,9 +34,19 @@ fn help_teaches_and_exits_0() {
     for taught in ["quorate dev", "Exit status", "QUORATE_OUTPUT", "prove"] {
         assert!(stdout(&help).contains(taught), "{taught} is not in the help");
     }
-    for command in
-        ["serve", "dev", "topic", "subscription", "publish", "consume", "read", "cluster", "bench", "prove"]
-    {
+    for command in [
+        "serve",
+        "health",
+        "dev",
+        "topic",
+        "subscription",
+        "publish",
+        "consume",
+        "read",
+        "cluster",
+        "bench",
+        "prove",
+    ] {
         let help = quorate(&[command, "--help"], &[]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         assert!(stdout(&help).contains("Examples:"), "{command} has no examples");
@@ -45,9 +55,14 @@ fn help_teaches_and_exits_0() {
 
 #[test]
 fn wrong_usage_exits_2() {
-    for arguments in
-        [&["no-such-command"][..], &["publish"], &["consume", "s", "--credit", "0"], &["dev", "--nodes", "2"]]
-    {
+    for arguments in [
+        &["no-such-command"][..],
+        &["publish"],
+        &["consume", "s", "--credit", "0"],
+        &["dev", "--nodes", "2"],
+        &["health", "--url", "127.0.0.1:7431"],
+        &["serve", "--print-config", "--pod", "quorate"],
+    ] {
         assert_eq!(quorate(arguments, &[]).status.code(), Some(2), "{arguments:?}");
     }
     let address = quorate(&["cluster", "status", "--nodes", "nowhere"], &[]);
@@ -65,6 +80,20 @@ fn unreachable_cluster_exits_3_within_the_timeout_and_says_whom_it_asked() {
     let error: serde_json::Value = serde_json::from_str(&stderr(&json)).unwrap();
     assert_eq!(error["error"]["code"], "UNAVAILABLE");
     assert_eq!(error["error"]["exit"], 3);
+}
+
+#[test]
+fn node_that_does_not_answer_is_not_healthy() {
+    // Port 9 is "discard"; nobody listens there.
+    let output = quorate(&["health", "--url", "http://127.0.0.1:9/readyz"], &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("NOT_READY"), "{}", stderr(&output));
+}
+
+#[test]
+fn pod_is_printed_as_the_node_that_it_is() {
+    let output = quorate(&["serve", "--print-config"], &[("QUORATE_POD", "quorate-2")]);
+    assert!(stdout(&output).contains("node = 3\n"), "{}{}", stdout(&output), stderr(&output));
 }
 
 #[test]

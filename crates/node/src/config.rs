@@ -48,7 +48,7 @@ pub struct ListenConfig {
     pub client: String,
     /// For peers (gRPC `quorate.peer.v1`).
     pub peer: String,
-    /// For `/metrics`, `/healthz`, `/readyz`; `None`: not served.
+    /// For `/metrics`, `/healthz`, `/startupz`, `/readyz`; `None`: not served.
     pub http: Option<String>,
 }
 

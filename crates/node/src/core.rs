@@ -55,14 +55,30 @@ impl Core {
         self.free.get()
     }
 
+    /// What of this node's own groups does not run yet; `None` when all of them have been recovered from the disk. A node
+    /// that learns from the others which groups it has, because its disk is new, has nothing to recover.
+    pub(crate) fn recovering(&self) -> Option<String> {
+        let running = self.registry.groups().len();
+        match self.placed() {
+            Some(placed) if placed > 0 && running <= placed => {
+                Some(format!("{running} of {} groups run here so far", placed + 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many groups beside group 0 are placed on this node, as far as group 0 says here.
+    fn placed(&self) -> Option<usize> {
+        self.system(|s| s.groups().iter().filter(|p| p.nodes.contains(&self.me.node)).count())
+    }
+
     /// Why this node is not ready to serve; `None` when it is: a voter of all its groups, close to their leaders.
     pub(crate) fn unready(&self) -> Option<String> {
         if self.gateway.draining().is_cancelled() {
             return Some("the node is stopping".to_owned());
         }
         let groups = self.registry.groups();
-        let placed = self.system(|s| s.groups().iter().filter(|p| p.nodes.contains(&self.me.node)).count());
-        match placed {
+        match self.placed() {
             None | Some(0) => return Some("group 0 does not say yet which groups run here".to_owned()),
             Some(placed) if groups.len() <= placed => {
                 return Some(format!("{} of {} groups run here so far", groups.len(), placed + 1));

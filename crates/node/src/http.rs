@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz`, `/readyz`.
+//! `/metrics`, `/healthz`, `/startupz`, `/readyz`.
 
 use crate::core::Core;
 use crate::metrics::Metrics;
@@ -21,6 +21,8 @@ pub(crate) struct Pages {
     pub(crate) metrics: Arc<Metrics>,
     /// Set once the node belongs to a cluster.
     pub(crate) core: Arc<OnceLock<Core>>,
+    /// The data directory belonged to a cluster when this process started: there is something to recover.
+    pub(crate) returning: bool,
 }
 
 /// Serves until stopped.
@@ -28,6 +30,7 @@ pub(crate) async fn serve(bound: Bound, pages: Pages, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/startupz", get(started))
         .route("/readyz", get(ready))
         .with_state(pages);
     let listener = Incoming { address: bound.address, incoming: bound.incoming };
@@ -48,14 +51,29 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     }
 }
 
+/// 200 when what this node has on its disk is recovered, else 503 and what is not. It waits for nobody else: a cluster that
+/// cannot form, or a majority that is away, is no reason to start this process again.
+async fn started(State(pages): State<Pages>) -> Response {
+    let missing = match pages.core.get() {
+        Some(core) => core.recovering(),
+        None if pages.returning => Some("group 0 is being recovered".to_owned()),
+        None => None,
+    };
+    answer("started", missing)
+}
+
 /// 200 when this node serves as a voter of all its groups, else 503 and why not.
 async fn ready(State(pages): State<Pages>) -> Response {
     let unready = match pages.core.get() {
         Some(core) => core.unready(),
         None => Some("the node does not belong to a cluster yet".to_owned()),
     };
-    match unready {
-        None => "ready\n".into_response(),
+    answer("ready", unready)
+}
+
+fn answer(good: &str, missing: Option<String>) -> Response {
+    match missing {
+        None => format!("{good}\n").into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
@@ -83,5 +101,23 @@ impl axum::serve::Listener for Incoming {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node that has not found its cluster yet.
+    async fn before_a_cluster(returning: bool) -> (StatusCode, StatusCode) {
+        let pages = Pages { metrics: Arc::new(Metrics::new()), core: Arc::new(OnceLock::new()), returning };
+        (started(State(pages.clone())).await.status(), ready(State(pages)).await.status())
+    }
+
+    #[tokio::test]
+    async fn new_node_has_started_before_it_is_ready_and_one_with_groups_only_when_they_run() {
+        assert_eq!(before_a_cluster(false).await, (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
+        let both = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(before_a_cluster(true).await, both);
     }
 }

@@ -144,7 +144,11 @@ impl Node {
             peers.belongs_to(cluster, identity.first.clone());
         }
         let birth = Birth {
-            pages: Pages { metrics: Arc::new(Metrics::new()), core: Arc::clone(&core) },
+            pages: Pages {
+                metrics: Arc::new(Metrics::new()),
+                core: Arc::clone(&core),
+                returning: identity.cluster.is_some(),
+            },
             peers,
             raft: RaftLate::new(),
             clients: ClientServices::new(),

@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod consume;
 pub(crate) mod dev;
+pub(crate) mod health;
 mod look;
 pub(crate) mod moving;
 pub(crate) mod namespace;

@@ -52,9 +52,18 @@ pub(crate) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         return print(&settings, output);
     }
     crate::logging::install(&settings.log)?;
-    let signals = Signals::catch()?;
+    let mut signals = Signals::catch()?;
     let seams = Seams::production(&settings.data_dir)?;
-    let node = Node::start(settings.node, seams).await?;
+    // Reading a long log takes a while, and nothing is promised to anybody before it is done: who is told to go meanwhile
+    // goes at once, as a process that is killed could.
+    let node = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            tracing::info!(cause = signal, "stopped before the data directory was open");
+            return Ok(());
+        }
+        started = Node::start(settings.node, seams) => started?,
+    };
     let addresses = node.addresses();
     tracing::info!(
         client = %addresses.client,

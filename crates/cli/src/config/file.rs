@@ -15,6 +15,10 @@ pub(crate) enum ConfigFailure {
     Syntax { path: PathBuf, message: String },
     #[error("two peers have the id {node}: {first} and {second}")]
     PeerTwice { node: u64, first: String, second: String },
+    #[error("the pod {pod:?} is none of a StatefulSet: it has no name and ordinal, as in quorate-0")]
+    NotAPod { pod: String },
+    #[error("the pod {pod} is node {of_pod}, but the node's id is given as {node}: give one of them")]
+    PodAndNode { pod: String, of_pod: u64, node: u64 },
     #[error("{what} is {value}, more than this machine can address")]
     TooLarge { what: &'static str, value: u64 },
     #[error(transparent)]
@@ -26,9 +30,12 @@ impl ConfigFailure {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "CONFIG_UNREADABLE",
-            Self::Syntax { .. } | Self::PeerTwice { .. } | Self::TooLarge { .. } | Self::Invalid(_) => {
-                "CONFIG_INVALID"
-            }
+            Self::Syntax { .. }
+            | Self::PeerTwice { .. }
+            | Self::NotAPod { .. }
+            | Self::PodAndNode { .. }
+            | Self::TooLarge { .. }
+            | Self::Invalid(_) => "CONFIG_INVALID",
         }
     }
 }

@@ -60,6 +60,7 @@ impl Settings {
         let mut settings = Self::default();
         let Typed {
             node,
+            pod,
             data_dir,
             peers,
             auto_create_topics,
@@ -71,7 +72,7 @@ impl Settings {
             log,
         } = typed;
         let config = &mut settings.node;
-        set(&mut config.node, node.map(NodeId::new));
+        set(&mut config.node, own_id(node, pod)?.map(NodeId::new));
         set(&mut settings.data_dir, data_dir);
         set(&mut config.peers, peers.map(peer_map).transpose()?);
         set(&mut config.auto_create_topics, auto_create_topics);
@@ -107,6 +108,8 @@ impl Settings {
         let peer = |(node, address): (&NodeId, &String)| Peer { node: node.get(), address: address.clone() };
         Typed {
             node: Some(config.node.get()),
+            // What it said is in the id.
+            pod: None,
             data_dir: Some(self.data_dir.clone()),
             peers: Some(config.peers.iter().map(peer).collect()),
             auto_create_topics: Some(config.auto_create_topics),
@@ -158,6 +161,18 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// This node's id, as it was given or by the name of its pod.
+fn own_id(node: Option<u64>, pod: Option<String>) -> Result<Option<u64>, ConfigFailure> {
+    let Some(pod) = pod else { return Ok(node) };
+    let ordinal = pod.rsplit_once('-').filter(|(name, _)| !name.is_empty()).map(|(_, ordinal)| ordinal);
+    let of_pod = ordinal.and_then(|o| o.parse::<u64>().ok()).and_then(|o| o.checked_add(1));
+    match (of_pod, node) {
+        (None, _) => Err(ConfigFailure::NotAPod { pod }),
+        (Some(of_pod), Some(node)) if node != of_pod => Err(ConfigFailure::PodAndNode { pod, of_pod, node }),
+        (Some(of_pod), _) => Ok(Some(of_pod)),
+    }
+}
+
 fn peer_map(peers: Vec<Peer>) -> Result<BTreeMap<NodeId, String>, ConfigFailure> {
     let mut map = BTreeMap::new();
     for Peer { node, address } in peers {
@@ -199,6 +214,21 @@ mod tests {
         for setting in ["data_dir", "session_timeout_ms", "window_bytes", "election_timeout_max_ms", "filter"]
         {
             assert!(printed.contains(&format!("{setting} = ")), "{setting} is not in:\n{printed}");
+        }
+    }
+
+    #[test]
+    fn pod_of_a_stateful_set_is_a_node() {
+        let of = |pod: &str, node| {
+            let typed = Typed { pod: Some(pod.to_owned()), node, ..Typed::default() };
+            Settings::resolve(typed).map(|s| s.node.node.get())
+        };
+        assert_eq!(of("quorate-0", None).unwrap(), 1);
+        assert_eq!(of("team-a-quorate-12", None).unwrap(), 13);
+        assert_eq!(of("quorate-1", Some(2)).unwrap(), 2, "both may be said when they say the same");
+        assert!(of("quorate-1", Some(1)).unwrap_err().to_string().contains("is node 2"));
+        for bad in ["", "quorate", "quorate-", "-1", "quorate-x", "quorate-18446744073709551615"] {
+            assert_eq!(of(bad, None).unwrap_err().code(), "CONFIG_INVALID", "{bad}");
         }
     }
 

@@ -35,6 +35,9 @@ section! {
         /// This node's id: 1 or more, another one for each node, the same for ever.
         #[arg(long, value_name = "ID", env = "QUORATE_NODE")]
         node: u64,
+        /// Instead of the id: the name of this pod of a StatefulSet. The node's id is its ordinal and one: "quorate-0" is node 1.
+        #[arg(long, value_name = "NAME", env = "QUORATE_POD")]
+        pod: String,
         /// The data directory; created when it is not there.
         #[arg(long, value_name = "PATH", env = "QUORATE_DATA_DIR")]
         data_dir: PathBuf,
@@ -71,7 +74,7 @@ section! {
         /// Where the other nodes connect.
         #[arg(id = "listen.peer", long = "listen-peer", value_name = "HOST:PORT", env = "QUORATE_LISTEN_PEER")]
         peer: String,
-        /// Where /metrics, /healthz and /readyz are served; "off": nowhere.
+        /// Where /metrics, /healthz, /startupz and /readyz are served; "off": nowhere.
         #[arg(id = "listen.http", long = "listen-http", value_name = "HOST:PORT", env = "QUORATE_LISTEN_HTTP")]
         http: String,
     }

@@ -1,0 +1,23 @@
+"""What deploy/ uses and this program does not have yet. Each name is checked to be missing: the list ends by itself."""
+
+# Settings of `quorate serve`, by their environment variables.
+SETTINGS = {
+    "QUORATE_ZONE",
+    "QUORATE_JOIN",
+    "QUORATE_INSECURE",
+    "QUORATE_TLS_CLIENT_CERT",
+    "QUORATE_TLS_CLIENT_KEY",
+    "QUORATE_TLS_CLIENT_CA",
+    "QUORATE_TLS_PEER_CERT",
+    "QUORATE_TLS_PEER_KEY",
+    "QUORATE_TLS_PEER_CA",
+    "QUORATE_AUTH_ENABLED",
+    "QUORATE_AUTH_ADMIN_PASSWORD_FILE",
+    "QUORATE_AUTH_JWKS_FILE",
+    "QUORATE_AUTH_JWT_ISSUER",
+    "QUORATE_AUTH_JWT_AUDIENCE",
+}
+# Beginnings of command lines.
+COMMANDS = {("cluster", "drain")}
+METRICS = {"quorate_tls_certificate_expiry_seconds"}
+REASONS = {"MEMORY_HIGH", "QUOTA_EXCEEDED"}
