@@ -18,6 +18,6 @@ SETTINGS = {
     "QUORATE_AUTH_JWT_AUDIENCE",
 }
 # Beginnings of command lines.
-COMMANDS = {("cluster", "drain")}
+COMMANDS = {("cluster", "drain"), ("cluster", "undrain"), ("cluster", "remove")}
 METRICS = {"quorate_tls_certificate_expiry_seconds"}
 REASONS = {"MEMORY_HIGH", "QUOTA_EXCEEDED"}

@@ -177,6 +177,16 @@ class Containers(unittest.TestCase):
         self.assertIn(f"rust:{toolchain}", self.dockerfile)
 
 
+class Documents(unittest.TestCase):
+    def test_commands_that_are_named_exist(self):
+        for document in [render.DEPLOY / "README.md", ROOT / "docs" / "alerts.md", render.CHART / "templates" / "NOTES.txt"]:
+            named = re.findall(r"(?:`| /)quorate ([a-z-]+(?: [a-z-]+)?)", document.read_text())
+            self.assertTrue(named or document.name == "README.md", document)
+            for command in sorted(set(named)):
+                with self.subTest(document.name, command=command):
+                    assert_command(self, command.split())
+
+
 class Pending(unittest.TestCase):
     def test_what_is_pending_is_not_there_yet(self):
         self.assertEqual(pending.SETTINGS & binary.settings(), set(), "it has come: take it off the list")
