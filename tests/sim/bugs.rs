@@ -44,6 +44,7 @@ pub const BUGS: &[&str] = &[
     "a message is not looked at for its headers",
     "compaction copies another message",
     "compaction lets go of what is the newest",
+    "gathering mixes up messages",
     "a reply goes to another inbox",
     "expire nodes too early",
     "send again under a new number",

@@ -159,6 +159,7 @@ fn config(rng: &mut Rng) -> Config {
             request_timeout: Duration::from_millis(500),
             transfer_idle_timeout: Duration::from_secs(2),
             transfer_timeout: Duration::from_secs(20),
+            gather_entries_min: rng.between(4, 40),
             channel: quick,
             ..ConsensusOptions::default()
         },

@@ -230,6 +230,12 @@ impl Group {
         self.inner.replica.compactable()
     }
 
+    /// Whether the machine here keeps the blocks of so many entries that a leader writes small ones together.
+    #[must_use]
+    pub fn is_scattered(&self) -> watch::Receiver<bool> {
+        self.inner.replica.is_scattered()
+    }
+
     /// The members as this replica knows them, committed or not.
     #[must_use]
     pub fn members(&self) -> Members {

@@ -40,6 +40,9 @@ pub struct ConsensusOptions {
     pub transfer_idle_timeout: Duration,
     /// A snapshot transfer may take so long in all. Until then blocks that it needs are kept. Default 10 minutes.
     pub transfer_timeout: Duration,
+    /// A leader writes small blocks together while a group keeps the blocks of so many entries or more
+    /// ([`quorate_machine::Shard::scattered_blocks`]). Default 65,536: about 20 MB of memory.
+    pub gather_entries_min: u64,
     /// The newest version of the machine by which this node's groups may decide: lower than [`Machine::VERSION`] it holds the
     /// cluster back, so that the program before can be put back. Default: the newest that this program knows.
     pub machine_version_max: u32,
@@ -63,6 +66,7 @@ impl Default for ConsensusOptions {
             request_timeout: Duration::from_secs(3),
             transfer_idle_timeout: Duration::from_secs(20),
             transfer_timeout: Duration::from_secs(600),
+            gather_entries_min: 1 << 16,
             machine_version_max: Machine::VERSION,
             channel: ChannelOptions::peer(),
         }
@@ -78,7 +82,11 @@ const REPLICATION_LAG_MAX: u64 = u64::MAX / 2;
 impl ConsensusOptions {
     /// What a replica needs of it.
     pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { transfer_timeout: self.transfer_timeout, version_max: self.machine_version_max }
+        Bounds {
+            transfer_timeout: self.transfer_timeout,
+            version_max: self.machine_version_max,
+            gather_entries_min: self.gather_entries_min,
+        }
     }
 
     /// The same for openraft. Snapshots and purges are left to [`crate::maintenance`], which counts bytes.

@@ -46,8 +46,8 @@ pub use history::History;
 pub use ledger::Ledger;
 pub use machine::{Machine, NodeSession, upgrading};
 pub use op::{
-    Commit, CommitSettle, CompactedBlock, ConsumerIdentity, ConsumerToken, KeptRun, Match, NodeRecord, Op,
-    ProducerInstance, Publish, PublishRun, SeekTo, Start,
+    Commit, CommitSettle, CompactedBlock, ConsumerIdentity, ConsumerToken, GatheredBlock, GatheredPart,
+    KeptRun, Match, NodeRecord, Op, ProducerInstance, Publish, PublishRun, SeekTo, Start,
 };
 pub use options::{KeyHash, MessageOptions};
 pub use producers::ProducerView;
@@ -57,6 +57,7 @@ pub use rows::LoadError;
 pub use settlement::{Settlement, Verdict};
 pub use shard::{
     BindingView, BlockSlice, CatchUpView, ConsumerView, LooseBlock, MarkView, Peek, PeekStates, Peeked,
-    PeekedState, Scan, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute, Violation,
+    PeekedState, Scan, ScatteredBlocks, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute,
+    Violation,
 };
 pub use system::{NamespaceView, Placement, System};

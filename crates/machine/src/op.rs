@@ -313,6 +313,14 @@ pub enum Op {
         /// Newer than the group's.
         to: u32,
     },
+
+    // Since version 2.
+    /// Puts small blocks of a topic, one behind the other, together into one, as the leader has read them
+    /// ([`crate::ScatteredBlocks`]). What is not as it was when it was read stays as it is.
+    Gather {
+        /// Which blocks; the entry's block has the messages of each, as one fragment, in order.
+        blocks: Vec<GatheredBlock>,
+    },
 }
 
 /// Messages for one topic. What routing needs is here; headers and payload are in the block.
@@ -390,7 +398,10 @@ impl Op {
     /// nodes with an older program could not even read it.
     #[must_use]
     pub fn since(&self) -> u32 {
-        Machine::VERSION_FIRST
+        match self {
+            Self::Gather { .. } => 2,
+            _ => Machine::VERSION_FIRST,
+        }
     }
 
     /// Whether it opens or closes a session, of a node or a client, and so has no number in one.
@@ -426,6 +437,7 @@ impl Op {
             Self::Compact { blocks } => {
                 blocks.iter().flat_map(|block| &block.runs).map(|run| u64::from(run.fragment_bytes)).sum()
             }
+            Self::Gather { blocks } => blocks.iter().map(|block| u64::from(block.fragment_bytes)).sum(),
             _ => 0,
         }
     }
@@ -454,6 +466,12 @@ impl Op {
             Self::Compact { blocks } => {
                 let block =
                     |b: &CompactedBlock| size_of::<CompactedBlock>() + b.runs.len() * size_of::<KeptRun>();
+                blocks.iter().map(block).sum()
+            }
+            Self::Gather { blocks } => {
+                let block = |b: &GatheredBlock| {
+                    size_of::<GatheredBlock>() + b.parts.len() * size_of::<GatheredPart>()
+                };
                 blocks.iter().map(block).sum()
             }
             _ => 0,
@@ -505,6 +523,28 @@ pub struct KeptRun {
     pub count: u32,
     /// Length of their fragment of the entry's block.
     pub fragment_bytes: u32,
+}
+
+/// Several blocks that become one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatheredBlock {
+    /// Of this topic,
+    pub topic: TopicId,
+    /// from this offset on,
+    pub first: u64,
+    /// one behind the other.
+    pub parts: Vec<GatheredPart>,
+    /// Length of their messages' fragment of the entry's block.
+    pub fragment_bytes: u32,
+}
+
+/// One of several blocks that become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatheredPart {
+    /// The entry in which it lies.
+    pub index: u64,
+    /// How many messages it has.
+    pub count: u32,
 }
 
 /// Consecutive messages of a topic that a filter selects.

@@ -5,13 +5,14 @@
 //! what the leader has seen. It begins when that frees enough, and looks again after a while when something else still holds
 //! what would be freed: retention, or a subscription that catches up.
 
+use crate::block_reader::BlockReader;
 use crate::core::Core;
 use crate::delivery::Messages;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use quorate_consensus::Group;
-use quorate_machine::{BlockSlice, CompactedBlock, KeptRun, LooseBlock, Op, block};
+use quorate_machine::{CompactedBlock, KeptRun, LooseBlock, Op, block};
+use quorate_types::Refusal;
 use quorate_types::probe;
-use quorate_types::{Reason, Refusal};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -81,8 +82,7 @@ struct Step {
     /// The parts of all of them.
     fragments: BytesMut,
     runs: usize,
-    /// The entry that was read last: consecutive blocks share one.
-    last: Option<(u64, Bytes)>,
+    reader: BlockReader,
 }
 
 impl Step {
@@ -95,23 +95,19 @@ impl Step {
     /// Reads what is needed of a block; nothing of one that is gone meanwhile.
     async fn add(&mut self, messages: &dyn Messages, loose: LooseBlock) -> Result<(), Refusal> {
         let LooseBlock { topic, first, index, slices, .. } = loose;
-        let bytes = match &self.last {
-            Some((last, bytes)) if *last == index => bytes.clone(),
-            _ => match messages.block(index).await? {
-                Some(bytes) => bytes,
-                None => return Ok(()),
-            },
-        };
-        self.last = Some((index, bytes.clone()));
-        let mut runs = Vec::with_capacity(slices.len());
-        for BlockSlice { fragment, slot, offset, count, .. } in slices {
-            let slot = if probe::planted("compaction copies another message") { 0 } else { slot };
-            let bodies = block::bodies(&bytes, fragment, slot, count);
-            let bodies = bodies.map_err(|e| Refusal::new(Reason::StorageFailed, e.to_string()))?;
+        let (mut runs, begin) = (Vec::with_capacity(slices.len()), self.fragments.len());
+        for mut slice in slices {
+            if probe::planted("compaction copies another message") {
+                slice.slot = 0;
+            }
+            let Some(bodies) = self.reader.bodies(messages, &slice).await? else {
+                self.fragments.truncate(begin);
+                return Ok(());
+            };
             let before = self.fragments.len();
             block::append_fragment(&mut self.fragments, &bodies);
             let fragment_bytes = u32::try_from(self.fragments.len() - before).unwrap_or(u32::MAX);
-            runs.push(KeptRun { offset, count, fragment_bytes });
+            runs.push(KeptRun { offset: slice.offset, count: slice.count, fragment_bytes });
         }
         self.runs += runs.len();
         self.blocks.push(CompactedBlock { topic, first, index, runs });
@@ -123,7 +119,9 @@ impl Step {
 mod tests {
     use super::*;
     use crate::delivery::Located;
+    use bytes::Bytes;
     use futures::future::BoxFuture;
+    use quorate_machine::BlockSlice;
     use quorate_types::{Millis, TopicId};
 
     /// One entry with five messages, which may be gone.

@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) disk_free_bytes_min: u64,
     pub(crate) machine_version_max: u32,
     pub(crate) compaction_bytes_min: u64,
+    /// [`quorate_consensus::ConsensusOptions::gather_entries_min`].
+    pub(crate) gather_entries_min: u64,
     pub(crate) free: FreeBytes,
     pub(crate) low_disks: LowDisks,
     pub(crate) started: Instant,

@@ -2,6 +2,7 @@
 
 use crate::compaction;
 use crate::core::Core;
+use crate::gathering;
 use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
 use crate::leader_spread::Spreading;
@@ -33,12 +34,13 @@ pub(crate) async fn run(core: Core, group: Group) {
                 Err(_) => return,
             },
         };
-        // Late subscriptions and compaction are looked after beside the rest, which ends the term.
+        // Late subscriptions and what is written anew are looked after beside the rest, which ends the term.
         tokio::select! {
             biased;
             () = lead(&core, &group, term) => {}
             () = late_bindings::run(&core, &group, term) => {}
             () = compaction::run(&core, &group, term) => {}
+            () = gathering::run(&core, &group, term) => {}
         }
     }
 }

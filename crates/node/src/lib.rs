@@ -5,6 +5,7 @@
 //! plane* (formation, placement, membership, liveness) decides where they can move.
 
 mod batcher;
+mod block_reader;
 mod compaction;
 mod config;
 mod core;
@@ -14,6 +15,7 @@ mod disk_watch;
 mod formation;
 mod forwarder;
 mod gateway;
+mod gathering;
 mod groups;
 mod heartbeat;
 mod http;

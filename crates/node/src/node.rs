@@ -421,6 +421,7 @@ impl Birth {
             disk_free_bytes_min: self.config.disk_free_bytes_min,
             machine_version_max: self.config.consensus.machine_version_max,
             compaction_bytes_min: self.config.compaction_bytes_min,
+            gather_entries_min: self.config.consensus.gather_entries_min,
             free: FreeBytes::default(),
             low_disks,
             started: Instant::now(),

@@ -93,6 +93,7 @@ impl Settings {
         set(&mut raft.election_timeout_max, consensus.election_timeout_max_ms.map(Duration::from_millis));
         set(&mut raft.checkpoint_interval, consensus.checkpoint_interval_ms.map(Duration::from_millis));
         set(&mut raft.snapshot_bytes, consensus.snapshot_bytes);
+        set(&mut raft.gather_entries_min, consensus.gather_entries_min);
         set(&mut raft.machine_version_max, consensus.machine_version_max);
         set(&mut config.storage.segment_bytes, storage.segment_bytes);
         set(&mut config.storage.window_bytes, storage.window_bytes);
@@ -136,6 +137,7 @@ impl Settings {
                 election_timeout_max_ms: Some(ms(config.consensus.election_timeout_max)),
                 checkpoint_interval_ms: Some(ms(config.consensus.checkpoint_interval)),
                 snapshot_bytes: Some(config.consensus.snapshot_bytes),
+                gather_entries_min: Some(config.consensus.gather_entries_min),
                 machine_version_max: Some(config.consensus.machine_version_max),
             },
             storage: Storage {

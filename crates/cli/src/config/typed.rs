@@ -137,6 +137,9 @@ section! {
         /// A snapshot is made after so many bytes of log.
         #[arg(long, value_name = "BYTES", env = "QUORATE_SNAPSHOT_BYTES")]
         snapshot_bytes: u64,
+        /// Leaders write messages that were published alone together while a group keeps so many entries or more.
+        #[arg(long, value_name = "ENTRIES", env = "QUORATE_GATHER_ENTRIES_MIN")]
+        gather_entries_min: u64,
         /// Hold the cluster at this version of the machine, so that the program before can be put back. Without it the newest
         /// version counts as soon as all nodes know it.
         #[arg(long, value_name = "VERSION", env = "QUORATE_MACHINE_VERSION_MAX")]

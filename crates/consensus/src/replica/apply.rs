@@ -63,7 +63,7 @@ impl Replica {
         tell_leases(group, &effects);
         tell_ended(group, &ended);
         let wake = state.count(bytes);
-        let waits = (state.has_scan(), state.compactable());
+        let waits = self.waits(&state);
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
@@ -87,9 +87,15 @@ impl Replica {
     }
 
     /// Nobody is woken where nothing changes: by far most entries.
-    fn tell_leader(&self, (has_scan, compactable): (bool, u64)) {
+    fn tell_leader(&self, (has_scan, compactable, scattered): (bool, u64, bool)) {
         self.scans.send_if_modified(|had| std::mem::replace(had, has_scan) != has_scan);
         self.compactable.send_if_modified(|had| std::mem::replace(had, compactable) != compactable);
+        self.scattered.send_if_modified(|had| std::mem::replace(had, scattered) != scattered);
+    }
+
+    /// What a leader has to do beside what others ask.
+    fn waits(&self, state: &State) -> (bool, u64, bool) {
+        (state.has_scan(), state.compactable(), self.bounds.is_scattered(&state.machine))
     }
 
     /// Tells the node what follows from an entry.
@@ -127,7 +133,7 @@ impl Replica {
         next.running = state.running;
         next.stored = (!state.running).then(|| (meta.clone(), image));
         *state = next;
-        let waits = (state.has_scan(), state.compactable());
+        let waits = self.waits(&state);
         drop(state);
         self.applied.send_replace(last.index);
         self.tell_leader(waits);

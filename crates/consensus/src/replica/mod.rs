@@ -38,6 +38,7 @@ pub(crate) struct Replica {
     /// Whether the machine waits for a leader to look into blocks.
     scans: watch::Sender<bool>,
     compactable: watch::Sender<u64>,
+    scattered: watch::Sender<bool>,
     wake: Notify,
 }
 
@@ -48,6 +49,8 @@ pub(crate) struct Bounds {
     pub(crate) transfer_timeout: Duration,
     /// The newest version of the machine that it goes along with.
     pub(crate) version_max: u32,
+    /// So many kept entries are many.
+    pub(crate) gather_entries_min: u64,
 }
 
 impl Bounds {
@@ -56,6 +59,10 @@ impl Bounds {
     fn check(self, machine: &Machine) -> Result<(), LoadError> {
         let (needed, known) = (machine.version(), self.version_max);
         if needed <= known { Ok(()) } else { Err(LoadError::Newer(TooOld { needed, known })) }
+    }
+
+    fn is_scattered(self, machine: &Machine) -> bool {
+        machine.shard().is_some_and(|shard| shard.kept_entries() >= self.gather_entries_min)
     }
 }
 
@@ -125,6 +132,7 @@ impl Replica {
         let applied = watch::Sender::new(state.applied_index());
         let scans = watch::Sender::new(state.has_scan());
         let compactable = watch::Sender::new(state.compactable());
+        let scattered = watch::Sender::new(bounds.is_scattered(&state.machine));
         let replica = Self {
             me,
             group,
@@ -136,6 +144,7 @@ impl Replica {
             applied,
             scans,
             compactable,
+            scattered,
             wake: Notify::new(),
         };
         if caught_up {
@@ -169,6 +178,11 @@ impl Replica {
     /// Bytes that compaction would free.
     pub(crate) fn compactable(&self) -> watch::Receiver<u64> {
         self.compactable.subscribe()
+    }
+
+    /// Whether many entries are kept.
+    pub(crate) fn is_scattered(&self) -> watch::Receiver<bool> {
+        self.scattered.subscribe()
     }
 
     /// Looks at the machine. `look` must be short: apply waits for it.

@@ -20,6 +20,7 @@ mod delete_topic;
 mod detach;
 mod expire_node;
 mod form_cluster;
+mod gather;
 mod hello;
 mod keep_namespace;
 mod mark;

@@ -7,6 +7,7 @@ use crate::machine::Machine;
 use crate::op::Op;
 use crate::rows::RowKey;
 use crate::shard::Context;
+use quorate_types::probe;
 use thiserror::Error;
 
 /// An entry after which the group decides by a version that this program does not know. Its replica must not go on: it would
@@ -47,6 +48,7 @@ impl Machine {
             )));
         }
         if to > self.version() {
+            probe::sometimes("machine version raised");
             self.set_version(to);
             ctx.touch(RowKey::Meta);
         }

@@ -66,6 +66,7 @@ impl Machine {
                 self.shard_only()?.route((*topic, *subscription), *version, (*from, *to), matches, ctx)
             }
             Op::Compact { blocks } => self.shard_only()?.compact(blocks, fragment, ctx),
+            Op::Gather { blocks } => self.shard_only()?.gather(blocks, fragment, ctx),
             Op::Publish(publish) => {
                 numbered(origin)?;
                 self.shard_only()?.publish(publish, fragment, ctx)

@@ -33,6 +33,7 @@ mod tests {
             origin: None,
             entry_bytes: 4_100_000,
             needed: 0,
+            times: None,
         };
         assert_eq!(decode(&encode(&block)), Ok(block.clone()));
         let death = Death {

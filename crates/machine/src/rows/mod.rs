@@ -23,6 +23,7 @@ pub(crate) mod page;
 pub(crate) mod placement;
 pub(crate) mod session;
 pub(crate) mod subscription;
+pub(crate) mod times;
 pub(crate) mod topic;
 pub(crate) mod topic_binding;
 
@@ -113,6 +114,8 @@ pub(crate) enum RowKey {
     MessageIds(TopicId, u64),
     /// Newest messages of keys, of one stretch of offsets of a topic.
     Newest(TopicId, u64),
+    /// When the messages of a gathered block were stored, by its first offset.
+    Times(TopicId, u64),
 }
 
 impl RowKey {
@@ -139,6 +142,7 @@ impl RowKey {
             Self::TopicBinding(from, to, number) => (17, [Some(from.get()), Some(to.get()), Some(number)]),
             Self::MessageIds(t, page) => (18, [Some(t.get()), Some(page), None]),
             Self::Newest(t, page) => (19, [Some(t.get()), Some(page), None]),
+            Self::Times(t, offset) => (20, [Some(t.get()), Some(offset), None]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -171,6 +175,7 @@ impl RowKey {
             (17, [from, to, number]) => Self::TopicBinding(TopicId::new(*from), TopicId::new(*to), *number),
             (18, [t, page]) => Self::MessageIds(TopicId::new(*t), *page),
             (19, [t, page]) => Self::Newest(TopicId::new(*t), *page),
+            (20, [t, offset]) => Self::Times(TopicId::new(*t), *offset),
             _ => return None,
         })
     }
@@ -205,6 +210,7 @@ mod tests {
             RowKey::TopicBinding(TopicId::new(2), TopicId::new(1), 5),
             RowKey::MessageIds(TopicId::new(1), 9),
             RowKey::Newest(TopicId::new(1), 8),
+            RowKey::Times(TopicId::new(1), 255),
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

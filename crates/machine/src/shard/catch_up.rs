@@ -15,6 +15,7 @@
 
 use super::context::Context;
 use super::due::Due;
+use super::topic::Piece;
 use super::{Ready, Shard, Topic};
 use crate::options::MessageOptions;
 use crate::rows::RowKey;
@@ -295,13 +296,14 @@ impl Shard {
             else {
                 return end;
             };
-            let Some((first, block)) = topic.blocks_of(at, end).next() else { return end };
+            let Some(Piece { first, block, begin, count, stamp }) = topic.pieces(at, end).next() else {
+                return end;
+            };
             let looks = state.config.looks_at_options() && !block.is_dead();
             if ((block.timed || looks) && options.is_none()) || !ctx.spend() {
-                return at.max(first);
+                return begin;
             }
-            let (begin, upto) = (at.max(first), end.min(first + u64::from(block.count)));
-            let (stamp, ttl) = (block.stamp, topic.config.ttl);
+            let (upto, ttl) = (begin + count, topic.config.ttl);
             let weighs = state.weighs();
             if weighs {
                 let share = block.share(begin - first, upto - begin);

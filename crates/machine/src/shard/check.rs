@@ -154,6 +154,14 @@ pub enum Violation {
         /// Where.
         topic: TopicName,
     },
+    /// The times of a block's messages are not those of as many, or it was gathered though it holds the newest of a key.
+    #[error("topic {topic}: the times of the block at {offset} are those of other messages")]
+    Times {
+        /// Where.
+        topic: TopicName,
+        /// First offset of the block.
+        offset: u64,
+    },
     /// What is worth writing anew is not what the leader is told.
     #[error("the leader is told wrongly what is worth writing anew")]
     Compaction,
@@ -349,6 +357,10 @@ impl Shard {
         for topic in self.topics.values() {
             for (&offset, block) in &topic.blocks {
                 *entries.entry(block.index).or_default() += 1;
+                let times = block.times.as_ref();
+                if times.is_some_and(|t| !t.agrees_with(block.count, block.stamp) || block.needed > 0) {
+                    found.push(Violation::Times { topic: topic.name.clone(), offset });
+                }
                 let live = self.live(topic, offset, u64::from(block.count));
                 if live != block.live {
                     let topic = topic.name.clone();

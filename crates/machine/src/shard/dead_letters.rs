@@ -1,6 +1,6 @@
 //! Messages that a subscription gives up: to its dead-letter topic, by reference, or nowhere.
 
-use super::topic::Block;
+use super::topic::{Block, Piece};
 use super::{Context, Gone, Shard, Subscription, Topic};
 use crate::ended::Outcome;
 use crate::op::PublishRun;
@@ -86,11 +86,6 @@ impl Shard {
 /// Blocks that refer to messages where they lie.
 fn references(origin: &Topic, run: &Gone, death: &Death, now: Millis) -> Vec<Block> {
     let end = run.offset.saturating_add(run.count);
-    let reference = |(first, block): (u64, &Block)| {
-        let begin = run.offset.max(first);
-        let skipped = u32::try_from(begin - first).ok()?;
-        let count = u32::try_from(end.min(first + u64::from(block.count)).checked_sub(begin)?).ok()?;
-        Some(block.reference((&origin.name, first), (skipped, count), Some(death), now))
-    };
-    origin.blocks_of(run.offset, end).filter_map(reference).filter(|block| block.count > 0).collect()
+    let reference = |piece: Piece<'_>| piece.reference(&origin.name, Some(death), now);
+    origin.pieces(run.offset, end).filter_map(reference).collect()
 }

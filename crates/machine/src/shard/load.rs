@@ -23,6 +23,9 @@ impl Shard {
                 found.map(|(filter, _)| rows::topic_binding::encode(filter))
             }
             RowKey::Block(id, first) => topic(id)?.blocks.get(&first).map(rows::block::encode),
+            RowKey::Times(id, first) => {
+                topic(id)?.blocks.get(&first)?.times.as_deref().map(rows::times::encode)
+            }
             RowKey::CatchUp(t, s) => topic(t)?.catching_up.get(&s).map(rows::catch_up::encode),
             RowKey::Newest(id, page) => rows::newest::encode(&topic(id)?.newest, page),
             RowKey::MessageIds(id, page) => rows::message_ids::encode(&topic(id)?.message_ids, page),
@@ -53,6 +56,8 @@ impl Shard {
             keys.extend(onward.map(|(to, number)| RowKey::TopicBinding(topic.id, to, number)));
             keys.extend(topic.catching_up.keys().map(|s| RowKey::CatchUp(topic.id, *s)));
             keys.extend(topic.blocks.keys().map(|first| RowKey::Block(topic.id, *first)));
+            let gathered = topic.blocks.iter().filter(|(_, block)| block.times.is_some());
+            keys.extend(gathered.map(|(first, _)| RowKey::Times(topic.id, *first)));
             keys.extend(topic.newest.pages().into_iter().map(|page| RowKey::Newest(topic.id, page)));
             keys.extend(topic.message_ids.pages().map(|page| RowKey::MessageIds(topic.id, page)));
         }
@@ -129,6 +134,14 @@ impl Shard {
                 }
             }
             RowKey::Newest(..) | RowKey::MessageIds(..) => self.load_keys_or_ids(key, bytes)?,
+            RowKey::Times(topic, first) => {
+                let times = rows::times::decode(bytes).map_err(bad)?;
+                let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
+                let block = topic.blocks.get_mut(&first).ok_or_else(|| LoadError::dangling(key))?;
+                if !block.take_times(times) {
+                    return Err(LoadError::contradiction(key));
+                }
+            }
             RowKey::Closing => (self.closing, self.place) = rows::closing::decode(bytes).map_err(bad)?,
             _ => return Err(LoadError::Key(key.encode())),
         }

@@ -5,6 +5,7 @@
 //! and what no binding of it selects is known when its turn comes.
 
 use super::stretches::{self, Stretch, both, selected, union, without};
+use super::topic::Piece;
 use super::{Context, Shard, Topic};
 use crate::applied::Appended;
 use crate::config::TopicConfig;
@@ -87,9 +88,10 @@ impl Shard {
                 continue;
             }
             for (start, count) in here {
-                // They are as many as the publish has messages at most, which fits.
-                let place = (u32::try_from(start).unwrap_or(0), u32::try_from(count).unwrap_or(0));
-                let reference = block.reference((&name, begin), place, None, ctx.now);
+                let begin_here = begin + start;
+                let piece =
+                    Piece { first: begin, block: &block, begin: begin_here, count, stamp: block.stamp };
+                let Some(reference) = piece.reference(&name, None, ctx.now) else { continue };
                 let from_here = both(&onward, &[(start, count)]);
                 let from_here: Vec<Stretch> = from_here.into_iter().map(|(at, n)| (at - start, n)).collect();
                 let part = stretches::part(runs, (start, count));

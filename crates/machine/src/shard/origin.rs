@@ -5,7 +5,7 @@
 //! is kept as long as any topic has a block in it. What is to be said of the messages lies over the block, and is added
 //! when they are read.
 
-use super::topic::Block;
+use super::topic::{Block, Piece};
 use crate::provenance::{Death, DeathReason, Provenance};
 use quorate_types::{Millis, TopicName};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,46 @@ impl Origin {
     }
 }
 
+impl Piece<'_> {
+    /// A block for another topic, at `now`, that refers to these messages of `topic`. `death`: why they are given up, if they are.
+    pub(crate) fn reference(&self, topic: &TopicName, death: Option<&Death>, now: Millis) -> Option<Block> {
+        let block = self.block;
+        let skipped = u32::try_from(self.begin - self.first).ok()?;
+        let count = u32::try_from(self.count).ok()?;
+        let origin = match block.origin.as_deref() {
+            // It came from elsewhere itself: where it was at first stays, what became of it last counts.
+            Some(before) => {
+                let mut origin = before.after(skipped);
+                origin.provenance.death = death.cloned().or(origin.provenance.death);
+                origin
+            }
+            None => {
+                let (topic, offset, stored) = (topic.clone(), self.begin, self.stamp);
+                let provenance = Provenance { topic, offset, stored, death: death.cloned() };
+                Origin { slot: skipped, provenance }
+            }
+        };
+        // For retention by size: the share of the messages in what was published.
+        let bytes = u64::from(block.bytes) * u64::from(count) / u64::from(block.count.max(1));
+        Some(Block {
+            index: block.index,
+            fragment: block.fragment,
+            count,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            begin: 0,
+            stamp: now,
+            live: 0,
+            // What died has no time of its own any more.
+            timed: block.timed && origin.provenance.death.is_none(),
+            weighed: false,
+            origin: Some(Box::new(origin)),
+            entry_bytes: block.entry_bytes,
+            needed: 0,
+            times: None,
+        })
+    }
+}
+
 impl Block {
     /// Whether `next`, which refers to another topic's messages as this one does, follows it in the same entry.
     pub(super) fn reference_goes_on_with(&self, origin: &Origin, next: &Self, other: &Origin) -> bool {
@@ -52,47 +92,6 @@ impl Block {
                 && self.fragment.checked_add(self.bytes) == Some(next.fragment)
         };
         follows && self.stamp == next.stamp && origin.comes_before(other, self.count)
-    }
-
-    /// A block for another topic, at `now`, that refers to the `count` messages behind the first `skipped` of this one,
-    /// which has the offset `first` in its topic. `death`: why it is given up, if it is.
-    pub(crate) fn reference(
-        &self,
-        (topic, first): (&TopicName, u64),
-        (skipped, count): (u32, u32),
-        death: Option<&Death>,
-        now: Millis,
-    ) -> Self {
-        let origin = match self.origin.as_deref() {
-            // It came from elsewhere itself: where it was at first stays, what became of it last counts.
-            Some(before) => {
-                let mut origin = before.after(skipped);
-                origin.provenance.death = death.cloned().or(origin.provenance.death);
-                origin
-            }
-            None => {
-                let (topic, offset) = (topic.clone(), first.saturating_add(u64::from(skipped)));
-                let provenance = Provenance { topic, offset, stored: self.stamp, death: death.cloned() };
-                Origin { slot: skipped, provenance }
-            }
-        };
-        // For retention by size: the share of the messages in what was published.
-        let bytes = u64::from(self.bytes) * u64::from(count) / u64::from(self.count.max(1));
-        Self {
-            index: self.index,
-            fragment: self.fragment,
-            count,
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            begin: 0,
-            stamp: now,
-            live: 0,
-            // What died has no time of its own any more.
-            timed: self.timed && origin.provenance.death.is_none(),
-            weighed: false,
-            origin: Some(Box::new(origin)),
-            entry_bytes: self.entry_bytes,
-            needed: 0,
-        }
     }
 
     /// Whether its messages are dead letters that were given up last for that reason.

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::message_ids::MessageIds;
 use super::newest::Newest;
 use super::origin::Origin;
+use super::times::Times;
 use crate::config::TopicConfig;
 use crate::publishes::PublishView;
 use crate::rows::RowKey;
@@ -40,6 +41,9 @@ pub(crate) struct Block {
     /// How many of its messages are the newest of their key. Derived.
     #[serde(skip)]
     pub(crate) needed: u32,
+    /// When each of its messages was stored, if that is not `stamp`, which is then that of the newest. In a row of its own.
+    #[serde(skip)]
+    pub(crate) times: Option<Box<Times>>,
 }
 
 impl Block {
@@ -65,7 +69,23 @@ impl Block {
             origin: None,
             entry_bytes,
             needed: 0,
+            times: None,
         }
+    }
+
+    /// Messages `begin .. end` of it, by when they were stored; it begins with offset `first`.
+    fn pieces(&self, first: u64, (begin, end): (u64, u64)) -> impl Iterator<Item = Piece<'_>> {
+        let piece = move |begin: u64, end: u64, stamp| {
+            (begin < end).then(|| Piece { first, block: self, begin, count: end - begin, stamp })
+        };
+        let all = self.times.is_none().then(|| piece(begin, end, self.stamp)).flatten();
+        let times = self.times.iter().flat_map(|times| times.iter());
+        let parts = times.scan(first, move |at, (count, stamp)| {
+            let from = *at;
+            *at += u64::from(count);
+            Some(piece(begin.max(from), end.min(*at), stamp))
+        });
+        all.into_iter().chain(parts.flatten())
     }
 
     /// Whether `next` can be one block with this one: it follows in the same entry.
@@ -79,13 +99,26 @@ impl Block {
             _ => false,
         };
         let weighed = self.weighed || next.weighed;
-        self.index == next.index && self.timed == next.timed && !weighed && follows
+        let times = self.times.is_some() || next.times.is_some();
+        self.index == next.index && self.timed == next.timed && !weighed && !times && follows
     }
 
     /// Whether it ends after the first offset that is held for subscriptions that catch up.
     pub(super) fn is_held(&self, first: u64, held_from: Option<u64>) -> bool {
         held_from.is_some_and(|from| first + u64::from(self.count) > from)
     }
+}
+
+/// Messages of a block that were stored at one time.
+pub(super) struct Piece<'a> {
+    /// The block's first offset.
+    pub(super) first: u64,
+    pub(super) block: &'a Block,
+    /// The first of the messages.
+    pub(super) begin: u64,
+    /// At least 1.
+    pub(super) count: u64,
+    pub(super) stamp: Millis,
 }
 
 /// One selector from a topic to a subscription.
@@ -326,6 +359,9 @@ impl Topic {
             self.bytes -= u64::from(block.bytes);
             self.messages -= u64::from(block.count);
             ctx.touch(RowKey::Block(self.id, first));
+            if block.times.is_some() {
+                ctx.touch(RowKey::Times(self.id, first));
+            }
             ctx.freed.push(block.index);
         }
     }
@@ -334,6 +370,13 @@ impl Topic {
     pub(crate) fn blocks_of(&self, offset: u64, end: u64) -> impl Iterator<Item = (u64, &Block)> {
         let from = self.first_block(offset);
         self.blocks.range(from..end.max(from)).map(|(first, block)| (*first, block))
+    }
+
+    /// The kept messages of `offset .. end`, by block and when they were stored.
+    pub(super) fn pieces(&self, offset: u64, end: u64) -> impl Iterator<Item = Piece<'_>> {
+        self.blocks_of(offset, end).flat_map(move |(first, block)| {
+            block.pieces(first, (offset.max(first), end.min(first + u64::from(block.count))))
+        })
     }
 
     /// The oldest offset that is kept; `next_offset` when nothing is.
@@ -365,7 +408,9 @@ impl Topic {
                 _ => high = middle,
             }
         }
-        self.blocks.range(self.first_block(low)..).next().map_or(self.next_offset, |(first, _)| *first)
+        let found = self.blocks.range(self.first_block(low)..).next();
+        let before = |block: &Block| block.times.as_ref().map_or(0, |times| times.before(time));
+        found.map_or(self.next_offset, |(first, block)| first + before(block))
     }
 }
 
@@ -390,6 +435,7 @@ mod tests {
                 origin: None,
                 entry_bytes: 1,
                 needed: 0,
+                times: None,
             };
             topic.append(first, block, &mut BTreeSet::new());
             topic.next_offset = first + u64::from(count);

@@ -1,6 +1,7 @@
 //! What others may see of a shard.
 
-use super::{Block, Consumer, Mark, Shard, Subscription, Topic};
+use super::topic::Piece;
+use super::{Consumer, Mark, Shard, Subscription, Topic};
 use crate::applied::LeaseRun;
 use crate::config::{SubscriptionConfig, TopicConfig};
 use crate::ledger::Ledger;
@@ -194,9 +195,7 @@ impl Shard {
     pub fn locate(&self, topic: TopicId, offset: u64, count: u64) -> Vec<BlockSlice> {
         let Some(topic) = self.topics.get(&topic) else { return Vec::new() };
         let end = offset.saturating_add(count);
-        let slice = |(first, block): (u64, &Block)| {
-            let begin = offset.max(first);
-            let count = end.min(first + u64::from(block.count)).checked_sub(begin)?;
+        let slice = |Piece { first, block, begin, count, stamp }: Piece<'_>| {
             let skipped = u32::try_from(begin - first).ok()?;
             let origin = block.origin.as_deref().map(|origin| origin.after(skipped));
             Some(BlockSlice {
@@ -204,12 +203,12 @@ impl Shard {
                 fragment: block.fragment,
                 slot: origin.as_ref().map_or(skipped, |origin| origin.slot),
                 offset: begin,
-                count: u32::try_from(count).ok().filter(|c| *c > 0)?,
-                stamp: block.stamp,
+                count: u32::try_from(count).ok()?,
+                stamp,
                 provenance: origin.map(|origin| Box::new(origin.provenance)),
             })
         };
-        topic.blocks_of(offset, end).filter_map(slice).collect()
+        topic.pieces(offset, end).filter_map(slice).collect()
     }
 
     /// The first kept offset that was stamped at `time` or later; the next offset when there is none.
@@ -324,8 +323,8 @@ impl Shard {
 
     fn oldest_stored(&self, subscription: &Subscription) -> Option<Millis> {
         let run = subscription.run_at(subscription.oldest_unsettled()?)?;
-        let mut blocks = self.topics.get(&run.topic)?.blocks_of(run.offset, run.offset.saturating_add(1));
-        blocks.next().map(|(_, block)| block.stamp)
+        let mut pieces = self.topics.get(&run.topic)?.pieces(run.offset, run.offset.saturating_add(1));
+        pieces.next().map(|piece| piece.stamp)
     }
 
     fn view_subscription(&self, subscription: &Subscription) -> SubscriptionView {

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use quorate_machine::block;
 use quorate_machine::{
     Answer, Applied, Batch, BlockSlice, Commit, CommitSettle, CompactedBlock, ConsumerIdentity, Effect,
-    Ended, Envelope, KeptRun, LeaseRun, LooseBlock, Machine, Match, MessageOptions, Op, Origin, Publish,
-    PublishRun, Publishes, Reply, Scan, SettleResult, Settlement, Shard, Start, SubscriptionConfig,
-    SubscriptionView, TopicConfig, TopicView, Verdict,
+    Ended, Envelope, GatheredBlock, KeptRun, LeaseRun, LooseBlock, Machine, Match, MessageOptions, Op,
+    Origin, Publish, PublishRun, Publishes, Reply, Scan, ScatteredBlocks, SettleResult, Settlement, Shard,
+    Start, SubscriptionConfig, SubscriptionView, TopicConfig, TopicView, Verdict,
 };
 use quorate_types::{
     BootId, ConsumerId, Filter, GroupId, HeaderMatch, Limits, LogId, MarkName, MatchRule, Millis, NodeId,
@@ -186,6 +186,11 @@ impl Driver {
 
     pub fn hello(&mut self, node: u64, boot: u64) -> SessionId {
         opened(&self.lead(Op::Hello { node: NodeId::new(node), boot: BootId::new(boot) }).0)
+    }
+
+    /// The group decides by the newest version from here on.
+    pub fn raise(&mut self) {
+        self.lead(Op::RaiseVersion { to: Machine::VERSION }).0.unwrap();
     }
 
     /// Lets time pass and acts on what is due, until nothing more is due.
@@ -401,6 +406,41 @@ pub fn compacted(driver: &Driver) -> Option<Step> {
         blocks.push(CompactedBlock { topic, first, index, runs });
     }
     let envelope = Envelope { origin: Origin::Leader, op: Op::Compact { blocks } };
+    (!fragments.is_empty()).then(|| Step { envelope, fragment: fragments.freeze() })
+}
+
+/// What a leader proposes that has read blocks that are worth being written together, so many at least; `None` when there are none.
+pub fn gathered(driver: &Driver, parts_min: usize) -> Option<Step> {
+    gather(driver, parts_min, false)
+}
+
+/// The same with as many bytes as all of them had before, so that each message's share stays what it was.
+pub fn gathered_alike(driver: &Driver, parts_min: usize) -> Option<Step> {
+    gather(driver, parts_min, true)
+}
+
+fn gather(driver: &Driver, parts_min: usize, alike: bool) -> Option<Step> {
+    let (scattered, end) = driver.state().scattered_blocks(None, parts_min, usize::MAX);
+    assert_eq!(end, None);
+    let mut fragments = BytesMut::new();
+    let mut blocks = Vec::new();
+    for ScatteredBlocks { topic, first, parts, slices, bytes } in scattered {
+        let read = |slice: &BlockSlice| {
+            let (_, batch) = &driver.log[usize::try_from(slice.index).unwrap()];
+            block::bodies(&batch.block, slice.fragment, slice.slot, slice.count).unwrap()
+        };
+        let bodies: Vec<Bytes> = slices.iter().flat_map(read).collect();
+        let before = fragments.len();
+        block::append_fragment(&mut fragments, &bodies);
+        if alike {
+            fragments.resize(before + usize::try_from(bytes).unwrap(), 0);
+            let length = u32::try_from(bytes).unwrap().to_le_bytes();
+            fragments[before..before + 4].copy_from_slice(&length);
+        }
+        let fragment_bytes = u32::try_from(fragments.len() - before).unwrap();
+        blocks.push(GatheredBlock { topic, first, parts, fragment_bytes });
+    }
+    let envelope = Envelope { origin: Origin::Leader, op: Op::Gather { blocks } };
     (!fragments.is_empty()).then(|| Step { envelope, fragment: fragments.freeze() })
 }
 

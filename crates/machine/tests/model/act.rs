@@ -31,6 +31,8 @@ pub(crate) enum Act {
     Scan(u64),
     /// The leader writes anew what is worth it.
     Compact,
+    /// The leader writes small blocks together, so many at least.
+    Gather(usize),
     Unbind(usize, usize, usize),
     /// Number, subscription, credit with priority, identity (0: none) with its epoch.
     Attach(u64, usize, (u32, i32), (u8, u64)),
@@ -168,6 +170,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         3 => (n(), n(), n(), prop::option::of(0u64..20)).prop_map(|(t, s, f, start)| Act::Bind(t, s, f, start)),
         3 => (1u64..12).prop_map(Act::Scan),
         3 => Just(Act::Compact),
+        6 => (2usize..5).prop_map(Act::Gather),
         1 => (n(), n(), n()).prop_map(|(t, s, f)| Act::Unbind(t, s, f)),
         6 => (who(), n(), (credit(), -1i32..2), (0u8..3, 0u64..3))
             .prop_map(|(c, s, credit, identity)| Act::Attach(c, s, credit, identity)),

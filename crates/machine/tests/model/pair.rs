@@ -46,6 +46,7 @@ pub(crate) struct Pair {
 impl Pair {
     pub(crate) fn new(kind: usize) -> Self {
         let (mut driver, session) = Driver::shard();
+        driver.raise();
         driver.bodies = backlog::BODIES;
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, kind, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());
@@ -121,11 +122,11 @@ impl Pair {
             }
             Act::Compact => {
                 let Some(step) = common::compacted(&self.driver) else { return };
-                let (reply, effects) = self.driver.run_step(&step);
-                assert_eq!(reply, Ok(Answer::Done));
-                self.model.now = self.driver.time;
-                self.model.finish();
-                self.compare(&effects);
+                self.lead(&step);
+            }
+            Act::Gather(parts_min) => {
+                let Some(step) = common::gathered_alike(&self.driver, *parts_min) else { return };
+                self.lead(&step);
             }
             Act::Clear => {
                 (0..2).for_each(|i| self.act(&Act::DeleteSubscription(i)));
@@ -250,6 +251,7 @@ impl Pair {
             | Act::Tick(_)
             | Act::Scan(_)
             | Act::Compact
+            | Act::Gather(_)
             | Act::OpenProducer(..)
             | Act::Produce(..) => Op::Tick,
         };
@@ -319,6 +321,15 @@ impl Pair {
             "{:?}",
             step.envelope.op
         );
+        self.compare(&effects);
+    }
+
+    /// The leader writes something anew, of which nobody else notices anything.
+    fn lead(&mut self, step: &Step) {
+        let (reply, effects) = self.driver.run_step(step);
+        assert_eq!(reply, Ok(Answer::Done));
+        self.model.now = self.driver.time;
+        self.model.finish();
         self.compare(&effects);
     }
 

@@ -5,8 +5,9 @@ use crate::common::{self, sub, topic};
 use crate::world::{SUBJECTS, TOPICS};
 use proptest::prelude::*;
 use quorate_machine::{
-    Batch, Commit, CommitSettle, CompactedBlock, ConsumerIdentity, Envelope, KeptRun, KeyHash, Match,
-    MessageOptions, Op, Origin, Publish, PublishRun, Publishes, SeekTo, Settlement, Start, TopicConfig,
+    Batch, Commit, CommitSettle, CompactedBlock, ConsumerIdentity, Envelope, GatheredBlock, GatheredPart,
+    KeptRun, KeyHash, Match, MessageOptions, Op, Origin, Publish, PublishRun, Publishes, SeekTo, Settlement,
+    Start, TopicConfig,
 };
 use quorate_types::{
     BootId, ConsumerId, Millis, NodeId, SessionId, ShardPlace, Shards, Subject, SubscriptionId, TopicId,
@@ -132,6 +133,13 @@ pub(crate) fn wild() -> impl Strategy<Value = Batch> {
                     blocks: vec![CompactedBlock { topic: TopicId::new(topic), first, index, runs }],
                 }
             }),
+        (number(), number(), prop::collection::vec((number(), 0u32..9), 0..4), 0u32..60).prop_map(
+            |(topic, first, parts, fragment_bytes)| {
+                let parts = parts.into_iter().map(|(index, count)| GatheredPart { index, count }).collect();
+                let topic = TopicId::new(topic);
+                Op::Gather { blocks: vec![GatheredBlock { topic, first, parts, fragment_bytes }] }
+            }
+        ),
         number().prop_map(|s| Op::ExpireNode { session: SessionId::new(s) }),
         number().prop_map(|s| Op::CloseSession { session: SessionId::new(s) }),
         number().prop_map(|ms| Op::OpenSession { timeout: Duration::from_millis(ms) }),

@@ -117,6 +117,8 @@ pub(crate) struct World {
     looked: Option<Op>,
     /// What the leader read when it looked for something to compact.
     read: Option<Step>,
+    /// What it read when it looked for blocks to write together.
+    read_scattered: Option<Step>,
 }
 
 impl World {
@@ -131,7 +133,11 @@ impl World {
             producers: Vec::new(),
             looked: None,
             read: None,
+            read_scattered: None,
         };
+        let raise = Envelope { origin: Origin::Leader, op: Op::RaiseVersion { to: Machine::VERSION } };
+        let raised = world.driver.apply(&[Step { envelope: raise, fragment: Bytes::new() }]);
+        world.applied.push(raised);
         let start = [
             Act::Hello(1),
             Act::CreateTopic(0, (None, None), 0),
@@ -258,6 +264,12 @@ impl World {
                 return None;
             }
             Act::StaleCompact => return self.read.clone(),
+            Act::Gather(parts_min) => return common::gathered(&self.driver, *parts_min),
+            Act::LookScattered(parts_min) => {
+                self.read_scattered = common::gathered(&self.driver, *parts_min);
+                return None;
+            }
+            Act::StaleGather => return self.read_scattered.clone(),
             Act::StaleScan => return lead(self.looked.clone()?),
             Act::ExpireNode(pick) => return lead(Op::ExpireNode { session: self.session(*pick)? }),
             Act::OpenClient(ms) => return lead(Op::OpenSession { timeout: Duration::from_millis(*ms) }),

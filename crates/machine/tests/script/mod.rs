@@ -25,6 +25,9 @@
 //! | `wait MS` | no entry: the next one is stamped so much later |
 //! | `tick` | one tick |
 //! | `compact` | the leader has read what is needed of blocks that are worth writing anew; nothing when there are none |
+//! | `gather` | the leader has read small blocks that follow each other; nothing when there are none |
+//! | `look-scattered` | no entry: the leader reads these, for a `gather` that comes later |
+//! | `raise` | the group decides by the newest version of the machine |
 //! | `look` | no entry: the leader reads that, for a `compact` that comes later |
 //! | `reload` | no entry: the machine is replaced by one out of its own rows |
 //! | `show` | no entry: the state |
@@ -92,6 +95,14 @@ impl Script {
                 Some(step) => self.last = vec![step],
                 None => return vec!["nothing to compact".to_owned()],
             },
+            ["look-scattered"] => {
+                self.looked = common::gathered(&self.driver, 2);
+                return Vec::new();
+            }
+            ["gather"] => match self.looked.take().or_else(|| common::gathered(&self.driver, 2)) {
+                Some(step) => self.last = vec![step],
+                None => return vec!["nothing to gather".to_owned()],
+            },
             _ => self.last = line.split(" ; ").map(|op| self.step(op.trim())).collect(),
         }
         let applied = self.driver.apply(&self.last);
@@ -117,7 +128,7 @@ impl Script {
         };
         let session = SessionId::new(session);
         let (op, fragment) = operation(line, session);
-        if is_unnumbered(&op) {
+        if is_unnumbered(&op) || matches!(op, Op::RaiseVersion { .. }) {
             return Step { envelope: Envelope { origin: Origin::Leader, op }, fragment };
         }
         match sequence {
@@ -232,6 +243,7 @@ fn conversation(name: &str, args: &[&str]) -> Option<Op> {
         ("close-session", [id]) => Op::CloseSession { session: SessionId::new(number(id)) },
         ("expire-node", [id]) => Op::ExpireNode { session: SessionId::new(number(id)) },
         ("tick", []) => Op::Tick,
+        ("raise", []) => Op::RaiseVersion { to: Machine::VERSION },
         _ => return None,
     })
 }
