@@ -34,6 +34,6 @@ def run(*arguments, environment=None):
 
 @functools.cache
 def settings():
-    """Environment variables that `quorate serve` knows."""
-    _, text = run("serve", "--help")
-    return {part.split("=")[0].rstrip("]") for part in text.split("[env: ")[1:]}
+    """Environment variables that the node knows, and the commands that are called beside it."""
+    texts = [run(*command, "--help")[1] for command in [("serve",), ("cluster", "status"), ("health",)]]
+    return {part.split("=")[0].rstrip("]") for text in texts for part in text.split("[env: ")[1:]}

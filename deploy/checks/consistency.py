@@ -256,11 +256,14 @@ def drain(o):
 
 
 def grace(o):
-    budgets = [re.fullmatch(r"--timeout=(\d+)s", word) for word in drain(o)]
+    budgets = [re.fullmatch(r"--within=(\d+)s", word) for word in drain(o)]
     [budget] = [int(b[1]) for b in budgets if b]
     given = o.pod["terminationGracePeriodSeconds"]
     if given < budget + 2 * STOP_SECONDS:
         yield f"{given} s of grace are too few for a drain of {budget} s and the stop after it"
+    [lasts] = [int(word[len("--lasts=") : -1]) for word in drain(o) if word.startswith("--lasts=")]
+    if lasts <= given:
+        yield f"the slot is given away after {lasts} s, while the pod may still stop for {given} s"
     if drain(o)[:4] != ["/quorate", "cluster", "drain", "--local"]:
         yield f"the preStop hook is {drain(o)}"
 
@@ -350,9 +353,11 @@ def covers(certificate, name):
 def security(o):
     """Open on purpose, or encrypted and authenticated: never half of it."""
     encrypted = {"QUORATE_TLS_CLIENT_CERT", "QUORATE_TLS_PEER_CERT", "QUORATE_TLS_PEER_CA"} <= set(o.env)
-    authenticated = o.env.get("QUORATE_AUTH_ENABLED") == "true"
+    authenticated = o.env.get("QUORATE_AUTH") == "true"
     if not (encrypted and authenticated) and o.env.get("QUORATE_INSECURE") != "true":
         yield "neither secure nor said to be insecure: no node would start"
+    calls = {"QUORATE_CA": encrypted, "QUORATE_USER": authenticated, "QUORATE_PASSWORD_FILE": authenticated}
+    yield from (f"the preStop hook lacks {name}" for name, needed in calls.items() if needed and name not in o.env)
     if encrypted and authenticated and o.env.get("QUORATE_INSECURE"):
         yield "secure, and said to be insecure"
 

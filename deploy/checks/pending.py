@@ -1,6 +1,6 @@
 """What deploy/ uses and this program does not have yet. Each name is checked to be missing: the list ends by itself."""
 
-# Settings of `quorate serve`, by their environment variables.
+# Settings of the node, and of commands, by their environment variables.
 SETTINGS = {
     "QUORATE_ZONE",
     "QUORATE_JOIN",
@@ -11,13 +11,16 @@ SETTINGS = {
     "QUORATE_TLS_PEER_CERT",
     "QUORATE_TLS_PEER_KEY",
     "QUORATE_TLS_PEER_CA",
-    "QUORATE_AUTH_ENABLED",
+    "QUORATE_AUTH",
     "QUORATE_AUTH_ADMIN_PASSWORD_FILE",
     "QUORATE_AUTH_JWKS_FILE",
     "QUORATE_AUTH_JWT_ISSUER",
     "QUORATE_AUTH_JWT_AUDIENCE",
+    "QUORATE_CA",
+    "QUORATE_USER",
+    "QUORATE_PASSWORD_FILE",
 }
 # Beginnings of command lines.
-COMMANDS = {("cluster", "drain"), ("cluster", "undrain"), ("cluster", "remove")}
+COMMANDS = {("cluster", "drain"), ("cluster", "undrain"), ("cluster", "remove"), ("user", "password")}
 METRICS = {"quorate_tls_certificate_expiry_seconds"}
 REASONS = {"MEMORY_HIGH", "QUOTA_EXCEEDED"}

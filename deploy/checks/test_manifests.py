@@ -178,6 +178,7 @@ class Consistency(unittest.TestCase):
         refused = {
             "insecure": {"insecure": False},
             "half secure": {"insecure": False, "tls": {"enabled": True}},
+            "certificates of clients that nobody looks at": {"tls": {"enabled": True, "clientCertificates": True}},
             "even": {"firstNodes": 2},
             "too few": {"replicas": 2},
             "typo": {"replica": 3},

@@ -143,7 +143,7 @@ class Containers(unittest.TestCase):
         lists = set()
         for number, (name, service) in enumerate(self.services.items(), start=1):
             told = self.environment(service)
-            self.assertEqual({n for n in told} - binary.settings() - pending.SETTINGS, {"QUORATE_HEALTH_URL"} & set(told))
+            self.assertEqual({n for n in told} - binary.settings() - pending.SETTINGS, set())
             status, complaints, printed = understood(told)
             self.assertEqual((status, complaints), (0, []), printed)
             self.assertEqual(printed["node"], number)
@@ -180,7 +180,7 @@ class Containers(unittest.TestCase):
 class Documents(unittest.TestCase):
     def test_commands_that_are_named_exist(self):
         for document in [render.DEPLOY / "README.md", ROOT / "docs" / "alerts.md", render.CHART / "templates" / "NOTES.txt"]:
-            named = re.findall(r"(?:`| /)quorate ([a-z-]+(?: [a-z-]+)?)", document.read_text())
+            named = re.findall(r"(?:`| /)quorate\s([a-z-]+(?:\s[a-z-]+)?)", document.read_text())
             self.assertTrue(named or document.name == "README.md", document)
             for command in sorted(set(named)):
                 with self.subTest(document.name, command=command):

@@ -66,6 +66,9 @@ labels:
 {{- if lt (int .Values.replicas) $first -}}
 {{- fail (printf "replicas (%d) is less than firstNodes (%d): the cluster forms when all of its first nodes are up" (int .Values.replicas) $first) -}}
 {{- end -}}
+{{- if and .Values.tls.clientCertificates (not (and .Values.tls.enabled .Values.auth.enabled)) -}}
+{{- fail "tls.clientCertificates says who clients are: it needs tls.enabled and auth.enabled" -}}
+{{- end -}}
 {{- if and (not .Values.insecure) (not (and .Values.tls.enabled .Values.auth.enabled)) -}}
 {{- fail "neither encrypted nor authenticated: use values-tls.yaml, or say insecure=true in a network that only trusted programs reach" -}}
 {{- end -}}

@@ -14,11 +14,18 @@
   value: /etc/quorate-tls/peer/tls.key
 - name: QUORATE_TLS_PEER_CA
   value: /etc/quorate-tls/peer/ca.crt
+# What commands in this container go by: the preStop hook, and `kubectl exec`.
+- name: QUORATE_CA
+  value: /etc/quorate-tls/client/ca.crt
 {{ end }}{{ end -}}
 {{- with .Values.auth }}{{ if .enabled -}}
-- name: QUORATE_AUTH_ENABLED
+- name: QUORATE_AUTH
   value: "true"
 - name: QUORATE_AUTH_ADMIN_PASSWORD_FILE
+  value: /etc/quorate-admin/password
+- name: QUORATE_USER
+  value: admin
+- name: QUORATE_PASSWORD_FILE
   value: /etc/quorate-admin/password
 {{- if .jwksConfigMap }}
 - name: QUORATE_AUTH_JWKS_FILE
@@ -37,12 +44,7 @@
 - cluster
 - drain
 - --local
-- --timeout={{ .Values.drain.timeoutSeconds }}s
-{{- if .Values.tls.enabled }}
-- --ca=/etc/quorate-tls/client/ca.crt
-{{- end }}
-{{- if .Values.auth.enabled }}
-- --user=admin
-- --password-file=/etc/quorate-admin/password
-{{- end }}
+- --within={{ .Values.drain.timeoutSeconds }}s
+{{/* From its beginning: the drain, the stop, and the start of the pod that comes after. */}}
+{{- printf "- --lasts=%ds" (add .Values.drain.timeoutSeconds .Values.drain.stopSeconds .Values.probes.startupSeconds) }}
 {{- end -}}
