@@ -1,4 +1,4 @@
-"""What deploy/ uses and this program does not have yet. Each name is checked to be missing: the list ends by itself."""
+"""What deploy/ uses before the program has it. What has come is checked like everything else, on this list or not."""
 
 # Settings of the node, and of commands, by their environment variables.
 SETTINGS = {
