@@ -10,7 +10,10 @@ const PUBLIC: &[&str] = &[
     "quorate/v1/reader.proto",
     "quorate/v1/admin.proto",
     "quorate/v1/requests.proto",
+    "quorate/v1/quotas.proto",
     "quorate/v1/cluster.proto",
+    "quorate/v1/backup.proto",
+    "quorate/v1/access.proto",
 ];
 const PEER: &[&str] = &["quorate/peer/v1/peer.proto"];
 

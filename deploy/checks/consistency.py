@@ -256,7 +256,7 @@ def drain(o):
 
 
 def grace(o):
-    budgets = [re.fullmatch(r"--within=(\d+)s", word) for word in drain(o)]
+    budgets = [re.fullmatch(r"--timeout=(\d+)s", word) for word in drain(o)]
     [budget] = [int(b[1]) for b in budgets if b]
     given = o.pod["terminationGracePeriodSeconds"]
     if given < budget + 2 * STOP_SECONDS:

@@ -11,7 +11,6 @@ import unittest
 
 import binary
 import consistency
-import pending
 import render
 import yaml
 
@@ -26,13 +25,12 @@ EVERYTHING = {
 
 def understood(environment, config=None, arguments=()):
     """What `quorate serve` makes of settings, as the file that it prints; with everything that it complained of."""
-    known = {n: v for n, v in environment.items() if n in binary.settings() or n not in pending.SETTINGS}
     with tempfile.TemporaryDirectory() as directory:
         if config is not None:
             file = pathlib.Path(directory, "quorate.toml")
             file.write_text(config)
             arguments = [*arguments, "--config", str(file)]
-        status, said = binary.run("serve", "--print-config", *arguments, environment=known)
+        status, said = binary.run("serve", "--print-config", *arguments, environment=environment)
     complaints = [line for line in said.splitlines() if line.startswith(("warning:", "error:"))]
     return status, complaints, tomllib.loads(said) if status == 0 and not complaints else said
 
@@ -53,8 +51,7 @@ class Kubernetes(unittest.TestCase):
         for directory, objects in self.variants():
             config = objects.named("ConfigMap", objects.name)["data"]["quorate.toml"]
             first = len(objects.environment(0)["QUORATE_PEERS"].split(","))
-            join = "QUORATE_JOIN" in binary.settings()
-            for ordinal in range(objects.set["spec"]["replicas"] if join else first):
+            for ordinal in range(objects.set["spec"]["replicas"]):
                 with self.subTest(directory, ordinal=ordinal):
                     # Before Kubernetes 1.35 a pod does not know its zone.
                     told = of_image() | objects.environment(ordinal, zone="a" if ordinal else "")
@@ -69,7 +66,7 @@ class Kubernetes(unittest.TestCase):
         for directory, objects in self.variants():
             named = {n for n in objects.env if n.startswith("QUORATE_")}
             with self.subTest(directory):
-                self.assertEqual(named - binary.settings() - pending.SETTINGS, set())
+                self.assertEqual(named - binary.settings(), set())
 
     def test_the_hook_is_a_command(self):
         for directory, objects in self.variants():
@@ -89,8 +86,6 @@ class Kubernetes(unittest.TestCase):
 
 def assert_command(case, words):
     """The program knows the command and its flags: it would show its help."""
-    if tuple(words[:2]) in pending.COMMANDS and binary.run(*words[:2], "--help")[0] != 0:
-        return
     status, said = binary.run(*words, "--help")
     case.assertEqual(status, 0, f"quorate {' '.join(words)}: {said}")
 
@@ -143,7 +138,7 @@ class Containers(unittest.TestCase):
         lists = set()
         for number, (name, service) in enumerate(self.services.items(), start=1):
             told = self.environment(service)
-            self.assertEqual({n for n in told} - binary.settings() - pending.SETTINGS, set())
+            self.assertEqual(set(told) - binary.settings(), set())
             status, complaints, printed = understood(told)
             self.assertEqual((status, complaints), (0, []), printed)
             self.assertEqual(printed["node"], number)

@@ -10,17 +10,25 @@
     reason = "a test target exports nothing; `pub` says what its modules offer each other"
 )]
 
+mod access;
+mod backup;
 mod confirmed;
 mod disk;
 mod doors;
 mod formation;
 mod harness;
 mod letters;
+mod members;
+mod operations;
 mod quorum;
+mod quotas;
 mod refusals;
 mod rejoin;
 mod shards;
 mod sharing;
 mod shutdown;
 mod slow;
+mod tls;
 mod tour;
+mod traces;
+mod watching;

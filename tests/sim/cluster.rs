@@ -1,6 +1,7 @@
 //! The nodes: production's `Node::start` on simulated hosts, and what can be done to them from outside.
 
 use crate::clock::SimClock;
+use crate::memory::SimMemory;
 use crate::net::{self, SimNet};
 use crate::plan::{NODES, Plan, host};
 use crate::rng::{Rng, SeededEntropy};
@@ -37,11 +38,14 @@ pub(crate) struct SimNode {
     pub(crate) disk: SimDisk,
     pub(crate) store: SimStore,
     pub(crate) clock: Arc<SimClock>,
+    pub(crate) memory: Arc<SimMemory>,
     pub(crate) life: Rc<Life>,
     /// Since the last start something happened to its disk that may stop it.
     pub(crate) provoked: Cell<bool>,
     /// Its disk is about to be full.
     pub(crate) full: Cell<bool>,
+    /// It is not to come back when it has ended: it was removed.
+    pub(crate) retired: Cell<bool>,
 }
 
 /// What a node's process and the world outside share.
@@ -67,51 +71,19 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Three nodes with empty disks, not yet started.
     pub(crate) fn new(plan: &Plan) -> Self {
-        let node = |n: u64| {
-            let mut rng = Rng::of(plan.seed, &format!("node {n}"));
-            let life = Life {
-                node: RefCell::new(None),
-                state: Cell::new(Process::Up),
-                stop: Notify::new(),
-                hand_over: Notify::new(),
-                unseat: Cell::new(None),
-                unseated: Notify::new(),
-                changing: Rc::new(()),
-                failure: RefCell::new(None),
-            };
-            SimNode {
-                id: NodeId::new(n),
-                host: host(NodeId::new(n)),
-                disk: SimDisk::new(rng.next()),
-                store: SimStore::new(rng.next()),
-                clock: Arc::new(SimClock::default()),
-                life: Rc::new(life),
-                provoked: Cell::new(false),
-                full: Cell::new(false),
-            }
-        };
-        Self { nodes: (1..=NODES).map(node).collect() }
+        Self { nodes: (1..=NODES).map(|n| SimNode::new(plan, n)).collect() }
+    }
+
+    /// One more, which joins those that are there.
+    pub(crate) fn join(&mut self, sim: &mut Sim<'_>, plan: &Plan) {
+        let node = SimNode::new(plan, self.nodes.len() as u64 + 1);
+        node.register(sim, plan);
+        self.nodes.push(node);
     }
 
     /// Makes them hosts of the simulation, each starting its node.
     pub(crate) fn register(&self, sim: &mut Sim<'_>, plan: &Plan) {
-        for node in &self.nodes {
-            let (disk, store) = (node.disk.clone(), node.store.clone());
-            let (clock, life) = (Arc::clone(&node.clock), Rc::clone(&node.life));
-            let config = plan.config(node.id);
-            let entropy = Arc::new(SeededEntropy::new(Rng::of(plan.seed, &node.host).next()));
-            sim.host(node.host.as_str(), move || {
-                let seams = Seams {
-                    disk: disk.mount(),
-                    store: store.mount(),
-                    listen: Arc::new(SimNet),
-                    connect: Arc::new(SimNet),
-                    clock: Arc::clone(&clock) as Arc<dyn quorate_types::Clock>,
-                    entropy: Arc::clone(&entropy) as Arc<dyn quorate_types::Entropy>,
-                };
-                live(config.clone(), seams, Rc::clone(&life))
-            });
-        }
+        self.nodes.iter().for_each(|node| node.register(sim, plan));
     }
 
     pub(crate) fn node(&self, at: usize) -> &SimNode {
@@ -193,6 +165,57 @@ fn unseat(life: &Life) {
 }
 
 impl SimNode {
+    fn new(plan: &Plan, n: u64) -> Self {
+        let mut rng = Rng::of(plan.seed, &format!("node {n}"));
+        let life = Life {
+            node: RefCell::new(None),
+            state: Cell::new(Process::Up),
+            stop: Notify::new(),
+            hand_over: Notify::new(),
+            unseat: Cell::new(None),
+            unseated: Notify::new(),
+            changing: Rc::new(()),
+            failure: RefCell::new(None),
+        };
+        Self {
+            id: NodeId::new(n),
+            host: host(NodeId::new(n)),
+            disk: SimDisk::new(rng.next()),
+            store: SimStore::new(rng.next()),
+            clock: Arc::new(SimClock::default()),
+            memory: Arc::new(SimMemory::default()),
+            life: Rc::new(life),
+            provoked: Cell::new(false),
+            full: Cell::new(false),
+            retired: Cell::new(false),
+        }
+    }
+
+    /// Makes it a host of the simulation, which starts its node.
+    fn register(&self, sim: &mut Sim<'_>, plan: &Plan) {
+        let (disk, store) = (self.disk.clone(), self.store.clone());
+        let (clock, life) = (Arc::clone(&self.clock), Rc::clone(&self.life));
+        let memory = Arc::clone(&self.memory);
+        let config = plan.config(self.id);
+        let entropy = Arc::new(SeededEntropy::new(Rng::of(plan.seed, &self.host).next()));
+        sim.host(self.host.as_str(), move || {
+            let seams = Seams {
+                disk: disk.mount(),
+                store: store.mount(),
+                listen: Arc::new(SimNet),
+                client_tls: None,
+                peer_tls: None,
+                token_keys: None,
+                connect: Arc::new(SimNet),
+                collector: Arc::new(SimNet),
+                clock: Arc::clone(&clock) as Arc<dyn quorate_types::Clock>,
+                entropy: Arc::clone(&entropy) as Arc<dyn quorate_types::Entropy>,
+                memory: Arc::clone(&memory) as Arc<dyn quorate_types::Memory>,
+            };
+            live(config.clone(), seams, Rc::clone(&life))
+        });
+    }
+
     pub(crate) fn process(&self) -> Process {
         self.life.state.get()
     }

@@ -14,6 +14,7 @@ mod clock;
 mod cluster;
 mod determinism;
 mod faults;
+mod memory;
 mod net;
 mod oracle;
 mod plan;

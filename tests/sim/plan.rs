@@ -110,8 +110,9 @@ impl Plan {
             node,
             advertise: AdvertiseConfig {
                 client: Some(format!("{}:{CLIENT_PORT}", self::host(node))),
-                peer: None,
+                peer: (node.get() > NODES).then(|| host(node.get())),
             },
+            join: node.get() > NODES,
             peers: (1..=NODES).map(|n| (NodeId::new(n), host(n))).collect(),
             ..self.config.clone()
         }
@@ -140,6 +141,8 @@ fn config(rng: &mut Rng) -> Config {
             peer: format!("0.0.0.0:{PEER_PORT}"),
             http: None,
         },
+        // Nobody else is on its network.
+        insecure: true,
         auto_create_topics: false,
         session_timeout: rng.ms(1_000, 3_000),
         operation_timeout: rng.ms(1_000, 2_000),

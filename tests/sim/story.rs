@@ -1,12 +1,13 @@
 //! Stories: what happens is said step by step, where a drawn run would have to be lucky to meet the moment.
 
+use crate::cluster::Process;
 use crate::determinism;
-use crate::plan::{NODES, Plan, host};
+use crate::plan::{Plan, host};
 use crate::rng::Rng;
 use crate::trace;
 use crate::world::World;
 use quorate_client::Client;
-use quorate_machine::Shard;
+use quorate_machine::{Shard, System};
 use quorate_node::Config;
 use quorate_storage::Storage;
 use quorate_types::{GroupId, NodeId, probe};
@@ -135,7 +136,8 @@ impl Story {
 
     /// Takes a node's links to the other nodes away, or gives them back.
     pub fn cut_off(&mut self, node: u64, off: bool) {
-        (1..=NODES).filter(|other| *other != node).for_each(|other| self.cut(node, other, off));
+        let others = (1..=self.nodes()).filter(|other| *other != node);
+        others.for_each(|other| self.cut(node, other, off));
     }
 
     /// Takes the link between two nodes away, or gives it back.
@@ -164,6 +166,11 @@ impl Story {
         self.wait(|story| story.is_ready(node));
     }
 
+    /// From now on a node's process uses so much memory.
+    pub fn use_memory(&self, node: u64, bytes: u64) {
+        self.world.cluster.nodes[at(node)].memory.set_used(bytes);
+    }
+
     /// Kills a node's process.
     pub fn kill(&mut self, node: u64) {
         self.world.cluster.nodes[at(node)].kill(&mut self.world.sim);
@@ -172,6 +179,35 @@ impl Story {
     /// Starts a node that was killed.
     pub fn start(&mut self, node: u64) {
         self.world.cluster.nodes[at(node)].start(&mut self.world.sim);
+    }
+
+    /// Starts one more node, which joins the others. Answers its id.
+    pub fn join(&mut self) -> u64 {
+        self.world.cluster.join(&mut self.world.sim, &self.world.plan);
+        self.nodes()
+    }
+
+    /// Says that a node is about to be removed: it ends by itself then, and is not started again.
+    pub fn retire(&mut self, node: u64) {
+        self.world.cluster.nodes[at(node)].retired.set(true);
+    }
+
+    /// Whether a node's process has ended.
+    #[must_use]
+    pub fn is_gone(&self, node: u64) -> bool {
+        self.world.cluster.nodes[at(node)].process() != Process::Up
+    }
+
+    fn nodes(&self) -> u64 {
+        self.world.cluster.nodes.len() as u64
+    }
+
+    /// What a node sees of group 0.
+    #[must_use]
+    pub fn system<T>(&self, node: u64, look: impl FnOnce(&System) -> T) -> Option<T> {
+        let groups = self.world.cluster.nodes[at(node)].groups();
+        let group = groups.iter().find(|group| group.id() == GroupId::SYSTEM)?;
+        group.read(|machine| machine.system().map(look))
     }
 
     /// Whether a node is ready.
@@ -194,6 +230,14 @@ impl Story {
         group.is_some_and(|group| group.read(|m| m.shard().is_some_and(Shard::is_closed)))
     }
 
+    /// Whether a shard is being restored, as a node has it.
+    #[must_use]
+    pub fn is_filling(&self, node: u64, shard: GroupId) -> bool {
+        let groups = self.world.cluster.nodes[at(node)].groups();
+        let group = groups.iter().find(|group| group.id() == shard);
+        group.is_some_and(|group| group.read(|m| m.shard().is_some_and(Shard::is_filling)))
+    }
+
     /// Whether a shard waits for the leader to look into blocks, as a node has it; `None` when it does not run there.
     #[must_use]
     pub fn has_scan(&self, node: u64, shard: GroupId) -> Option<bool> {
@@ -209,7 +253,7 @@ impl Story {
             let groups = self.world.cluster.nodes[at(*node)].groups();
             groups.iter().any(|g| g.id() == group && g.leadership().borrow().me)
         };
-        (1..=NODES).find(leads)
+        (1..=self.nodes()).find(leads)
     }
 
     /// Opens what a node that is down has on its disk, and closes it again.

@@ -226,11 +226,15 @@ impl World<'_> {
         if let Some(failure) = failure
             && !node.provoked.get()
             && !node.full.get()
+            && !node.retired.get()
             && self.frail != Some(at)
         {
             let what = format!("{} ended without a reason: {failure}", node.host);
             let violation = crate::oracle::Violation::new("fail_stop", what);
             self.shared.oracle.borrow_mut().found(violation);
+        }
+        if self.cluster.node(at).retired.get() {
+            return;
         }
         let away = self.restarts.ms(20, 400);
         self.undo_after(away, Undo::Start(at));

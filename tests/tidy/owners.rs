@@ -12,8 +12,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     // The simulator hands in a network of its own.
     ("tonic", &["wire", "node", "client", "consensus", "tests"]),
     ("prost", &["wire", "node", "client", "consensus"]),
+    ("rustls", &["wire"]),
+    ("tokio-rustls", &["wire"]),
+    ("argon2", &["node"]),
+    ("ring", &["node", "cli"]),
     ("axum", &["node"]),
     ("prometheus-client", &["node"]),
+    // A test takes what nodes tell.
+    ("opentelemetry", &["node", "tests"]),
     ("clap", &["cli", "bench", "tests"]),
     ("indicatif", &["cli", "tests"]),
     ("comfy-table", &["cli"]),

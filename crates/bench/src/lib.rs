@@ -4,6 +4,7 @@
 
 mod consumers;
 mod error;
+mod flood;
 mod latency;
 mod load;
 mod pace;
@@ -17,7 +18,7 @@ pub use error::BenchError;
 pub use latency::Latency;
 pub use load::{Load, Progress, Until, run};
 pub use pace::{Pace, ticks};
-pub use report::{Quantiles, Report, Stage};
+pub use report::{Flood, Quantiles, Report, Stage};
 pub use target::{Consumer, Delivered, Layout, Producer, Target};
 #[cfg(feature = "compare")]
 pub use targets::{FLOOR_FILE_BYTES, Floor, FloorError, FloorNode, serve};

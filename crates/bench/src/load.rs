@@ -6,7 +6,7 @@ use crate::latency::Latency;
 use crate::pace::Pace;
 use crate::payload::BYTES_MIN;
 use crate::producers::{Produced, Producing};
-use crate::report::{Report, Stage};
+use crate::report::{Flood, Report, Stage};
 use crate::target::{Layout, Target};
 use std::error::Error;
 use std::iter::repeat_n;
@@ -271,7 +271,9 @@ fn report(load: &Load, produced: &[Produced], delivered: Latency, took: Duration
     produced.iter().for_each(|p| latency.merge(&p.latency));
     let confirmed = produced.iter().map(|p| p.confirmed).sum();
     let publishing = produced.iter().map(|p| p.took).max().unwrap_or_default();
+    let flood = produced.iter().filter_map(|p| p.flood).reduce(Flood::plus);
     Report {
+        flood,
         producers: load.producers,
         window: load.window,
         message_bytes: load.message_bytes,

@@ -17,6 +17,13 @@ pub enum Pace {
         /// Messages a second.
         per_second: u32,
     },
+    /// So many messages a second over all producers, as from publishers that nobody can slow down: one that is due while the window is
+    /// full, or that the generator is too late for, is given up and never sent, and one that fails is counted. What is measured is
+    /// how much gets through.
+    Flood {
+        /// Messages a second.
+        per_second: u64,
+    },
 }
 
 /// Tells when each message of one producer is due, from a thread of its own: the runtime's timers are too coarse, and wait

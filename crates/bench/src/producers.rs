@@ -5,6 +5,7 @@ use crate::latency::Latency;
 use crate::load::{Load, Tally, Until};
 use crate::pace::{Pace, ticks};
 use crate::payload::Payloads;
+use crate::report::Flood;
 use crate::target::{Producer, Target};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,8 @@ pub(crate) struct Produced {
     pub(crate) latency: Latency,
     /// From its first send to its last confirm.
     pub(crate) took: Duration,
+    /// What became of what a flood offered.
+    pub(crate) flood: Option<Flood>,
 }
 
 /// One producer and its part of the load.
@@ -38,13 +41,16 @@ impl<T: Target + 'static> Producing<T> {
     /// Publishes until the load says stop and everything is confirmed.
     pub(crate) async fn run(mut self, tally: Arc<Tally>) -> Result<Produced, BenchError<T::Error>> {
         self.first(&tally).await?;
+        if let Pace::Flood { per_second } = self.load.pace {
+            return self.flood(per_second, tally).await;
+        }
         let (sender, receiver) = mpsc::unbounded_channel();
         let begun = Instant::now();
         let confirms = tokio::spawn(confirm::<T>(receiver, tally));
         let sent = self.send_all(begun, sender).await;
         let (confirmed, latency) = confirms.await.map_err(|_| BenchError::Stopped)??;
         sent?;
-        Ok(Produced { confirmed, latency, took: begun.elapsed() })
+        Ok(Produced { confirmed, latency, took: begun.elapsed(), flood: None })
     }
 
     /// The first message opens sessions and finds leaders, which is not what is measured.
@@ -80,7 +86,7 @@ impl<T: Target + 'static> Producing<T> {
     }
 
     /// Whether one more is to be sent.
-    fn wants(&self, count: u64, begun: Instant, now: Instant) -> bool {
+    pub(crate) fn wants(&self, count: u64, begun: Instant, now: Instant) -> bool {
         self.load.until.wants(self.load.producers, self.index, count, now.saturating_duration_since(begun))
     }
 

@@ -13,11 +13,25 @@ pub struct Report {
     pub window: u32,
     /// Bytes of a payload.
     pub message_bytes: usize,
+    /// Of a flood: what became of all that was offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<Flood>,
     /// Until the confirm.
     pub publish: Stage,
     /// Until the consumer; absent without consumers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliver: Option<Stage>,
+}
+
+/// What became of all that was offered to a broker that cannot take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flood {
+    /// Messages that were due.
+    pub offered: u64,
+    /// Of these, messages that were sent: for the others there was no room in the windows.
+    pub sent: u64,
+    /// Of these, messages that were not confirmed, or not in time.
+    pub failed: u64,
 }
 
 /// One end of the way.

@@ -1,8 +1,9 @@
 //! The commands and what they share. The arguments of a command are declared beside its code.
 
+use crate::access::AccessArgs;
 use crate::commands::{
-    bench, cluster, consume, dev, health, moving, namespace, producer, prove, publish, read, request, serve,
-    subscription, topic,
+    backup, bench, cluster, consume, dev, export, health, import, moving, namespace, producer, prove,
+    publish, quota, read, request, restore, role, serve, subscription, token, top, topic, user,
 };
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
@@ -27,7 +28,7 @@ Exit status:
   1  refused by the cluster (the reason code says why), or a proof that failed
   2  wrong usage: flags, environment, configuration file
   3  not now: no node reachable, no majority, not confirmed in time; try again
-  4  a node cannot start here: port in use, data directory in use or of another node or cluster
+  4  a node cannot start here: port or data directory in use, a directory of another node, a certificate that does not work
   5  a node stopped because its storage failed
   6  something on this machine: a file that cannot be read, a process that cannot be started";
 
@@ -57,8 +58,16 @@ pub(crate) enum Command {
     Subscription(subscription::SubscriptionArgs),
     /// Create, list and delete namespaces.
     Namespace(namespace::NamespaceArgs),
+    /// Bound what tenants and users may do.
+    Quota(quota::QuotaArgs),
     /// List, show and delete producers.
     Producer(producer::ProducerArgs),
+    /// Create, change, list and delete users.
+    User(user::UserArgs),
+    /// Create, list, show and delete roles: what users may do.
+    Role(role::RoleArgs),
+    /// Make keys and tokens.
+    Token(token::TokenArgs),
     /// Publish a message, the lines of standard input, or a file.
     Publish(publish::PublishArgs),
     /// Publish a message and print the reply of whoever consumes it.
@@ -71,6 +80,16 @@ pub(crate) enum Command {
     Read(read::ReadArgs),
     /// Show the cluster.
     Cluster(cluster::ClusterArgs),
+    /// Copy all that namespaces hold to a file, while they are in use.
+    Backup(backup::BackupArgs),
+    /// Make namespaces of a backup.
+    Restore(restore::RestoreArgs),
+    /// Write messages of a topic or a subscription as lines of JSON.
+    Export(export::ExportArgs),
+    /// Publish lines of JSON, each once.
+    Import(import::ImportArgs),
+    /// Watch the cluster: nodes, groups, topics and subscriptions, with their rates.
+    Top(top::TopArgs),
     /// Measure throughput and latency.
     Bench(bench::BenchArgs),
     /// Check the promise: nothing confirmed is lost, whatever minority of nodes dies.
@@ -99,6 +118,8 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "DURATION", env = "QUORATE_TIMEOUT", default_value = "15s",
           value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 #[cfg(test)]

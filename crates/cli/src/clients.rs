@@ -1,5 +1,6 @@
 //! Clients of a cluster, as the commands use them.
 
+use crate::access::Reach;
 use crate::args::ClientArgs;
 use crate::failure::Failure;
 use crate::prove::Noise;
@@ -13,7 +14,7 @@ pub(crate) async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
         namespace: args.namespace.clone(),
         call_timeout: args.timeout,
         attempt_timeout: args.timeout.min(ClientOptions::default().attempt_timeout),
-        ..ClientOptions::default()
+        ..args.access.options()?
     };
     let client = Client::connect(&args.nodes, options).await?;
     Ok(args.shard.map_or_else(|| client.clone(), |shard| client.on_shard(shard)))
@@ -32,14 +33,14 @@ pub(crate) async fn each_shard(client: &Client) -> Result<Vec<(Option<u32>, Clie
 }
 
 /// A client that begins with the node at `index` of the list and moves on from there when that node fails.
-pub(crate) fn starting_at(nodes: &[String], index: usize) -> Result<Client, Failure> {
-    starting_in(nodes, index, NamespaceName::DEFAULT)
+pub(crate) fn starting_at(reach: &Reach, index: usize) -> Result<Client, Failure> {
+    starting_in(reach, index, NamespaceName::DEFAULT)
 }
 
 /// The same, in another namespace than `default`.
-pub(crate) fn starting_in(nodes: &[String], index: usize, namespace: &str) -> Result<Client, Failure> {
+pub(crate) fn starting_in(reach: &Reach, index: usize, namespace: &str) -> Result<Client, Failure> {
     let (entropy, namespace) = (Arc::new(StartAt::new(index as u64)), namespace.to_owned());
-    Ok(Client::new(nodes, ClientOptions { entropy, namespace, ..ClientOptions::default() })?)
+    Ok(Client::new(&reach.nodes, ClientOptions { entropy, namespace, ..reach.options.clone() })?)
 }
 
 /// The first draw, by which a client chooses its first node, is given; those after it are spread.

@@ -2,8 +2,10 @@
 
 use crate::config::ConfigFailure;
 use quorate_bench::{BenchError, QuorateError};
-use quorate_client::{CallError, ConnectError, ConsumeError, PublishError, Reason, Refusal, RequestError};
-use quorate_node::{DiskOpenError, IdentityError, StartError};
+use quorate_client::{
+    CallError, ConnectError, ConsumeError, FormatError, PublishError, Reason, Refusal, RequestError,
+};
+use quorate_node::{DiskOpenError, ExposureError, IdentityError, SeamsError, StartError, TlsError};
 use quorate_processes::{PortsError, ProcessError};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +48,10 @@ pub(crate) enum Failure {
     Malformed { position: u64 },
     #[error(transparent)]
     Config(#[from] ConfigFailure),
+    #[error(transparent)]
+    Exposed(#[from] ExposureError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{message}")]
     CannotStart { code: &'static str, message: String },
     #[error("{message}")]
@@ -70,6 +76,12 @@ pub(crate) enum Failure {
     Unhealthy { url: String, why: String },
     #[error("the promise was broken: {0}")]
     PromiseBroken(String),
+    #[error("{0}")]
+    ClusterBroken(String),
+    #[error("{0}")]
+    ClusterDegraded(String),
+    #[error("gave up after {after:?}: {waited_for}")]
+    StillGoing { after: std::time::Duration, waited_for: String },
     #[error("nothing is proven: {0}")]
     Inconclusive(String),
     /// Whoever read our output has gone, as `head` does: that is no failure.
@@ -77,6 +89,12 @@ pub(crate) enum Failure {
     ReaderGone,
     #[error("stopped before the end")]
     Interrupted,
+    #[error("{0}; nothing is restored")]
+    Backup(FormatError),
+    #[error("{0}")]
+    BrokeOff(String),
+    #[error("{0}")]
+    Differs(String),
 }
 
 impl Failure {
@@ -91,6 +109,8 @@ impl Failure {
             Self::NotSettled { .. } => "NOT_SETTLED",
             Self::Malformed { .. } => "MALFORMED_MESSAGE",
             Self::Config(failure) => failure.code(),
+            Self::Exposed(error) => error.code(),
+            Self::Tls(_) => "TLS_UNUSABLE",
             Self::CannotStart { code, .. } => code,
             Self::StorageFailed { .. } => Reason::StorageFailed.code(),
             Self::Process(ProcessError::Ended { .. }) => "NODE_ENDED",
@@ -103,17 +123,25 @@ impl Failure {
             Self::Unhealthy { .. } => Reason::NotReady.code(),
             Self::Bench(_) => "MEASUREMENT_FAILED",
             Self::PromiseBroken(_) => "PROMISE_BROKEN",
+            Self::ClusterBroken(_) => "CLUSTER_BROKEN",
+            Self::ClusterDegraded(_) => "CLUSTER_DEGRADED",
+            Self::StillGoing { .. } => "STILL_GOING",
             Self::Inconclusive(_) => "INCONCLUSIVE",
             Self::Interrupted => "INTERRUPTED",
+            Self::Backup(_) => "BACKUP_UNREADABLE",
+            Self::BrokeOff(_) => "BACKUP_BROKE_OFF",
+            Self::Differs(_) => "RESTORE_DIFFERS",
         }
     }
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Refused(_) | Self::PromiseBroken(_) | Self::Malformed { .. } => Exit::Refused,
-            Self::Config(_) | Self::Usage(_) | Self::Nodes(_) => Exit::Usage,
+            Self::Refused(_) | Self::PromiseBroken(_) | Self::ClusterBroken(_) => Exit::Refused,
+            Self::Malformed { .. } | Self::Differs(_) => Exit::Refused,
+            Self::Config(_) | Self::Exposed(_) | Self::Usage(_) | Self::Nodes(_) => Exit::Usage,
             Self::TimedOut { .. } | Self::NotConfirmed(_) | Self::NoReply(_) => Exit::Retryable,
-            Self::Bench(_) | Self::Inconclusive(_) | Self::Interrupted => Exit::Retryable,
+            Self::ClusterDegraded(_) | Self::StillGoing { .. } => Exit::Retryable,
+            Self::Bench(_) | Self::Inconclusive(_) | Self::Interrupted | Self::BrokeOff(_) => Exit::Retryable,
             Self::NotSettled { .. } | Self::Unhealthy { .. } => Exit::Retryable,
             Self::Process(ProcessError::NotReady { .. }) => Exit::Retryable,
             Self::CannotStart { .. } | Self::Ports(_) => Exit::CannotStart,
@@ -122,9 +150,22 @@ impl Failure {
                 _ => Exit::CannotStart,
             },
             Self::StorageFailed { .. } => Exit::StorageFailed,
-            Self::Process(_) | Self::Input { .. } | Self::Directory { .. } => Exit::Machine,
+            Self::Process(_) | Self::Input { .. } | Self::Directory { .. } | Self::Backup(_) => Exit::Machine,
+            Self::Tls(_) => Exit::Machine,
             Self::Output(_) | Self::Runtime { .. } => Exit::Machine,
             Self::ReaderGone => Exit::Done,
+        }
+    }
+}
+
+impl From<SeamsError> for Failure {
+    fn from(error: SeamsError) -> Self {
+        match error {
+            SeamsError::Disk(error) => error.into(),
+            SeamsError::TokenKeys(error) => {
+                Self::CannotStart { code: "TOKEN_KEYS_UNUSABLE", message: error.to_string() }
+            }
+            SeamsError::Tls(error) => Self::CannotStart { code: "TLS_UNUSABLE", message: error.to_string() },
         }
     }
 }
@@ -143,6 +184,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let code = match error {
             StartError::Config(error) => return Self::Config(error.into()),
+            StartError::Exposed(error) => return error.into(),
             StartError::Bind { ref source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 "ADDRESS_IN_USE"
             }
@@ -162,6 +204,7 @@ impl From<quorate_node::Failure> for Failure {
             quorate_node::Failure::WrongCluster { .. } => {
                 Self::CannotStart { code: Reason::WrongCluster.code(), message }
             }
+            quorate_node::Failure::Removed => Self::CannotStart { code: Reason::NodeRemoved.code(), message },
             quorate_node::Failure::Start(_) => Self::CannotStart { code: "CANNOT_START", message },
         }
     }

@@ -150,3 +150,51 @@ fn configuration_that_cannot_work_exits_2_and_names_the_setting() {
     let filter = quorate(&["serve", "--log-filter", "quorate=loud"], &[]);
     assert_eq!(filter.status.code(), Some(2), "{}", stderr(&filter));
 }
+
+#[test]
+fn a_node_that_others_reach_refuses_to_start_without_certificates_or_the_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = format!("--data-dir={}", data.display());
+    let everywhere =
+        ["serve", &data, "--listen-client=0.0.0.0:0", "--listen-peer=127.0.0.1:0", "--listen-http=off"];
+    let refused = quorate(&everywhere, &[]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    for part in ["INSECURE", "0.0.0.0:0", "not encrypted", "--insecure"] {
+        assert!(stderr(&refused).contains(part), "{part} is not in: {}", stderr(&refused));
+    }
+    assert!(!dir.path().join("data").exists(), "nothing was touched");
+    let peers = ["serve", &data, "--listen-client=127.0.0.1:0", "--listen-peer=[::]:0", "--listen-http=off"];
+    let refused = quorate(&peers, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("taken for a node"), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_configuration_is_printed_wherever_its_files_are_and_with_no_secret() {
+    let arguments = [
+        "serve",
+        "--print-config",
+        "--listen-client=0.0.0.0:7411",
+        "--tls-client-cert=/nowhere/tls.crt",
+        "--tls-client-key=/nowhere/tls.key",
+    ];
+    let printed = quorate(&arguments, &[]);
+    assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
+    assert!(stdout(&printed).contains("client_key = \"/nowhere/tls.key\""), "{}", stdout(&printed));
+    assert!(stdout(&printed).contains("insecure = false"));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = format!("--data-dir={}", dir.path().join("data").display());
+    let file = written(dir.path(), "tls.crt", "nothing of the kind");
+    let (cert, key) = (format!("--tls-client-cert={file}"), "--tls-client-key=/nowhere/tls.key".to_owned());
+    let refused = quorate(&["serve", &data, "--listen-client=127.0.0.1:0", &cert, &key], &[]);
+    assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("/nowhere/tls.key"), "{}", stderr(&refused));
+    let client = quorate(&["cluster", "status", "--ca", &file], &[]);
+    assert_eq!(client.status.code(), Some(6), "{}", stderr(&client));
+    assert!(stderr(&client).contains("holds no certificate"), "{}", stderr(&client));
+}

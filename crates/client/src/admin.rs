@@ -1,5 +1,6 @@
 //! Namespaces, topics, subscriptions and bindings.
 
+use crate::channel::Channel;
 use crate::client::{Called, Client};
 use crate::error::CallError;
 use crate::options::{SeekTo, Start};
@@ -8,7 +9,6 @@ use quorate_wire::v1::admin_client::AdminClient;
 use quorate_wire::{CLIENT_BYTES_MAX, Scope, v1};
 use std::collections::BTreeSet;
 use std::future::Future;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 /// Names asked for at a time.

@@ -4,6 +4,7 @@
 //! caller did next: a second purge would take messages that were published after the first. So each change has a number, and
 //! all its attempts the same one.
 
+use crate::channel::Channel;
 use crate::client::{Called, Client};
 use crate::error::CallError;
 use crate::layout::is_elsewhere;
@@ -14,7 +15,6 @@ use quorate_wire::{Scope, v1};
 use std::future::Future;
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 /// A session outlives a call of the longest by so much that it cannot end between two attempts of one change.

@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::changes::Changes;
+use crate::channel::Channel;
 use crate::consumer::{self, Consumer};
 use crate::error::{CallError, ConnectError, ConsumeError};
 use crate::layout::Layout;
@@ -12,15 +13,12 @@ use crate::pulse::Pulse;
 use crate::requester::Requester;
 use bytes::Bytes;
 use quorate_types::{Kind, Reason, Refusal};
-use quorate_wire::v1;
-use quorate_wire::v1::cluster_client::ClusterClient;
-use quorate_wire::{CLIENT_BYTES_MAX, leader_of, refusal_of};
+use quorate_wire::{leader_of, refusal_of};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 /// A handle to a cluster. Cheap to clone; all clones share their connections.
@@ -81,18 +79,6 @@ impl Client {
     pub(crate) fn alike(&self) -> Self {
         let (nodes, options) = (Arc::clone(&self.nodes), Arc::clone(&self.options));
         Self { layout: Arc::clone(&self.layout), shard: self.shard, ..Self::over(nodes, options) }
-    }
-
-    /// The cluster as the answering node sees it.
-    ///
-    /// # Errors
-    /// [`CallError::TimedOut`] when no node answers.
-    pub async fn status(&self) -> Result<v1::StatusResponse, CallError> {
-        let called = self.call(v1::StatusRequest {}, |channel, request| async move {
-            let mut cluster = ClusterClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
-            cluster.status(request).await
-        });
-        called.await.result
     }
 
     /// A publisher. It connects with its first message.

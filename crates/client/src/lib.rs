@@ -30,10 +30,14 @@
 
 mod admin;
 mod backoff;
+mod backup;
 mod changes;
+mod channel;
 mod client;
+mod cluster;
 mod commit;
 mod consumer;
+mod credentials;
 mod entropy;
 mod error;
 mod layout;
@@ -43,20 +47,28 @@ mod nodes;
 mod options;
 mod publisher;
 mod pulse;
+mod quotas;
 mod reader;
 mod requester;
 mod routing;
+mod users;
 
+pub use backup::{
+    BackupError, BackupItem, BackupReader, BackupWriter, CopiedNamespace, CopiedShard, FormatError,
+    RestoreError, Restored,
+};
 pub use client::Client;
 pub use commit::Commit;
 pub use consumer::{Attachment, Consumer, Delivery, Settling};
+pub use credentials::{Credentials, CredentialsError};
 pub use entropy::OsEntropy;
 pub use error::{CallError, ConnectError, ConsumeError, PublishError, RequestError, SettleError};
 pub use look::{PeekOptions, PeekPage, Peeked, PeekedState, TraceRoute, Traced};
 pub use message::{Message, MessageDecodeError, Receipt};
 pub use options::{ClientOptions, ConsumerOptions, ProducerOptions, PublisherOptions, SeekTo, Start};
 pub use publisher::{BatchConfirmation, CommitConfirmation, Confirmation, Numbered, Producer, Publisher};
-pub use quorate_types::{Kind, Reason, Refusal, Shards};
+pub use quorate_types::{Kind, Reason, Refusal, Shards, TraceParent, TraceParentError};
 pub use quorate_wire::v1;
+pub use quorate_wire::{ClientFiles, ClientTls, Connect, KeyFiles, TlsError, TlsNet};
 pub use reader::{ReadFrom, ReadOptions, Reader, StoredMessage};
 pub use routing::Headers;

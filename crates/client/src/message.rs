@@ -1,7 +1,7 @@
 //! Messages and receipts as users see them.
 
 use bytes::Bytes;
-use quorate_types::{GroupId, LogId, Millis};
+use quorate_types::{GroupId, LogId, Millis, TraceParent};
 use quorate_wire::v1;
 use std::time::Duration;
 
@@ -53,6 +53,20 @@ impl Message {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// As a part of this trace, which nodes follow it by if they tell a collector: another context in it is replaced.
+    #[must_use]
+    pub fn trace(mut self, parent: TraceParent) -> Self {
+        self.headers.retain(|(name, _)| name != TraceParent::HEADER);
+        self.header(TraceParent::HEADER, parent.to_string())
+    }
+
+    /// The trace that it is a part of, and the span that published it: the parent of what its consumer does.
+    #[must_use]
+    pub fn trace_parent(&self) -> Option<TraceParent> {
+        let (_, value) = self.headers.iter().find(|(name, _)| name == TraceParent::HEADER)?;
+        TraceParent::parse(value).ok()
     }
 
     /// With this id: then it is a publish of its own.

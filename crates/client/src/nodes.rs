@@ -1,5 +1,7 @@
 //! The nodes that a client knows, and the choice among them.
 
+use crate::channel::Channel;
+use crate::credentials::Credentials;
 use crate::error::ConnectError;
 use crate::options::ClientOptions;
 use futures::future::BoxFuture;
@@ -7,7 +9,6 @@ use quorate_types::Entropy;
 use quorate_wire::{ChannelOptions, Connect};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tonic::transport::Channel;
 
 /// Leader hints may name nodes that the caller did not list: at most so many are kept, so that a confused cluster cannot
 /// fill the memory.
@@ -19,6 +20,7 @@ pub(crate) struct Nodes {
     channels: Mutex<BTreeMap<String, Channel>>,
     connect: Arc<dyn Connect>,
     options: ChannelOptions,
+    credentials: Option<Credentials>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -40,13 +42,15 @@ impl Nodes {
         let addresses: Vec<String> = addresses.iter().map(|a| a.as_ref().to_owned()).collect();
         let mut channels = BTreeMap::new();
         for address in &addresses {
-            channels.insert(address.clone(), options.connect.channel(address, &options.channel)?);
+            let channel = options.connect.channel(address, &options.channel)?;
+            channels.insert(address.clone(), Channel::new(channel, options.credentials.clone()));
         }
         Ok(Arc::new(Self {
             addresses,
             channels: Mutex::new(channels),
             connect: Arc::clone(&options.connect),
             options: options.channel.clone(),
+            credentials: options.credentials.clone(),
             entropy: Arc::clone(&options.entropy),
         }))
     }
@@ -127,6 +131,7 @@ impl Route {
         }
         match self.nodes.connect.channel(address, &self.nodes.options) {
             Ok(channel) => {
+                let channel = Channel::new(channel, self.nodes.credentials.clone());
                 channels.insert(address.to_owned(), channel);
                 true
             }

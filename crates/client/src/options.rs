@@ -1,5 +1,6 @@
 //! What may be chosen.
 
+use crate::credentials::Credentials;
 use crate::entropy::OsEntropy;
 use quorate_types::{Entropy, Millis, NamespaceName};
 use quorate_wire::{ChannelOptions, Connect, Scope, TcpNet, v1};
@@ -23,6 +24,8 @@ pub struct ClientOptions {
     pub channel: ChannelOptions,
     /// Makes connections. Default: TCP.
     pub connect: Arc<dyn Connect>,
+    /// Says who the client is. Default: nobody in particular.
+    pub credentials: Option<Credentials>,
     /// Spreads reconnects. Default: the operating system's randomness.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -36,6 +39,7 @@ impl Default for ClientOptions {
             ping_timeout: Duration::from_secs(1),
             channel: ChannelOptions::client(),
             connect: Arc::new(TcpNet),
+            credentials: None,
             entropy: Arc::new(OsEntropy),
         }
     }

@@ -1,5 +1,6 @@
 //! Requests: messages that are answered. The request is a message like any other; the reply is not stored.
 
+use crate::channel::Channel;
 use crate::client::Client;
 use crate::error::{CallError, PublishError, RequestError};
 use crate::message::Message;
@@ -16,7 +17,6 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tonic::transport::Channel;
 
 /// Header of a request: where its reply goes.
 const REPLY_TO: &str = "reply-to";

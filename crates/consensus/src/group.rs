@@ -2,6 +2,7 @@
 
 use crate::codec;
 use crate::error::{MembershipError, ProposeError, WaitError};
+use crate::replica::Frozen;
 use crate::replica::Replica;
 use crate::status::{GroupStatus, Leadership, Members};
 use crate::timers::Signs;
@@ -194,6 +195,12 @@ impl Group {
     /// Looks at the machine. `look` must be short and must not call back into the group: apply waits for it.
     pub fn read<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
         self.inner.replica.read(look)
+    }
+
+    /// The state as it is now, which apply waits for no longer than for a snapshot, and its blocks for as long as that lives.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        self.inner.replica.freeze_for_copy()
     }
 
     /// Looks at the machine, and at what this node remembers of messages that were settled, at one moment. As with [`Self::read`]

@@ -33,5 +33,6 @@ pub use group::{Group, Outcome, Proposal};
 pub use network::RaftService;
 pub use options::ConsensusOptions;
 pub use registry::Registry;
+pub use replica::Frozen;
 pub use runtime::{Runtime, seed_thread};
 pub use status::{GroupStatus, Leadership, Members, Role};

@@ -1,5 +1,6 @@
 //! What applying a batch yields: answers for the proposers, effects for the node, and what became of messages.
 
+use crate::backup::ContentHash;
 use crate::ended::Ended;
 use quorate_types::{ConsumerId, GroupId, LogId, NamespaceId, NodeId, Refusal, SessionId, TopicId};
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,13 @@ pub enum Answer {
         groups: Vec<GroupId>,
         /// Its revision now: the one at which its shards are to be opened.
         revision: u64,
+    },
+    /// To `Restore`.
+    Restored {
+        /// The number of the step that comes next.
+        next: u64,
+        /// Of what was taken in so far.
+        hash: ContentHash,
     },
 }
 

@@ -8,6 +8,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_types::Parts;
+use std::ops::Range;
 use thiserror::Error;
 
 const HEADER_BYTES: usize = 8;
@@ -102,6 +103,24 @@ pub fn bodies(block: &Bytes, fragment: u32, slot: u32, count: u32) -> Result<Vec
     }
 }
 
+/// Where the fragments lie in which the `count` bodies behind the first `slot` are, from the one that begins at byte `fragment` on.
+///
+/// # Errors
+/// [`BlockError`] as for [`bodies`].
+pub fn span(block: &Bytes, fragment: u32, slot: u32, count: u32) -> Result<Range<usize>, BlockError> {
+    let begin = fragment as usize;
+    let (mut at, mut left) = (begin, slot as usize + count as usize);
+    while left > 0 && at < block.len() {
+        let view = View::at(block, at)?;
+        left = left.saturating_sub(view.count);
+        at = view.end;
+    }
+    match u32::try_from(left) {
+        Ok(0) => Ok(begin..at),
+        missing => Err(BlockError::Missing { missing: missing.unwrap_or(u32::MAX) }),
+    }
+}
+
 /// One fragment in place.
 struct View<'a> {
     bytes: &'a [u8],
@@ -157,10 +176,24 @@ mod tests {
         assert_eq!(bodies(&block, 0, 3, 2), Err(BlockError::Missing { missing: 1 }));
     }
 
+    #[test]
+    fn a_span_has_whole_fragments_and_no_more_than_are_needed() {
+        let parts: Vec<Bytes> = [3, 1, 2].map(|count| fragment(&vec![b"x"; count])).into_iter().collect();
+        let block: Bytes = parts.concat().into();
+        let ends: Vec<usize> = (1..=3).map(|n| parts[..n].iter().map(Bytes::len).sum()).collect();
+        assert_eq!(span(&block, 0, 0, 3), Ok(0..ends[0]));
+        assert_eq!(span(&block, 0, 2, 2), Ok(0..ends[1]));
+        let second = u32::try_from(ends[0]).unwrap();
+        assert_eq!(span(&block, second, 1, 1), Ok(ends[0]..ends[2]));
+        assert_eq!(span(&block, second, 1, 3), Err(BlockError::Missing { missing: 1 }));
+    }
+
     proptest! {
         #[test]
         fn garbage_is_refused_and_never_a_panic(bytes: Vec<u8>, at: u32, slot: u32, count in 0u32..100) {
-            let _ = bodies(&bytes.into(), at % 64, slot, count);
+            let bytes: Bytes = bytes.into();
+            let _ = bodies(&bytes, at % 64, slot, count);
+            let _ = span(&bytes, at % 64, slot, count);
         }
 
         #[test]

@@ -8,11 +8,13 @@
 //! A [`Shard`] holds topics and subscriptions, the [`System`] nodes, namespaces and placement. Sessions, time
 //! and the chain of hashes are common to both.
 
+mod access;
 mod agenda;
 mod answers;
 mod applied;
 mod backlog;
 mod backoff;
+mod backup;
 mod batch;
 pub mod block;
 mod chain;
@@ -28,15 +30,21 @@ mod options;
 mod producers;
 mod provenance;
 mod publishes;
+mod quota;
 mod rows;
 mod sessions;
 mod settlement;
 mod shard;
 mod system;
 
+pub use access::{AccessChange, Grant, PasswordHash, RoleRecord, UserChange, UserRecord};
 pub use applied::{Answer, Appended, Applied, Deliver, Effect, LeaseRun, Reply, SettleResult};
 pub use backlog::{BacklogLimit, WhenFull};
 pub use backoff::Backoff;
+pub use backup::{
+    ContentHash, CopiedEntry, CopiedRow, CopyHead, CutEntry, NamespaceRestore, Restore, RestoreStep,
+    RestoreToken, ShardCopy, SourceEntry,
+};
 pub use batch::{Batch, Envelope, Origin};
 pub use codec::entry;
 pub use commands::TooOld;
@@ -53,11 +61,12 @@ pub use options::{KeyHash, MessageOptions};
 pub use producers::ProducerView;
 pub use provenance::{Death, DeathReason, Provenance};
 pub use publishes::{Malformed, PublishView, Publishes, RunView, Runs};
+pub use quota::{Quota, QuotaOf};
 pub use rows::LoadError;
 pub use settlement::{Settlement, Verdict};
 pub use shard::{
     BindingView, BlockSlice, CatchUpView, ConsumerView, LooseBlock, MarkView, Peek, PeekStates, Peeked,
-    PeekedState, Scan, ScatteredBlocks, Shard, SubscriptionView, TopicBindingView, TopicView, TraceRoute,
-    Violation,
+    PeekedState, Scan, ScatteredBlocks, Shard, ShardFigures, SubscriptionFigures, SubscriptionView,
+    TopicBindingView, TopicFigures, TopicView, TraceRoute, Violation,
 };
-pub use system::{NamespaceView, Placement, System};
+pub use system::{Drain, Move, NamespaceView, NodePlace, Placement, System};

@@ -1,6 +1,7 @@
 //! The machine itself: sessions, time and the chain of hashes around a shard or the system.
 
 use crate::applied::{Applied, Effect, Reply};
+use crate::backup::closed;
 use crate::batch::{Batch, Envelope, Origin};
 use crate::chain;
 use crate::op::Op;
@@ -31,7 +32,7 @@ pub struct NodeSession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Body {
     Shard(Box<Shard>),
-    System(System),
+    System(Box<System>),
 }
 
 /// The replicated state of one group.
@@ -67,11 +68,8 @@ impl Machine {
     /// must begin with the same.
     #[must_use]
     pub fn with_limits(group: GroupId, limits: Limits) -> Self {
-        let body = if group == GroupId::SYSTEM {
-            Body::System(System::default())
-        } else {
-            Body::Shard(Box::default())
-        };
+        let body =
+            if group == GroupId::SYSTEM { Body::System(Box::default()) } else { Body::Shard(Box::default()) };
         Self {
             group,
             applied: None,
@@ -147,6 +145,11 @@ impl Machine {
         self.version
     }
 
+    /// Time goes on from there, if it is later than now.
+    pub(crate) fn set_now(&mut self, at_least: Millis) {
+        self.now = self.now.max(at_least);
+    }
+
     pub(crate) fn set_version(&mut self, version: u32) {
         self.version = version;
     }
@@ -160,7 +163,7 @@ impl Machine {
     /// When a tick has something to do; not after [`Self::now`] when it has at once.
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
-        let body = self.shard().and_then(Shard::next_due);
+        let body = self.shard().map_or_else(|| self.system().and_then(System::next_due), Shard::next_due);
         [body, self.sessions.next_end()].into_iter().flatten().min().map(|at| at.max(self.now))
     }
 
@@ -190,6 +193,13 @@ impl Machine {
     #[must_use]
     pub fn system(&self) -> Option<&System> {
         match &self.body {
+            Body::System(system) => Some(system),
+            Body::Shard(_) => None,
+        }
+    }
+
+    pub(crate) fn system_mut(&mut self) -> Option<&mut System> {
+        match &mut self.body {
             Body::System(system) => Some(system),
             Body::Shard(_) => None,
         }
@@ -264,6 +274,9 @@ impl Machine {
     ) -> Reply {
         if op.since() > self.version {
             return Err(upgrading(op.since(), self.version));
+        }
+        if self.shard().is_some_and(Shard::is_filling) && !op.is_taken_while_filling() {
+            return Err(closed());
         }
         self.perform(op, origin, fragment, ctx)
     }

@@ -1,14 +1,26 @@
 //! The operations of the machine, one variant per command file under `commands/`.
 
+mod blocks;
+mod identity;
+mod node_record;
+mod start;
+
+pub use blocks::{CompactedBlock, GatheredBlock, GatheredPart, KeptRun, Match};
+pub use identity::{ConsumerIdentity, ConsumerToken, ProducerInstance};
+pub use node_record::NodeRecord;
+pub use start::{SeekTo, Start};
+
+use crate::access::AccessChange;
+use crate::backup::{NamespaceRestore, Restore};
 use crate::config::{SubscriptionConfig, TopicConfig};
 use crate::machine::Machine;
 use crate::options::MessageOptions;
 use crate::publishes::{PublishView, Publishes, Runs};
+use crate::quota::{Quota, QuotaOf};
 use crate::settlement::Settlement;
 use quorate_types::{
-    BootId, ConsumerId, Filter, Incarnation, MarkName, Millis, NamespaceId, NamespaceName, NodeId,
-    ProducerName, Selector, SessionId, ShardPlace, Subject, SubscriptionId, SubscriptionName, TopicId,
-    TopicName,
+    BootId, ConsumerId, Filter, GroupId, MarkName, NamespaceId, NamespaceName, NodeId, ProducerName,
+    Selector, SessionId, ShardPlace, Subject, SubscriptionId, SubscriptionName, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -321,6 +333,74 @@ pub enum Op {
         /// Which blocks; the entry's block has the messages of each, as one fragment, in order.
         blocks: Vec<GatheredBlock>,
     },
+    /// A step by which a shard is made of a copy. Answer: [`crate::Answer::Restored`].
+    Restore(Box<Restore>),
+
+    // The system group, since version 2.
+    /// What it does for a restore.
+    RestoreNamespace(Box<NamespaceRestore>),
+    /// Changes users and roles.
+    Access(AccessChange),
+    /// Sets a quota, or replaces it.
+    PutQuota {
+        /// Whose.
+        of: QuotaOf,
+        /// What may be done.
+        quota: Quota,
+    },
+    /// Takes a quota away, if there is one.
+    DeleteQuota {
+        /// Whose.
+        of: QuotaOf,
+    },
+    /// A node says where it is; one that is not known comes in, if that is wanted. Refused (`NODE_REMOVED`) for the life of a disk
+    /// that was removed.
+    JoinNode {
+        /// What it says of itself.
+        node: NodeRecord,
+        /// The zone that it is in; empty: none.
+        zone: String,
+        /// It may be one that the cluster does not know.
+        new: bool,
+    },
+    /// All that a node has is to go to others, and the node then. Refused (`QUORUM_AT_RISK`) where too few would be left.
+    RemoveNode {
+        /// Which one.
+        node: NodeId,
+    },
+    /// Forgets a node that is to go and has nothing any more. Only the leader of group 0 proposes it: it knows the voters.
+    ForgetNode {
+        /// Which one.
+        node: NodeId,
+    },
+    /// A group is to have its replicas on these nodes. Changes nothing if it is not where the leader of group 0 saw it.
+    MoveGroup {
+        /// Which group.
+        group: GroupId,
+        /// Where it is.
+        from: Vec<NodeId>,
+        /// Where it shall be.
+        to: Vec<NodeId>,
+    },
+    /// The voters of a group that moved are where they shall be: its former nodes let go of it.
+    GroupMoved {
+        /// Which group.
+        group: GroupId,
+        /// Where its voters are now.
+        to: Vec<NodeId>,
+    },
+    /// A node is about to stop: it gets the one slot for that, or keeps it for longer. Refused (`DRAIN_BUSY`) while another has it.
+    BeginDrain {
+        /// Which node.
+        node: NodeId,
+        /// For how long (log time). At least 1 s, at most 1 day: what is outside becomes the nearest of the two.
+        lasts: Duration,
+    },
+    /// The node serves again, or is gone: the slot is free.
+    EndDrain {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 /// Messages for one topic. What routing needs is here; headers and payload are in the block.
@@ -399,7 +479,19 @@ impl Op {
     #[must_use]
     pub fn since(&self) -> u32 {
         match self {
-            Self::Gather { .. } => 2,
+            Self::Gather { .. }
+            | Self::Restore(_)
+            | Self::RestoreNamespace(_)
+            | Self::Access(_)
+            | Self::PutQuota { .. }
+            | Self::DeleteQuota { .. }
+            | Self::JoinNode { .. }
+            | Self::RemoveNode { .. }
+            | Self::ForgetNode { .. }
+            | Self::MoveGroup { .. }
+            | Self::GroupMoved { .. }
+            | Self::BeginDrain { .. }
+            | Self::EndDrain { .. } => 2,
             _ => Machine::VERSION_FIRST,
         }
     }
@@ -434,6 +526,7 @@ impl Op {
             Self::Publish(publish) => u64::from(publish.fragment_bytes),
             Self::PublishEach(publishes) => publishes.fragment_bytes(),
             Self::Commit(commit) => commit.publishes.fragment_bytes(),
+            Self::Restore(restore) => restore.fragment_bytes(),
             Self::Compact { blocks } => {
                 blocks.iter().flat_map(|block| &block.runs).map(|run| u64::from(run.fragment_bytes)).sum()
             }
@@ -462,6 +555,7 @@ impl Op {
                     + commit.settles.iter().map(settle).sum::<usize>()
                     + commit.publishes.bytes()
             }
+            Self::Restore(restore) => restore.heap_bytes(),
             Self::Route { matches, .. } => matches.len() * size_of::<Match>(),
             Self::Compact { blocks } => {
                 let block =
@@ -477,119 +571,6 @@ impl Op {
             _ => 0,
         }
     }
-}
-
-/// Where a new binding begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Start {
-    /// With what is published from now on.
-    #[default]
-    Latest,
-    /// With this offset, or the first one kept after it; with 0 everything that the topic keeps.
-    Offset(u64),
-    /// With the first message kept that was stored at this time or later.
-    Time(Millis),
-}
-
-/// Where a subscription is moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SeekTo {
-    /// Of each topic to this start. An offset is one of a topic: exactly one must be bound.
-    Start(Start),
-    /// To where the subscription was when it got the mark. Topics that were bound since then begin with what is published from
-    /// now on.
-    Mark(MarkName),
-}
-
-/// A block that is written anew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CompactedBlock {
-    /// Of this topic,
-    pub topic: TopicId,
-    /// with this first offset,
-    pub first: u64,
-    /// in this entry.
-    pub index: u64,
-    /// What is needed of it, in order.
-    pub runs: Vec<KeptRun>,
-}
-
-/// Consecutive messages of a block that are needed, with their fragment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptRun {
-    /// Offset of the first.
-    pub offset: u64,
-    /// How many, at least 1.
-    pub count: u32,
-    /// Length of their fragment of the entry's block.
-    pub fragment_bytes: u32,
-}
-
-/// Several blocks that become one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GatheredBlock {
-    /// Of this topic,
-    pub topic: TopicId,
-    /// from this offset on,
-    pub first: u64,
-    /// one behind the other.
-    pub parts: Vec<GatheredPart>,
-    /// Length of their messages' fragment of the entry's block.
-    pub fragment_bytes: u32,
-}
-
-/// One of several blocks that become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GatheredPart {
-    /// The entry in which it lies.
-    pub index: u64,
-    /// How many messages it has.
-    pub count: u32,
-}
-
-/// Consecutive messages of a topic that a filter selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Match {
-    /// Offset of the first.
-    pub offset: u64,
-    /// How many, at least 1.
-    pub count: u64,
-    /// What was asked for them when they were published.
-    pub options: MessageOptions,
-}
-
-/// What tells one opener of a producer from all others.
-pub type ProducerInstance = [u8; 16];
-
-/// What tells a consumer from all others.
-pub type ConsumerToken = [u8; ConsumerIdentity::TOKEN_BYTES];
-
-/// Who a consumer is, whatever connection it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsumerIdentity {
-    /// Drawn at random once, and the same with each attach of the consumer. Another consumer has another one.
-    pub token: ConsumerToken,
-    /// Which of its attaches this is: each has a higher one than those before it. One that comes late, after the consumer
-    /// has gone on to another node, is known by it and refused.
-    pub epoch: u64,
-}
-
-impl ConsumerIdentity {
-    /// Enough random bits that no two consumers ever draw the same.
-    pub const TOKEN_BYTES: usize = 16;
-}
-
-/// A node as the cluster knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRecord {
-    /// Its id.
-    pub node: NodeId,
-    /// The life of its disk that counts.
-    pub incarnation: Incarnation,
-    /// Where peers reach it, `host:port`.
-    pub peer_address: String,
-    /// Where clients reach it, `host:port`.
-    pub client_address: String,
 }
 
 #[cfg(test)]

@@ -24,6 +24,13 @@ pub(crate) struct Producer {
     pub(crate) former: Option<(SessionId, Option<ProducerInstance>)>,
 }
 
+impl Producer {
+    /// It with this session as the first of all.
+    pub(crate) fn numbered(&self, session: SessionId) -> Self {
+        Self { began: session, former: None, ..self.clone() }
+    }
+}
+
 /// A producer at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerView {

@@ -1,5 +1,7 @@
 //! What a node is told, validated. How it is typed (flags, environment, file) is the binary's business.
 
+use crate::auth::AuthConfig;
+use crate::tls::TlsConfig;
 use quorate_consensus::ConsensusOptions;
 use quorate_machine::Machine;
 use quorate_storage::StorageOptions;
@@ -7,6 +9,9 @@ use quorate_types::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
+
+/// As many as group 0 takes.
+const ZONE_BYTES_MAX: usize = 64;
 
 /// Everything that one node needs to know.
 #[derive(Clone, Debug)]
@@ -20,6 +25,17 @@ pub struct Config {
     /// Peer addresses (`host:port`) of all nodes of a new cluster, this one included. Empty: one node alone.
     /// After the cluster has formed it only tells where to find the others.
     pub peers: BTreeMap<NodeId, String>,
+    /// Certificates of both ports. Default none: plain text.
+    pub tls: TlsConfig,
+    /// How users prove who they are. Default off: nobody needs to.
+    pub auth: AuthConfig,
+    /// Listen where others reach this node also without certificates or authentication. Default off.
+    pub insecure: bool,
+    /// A node that is not in `peers` asks these to be taken into their cluster, and forms none. One that is listed forms or comes
+    /// back as usual. Default off.
+    pub join: bool,
+    /// The zone that the node is in (a rack, a data centre): replicas of a group are in as many zones as there are. Empty: none.
+    pub zone: String,
     /// Create a topic on the first publish or bind that names it. Default off.
     pub auto_create_topics: bool,
     /// A node that no leader has heard from for so long loses its consumers (DESIGN §6.5). Default 10 s.
@@ -33,12 +49,34 @@ pub struct Config {
     pub node_bytes_max: usize,
     /// Below so many free bytes on the data disk publishes are refused (`DISK_LOW`). Default 1 GiB.
     pub disk_free_bytes_min: u64,
+    /// When the process uses more memory publishes are refused (`MEMORY_HIGH`). Default 0: four fifths of what its control group
+    /// or the machine has.
+    pub memory_bytes_max: u64,
+    /// Connections of clients beyond so many are closed as soon as they are taken. Default 10,000.
+    pub connections_max: usize,
     /// A leader compacts topics by key when that frees so many bytes of the log. Default 1 MiB: less is not worth an entry.
     pub compaction_bytes_min: u64,
+    /// What is told of single messages.
+    pub trace: TraceConfig,
     /// Raft timing and log keeping.
     pub consensus: ConsensusOptions,
     /// Segment size, memory window.
     pub storage: StorageOptions,
+}
+
+/// What is told of messages that come with a sampled `traceparent` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// Where a collector takes OTLP over gRPC, without TLS, as `host:port`. Default: none, and nothing is followed.
+    pub collector: Option<String>,
+    /// Of a million traces so many are followed; the same ones on each node. Default: all that their clients sampled.
+    pub per_million: u32,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self { collector: None, per_million: 1_000_000 }
+    }
 }
 
 /// Addresses to bind, each `host:port`; port 0 lets the system choose.
@@ -68,11 +106,16 @@ pub enum ConfigError {
     #[error("the node id is 0: choose 1 or more, another one for each node")]
     NodeIdZero,
     /// The peers do not name this node.
-    #[error("peers do not list this node ({node}): give the same list, with all nodes in it, to every node")]
+    #[error(
+        "peers do not list this node ({node}): give the same list, with all nodes in it, to every node, or --join to one that comes later"
+    )]
     NotAPeer {
         /// This node.
         node: NodeId,
     },
+    /// A node that is to join was not told whom.
+    #[error("join is on and peers are none: list the nodes of the cluster that it is to join")]
+    JoinsNobody,
     /// An address without host or port.
     #[error("{what} {address:?} is not HOST:PORT")]
     Address {
@@ -80,6 +123,14 @@ pub enum ConfigError {
         what: &'static str,
         /// As given.
         address: String,
+    },
+    /// Settings that need each other.
+    #[error("{given} is given, {missing} is not: they belong together")]
+    Together {
+        /// Which setting is there.
+        given: &'static str,
+        /// Which one is not.
+        missing: &'static str,
     },
     /// A duration or size that cannot work.
     #[error("{what} is {value}; it must be {rule}")]
@@ -104,13 +155,21 @@ impl Default for Config {
             },
             advertise: AdvertiseConfig::default(),
             peers: BTreeMap::new(),
+            tls: TlsConfig::default(),
+            auth: AuthConfig::default(),
+            insecure: false,
+            join: false,
+            zone: String::new(),
             auto_create_topics: false,
             session_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(10),
             connection_bytes_max: 16 << 20,
             node_bytes_max: 256 << 20,
             disk_free_bytes_min: 1 << 30,
+            memory_bytes_max: 0,
+            connections_max: 10_000,
             compaction_bytes_min: 1 << 20,
+            trace: TraceConfig::default(),
             consensus: ConsensusOptions::default(),
             storage: StorageOptions::default(),
         }
@@ -126,7 +185,10 @@ impl Config {
         if self.node.get() == 0 {
             return Err(ConfigError::NodeIdZero);
         }
-        if !self.peers.is_empty() && !self.peers.contains_key(&self.node) {
+        if self.join && self.peers.is_empty() {
+            return Err(ConfigError::JoinsNobody);
+        }
+        if !self.join && !self.peers.is_empty() && !self.peers.contains_key(&self.node) {
             return Err(ConfigError::NotAPeer { node: self.node });
         }
         let listen = [("listen.client", &self.listen.client), ("listen.peer", &self.listen.peer)];
@@ -134,11 +196,21 @@ impl Config {
             ("listen.http", &self.listen.http),
             ("advertise.client", &self.advertise.client),
             ("advertise.peer", &self.advertise.peer),
+            ("trace.collector", &self.trace.collector),
         ];
         let optional = optional.iter().filter_map(|(what, a)| a.as_ref().map(|a| (*what, a)));
         let peers = self.peers.values().map(|a| ("peers", a));
         for (what, address) in listen.into_iter().chain(optional).chain(peers) {
             check_address(what, address)?;
+        }
+        self.tls.validate()?;
+        self.auth.validate()?;
+        if self.zone.len() > ZONE_BYTES_MAX {
+            return Err(ConfigError::OutOfRange {
+                what: "zone",
+                value: self.zone.clone(),
+                rule: "64 bytes at most",
+            });
         }
         if self.session_timeout < Duration::from_secs(1) {
             return Err(ConfigError::OutOfRange {
@@ -156,6 +228,12 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// Whether this node may form a new cluster with its peers: one that is to join and not listed may not.
+    #[must_use]
+    pub fn forms(&self) -> bool {
+        !self.join || self.peers.contains_key(&self.node)
     }
 
     /// Whether this configuration lists other nodes.
@@ -189,6 +267,10 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(stranger.validate(), Err(ConfigError::NotAPeer { node: NodeId::new(1) }));
+        let joins = Config { join: true, ..stranger };
+        assert_eq!((joins.validate(), joins.forms()), (Ok(()), false));
+        let alone = Config { join: true, ..Config::default() };
+        assert_eq!(alone.validate(), Err(ConfigError::JoinsNobody));
         let mut bad = Config::default();
         bad.listen.client = "7411".to_owned();
         assert!(matches!(bad.validate(), Err(ConfigError::Address { what: "listen.client", .. })));

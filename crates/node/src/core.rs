@@ -1,21 +1,29 @@
 //! What the tasks and services of a serving node share.
 
 use crate::directory::Directory;
-use crate::disk_watch::{FreeBytes, LowDisks};
 use crate::gateway::Gateway;
 use crate::inboxes::Inboxes;
 use crate::leader_clock::LeaderClock;
 use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
+use crate::node::{Failure, fail};
 use crate::peer_pool::PeerPool;
-use quorate_consensus::Registry;
+use crate::placing::MovePace;
+use crate::pressure::Pressure;
+use quorate_consensus::{Group, Registry};
 use quorate_machine::{NodeRecord, System};
 use quorate_storage::Storage;
 use quorate_types::{ClusterId, GroupId};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// A node that is so many entries behind a leader's last word is catching up: whoever took the next node away because this one
+/// is ready would wait for it.
+const READY_LAG_MAX: u64 = 1_000;
 
 /// Clone handle.
 #[derive(Clone)]
@@ -30,18 +38,26 @@ pub(crate) struct Core {
     pub(crate) storage: Storage,
     pub(crate) directory: Directory,
     pub(crate) pool: Arc<PeerPool>,
+    /// Connections for calls that other nodes serve: what comes over these must not hold up heartbeats.
+    pub(crate) proxies: Arc<PeerPool>,
+    /// Every group has a replica that serves on this node, as far as is known: no call needs another one.
+    pub(crate) has_all_groups: Arc<AtomicBool>,
     pub(crate) liveness: Liveness,
     pub(crate) leader_clock: LeaderClock,
     pub(crate) spread_pace: SpreadPace,
+    pub(crate) move_pace: MovePace,
+    /// The zone that this node is in; empty: none.
+    pub(crate) zone: String,
+    /// It was told to join: the cluster may not know it.
+    pub(crate) joins: bool,
+    pub(crate) failed: watch::Sender<Option<Failure>>,
     pub(crate) session_timeout: Duration,
     pub(crate) operation_timeout: Duration,
-    pub(crate) disk_free_bytes_min: u64,
     pub(crate) machine_version_max: u32,
     pub(crate) compaction_bytes_min: u64,
     /// [`quorate_consensus::ConsensusOptions::gather_entries_min`].
     pub(crate) gather_entries_min: u64,
-    pub(crate) free: FreeBytes,
-    pub(crate) low_disks: LowDisks,
+    pub(crate) pressure: Pressure,
     pub(crate) started: Instant,
     pub(crate) stop: CancellationToken,
 }
@@ -50,11 +66,6 @@ impl Core {
     /// A look at group 0 as it is here; `None` while it does not run.
     pub(crate) fn system<R>(&self, look: impl FnOnce(&System) -> R) -> Option<R> {
         self.registry.group(GroupId::SYSTEM)?.read(|machine| machine.system().map(look))
-    }
-
-    /// Free bytes on the data disk, as of a second ago.
-    pub(crate) fn free_bytes(&self) -> u64 {
-        self.free.get()
     }
 
     /// What of this node's own groups does not run yet; `None` when all of them have been recovered from the disk. A node
@@ -74,40 +85,71 @@ impl Core {
         self.system(|s| s.groups().iter().filter(|p| p.nodes.contains(&self.me.node)).count())
     }
 
-    /// Why this node is not ready to serve; `None` when it is: a voter of all its groups, close to their leaders.
+    /// The node must stop.
+    pub(crate) fn fail(&self, failure: Failure) {
+        fail(&self.failed, failure);
+    }
+
+    /// Why this node is not ready to serve; `None` when it is: a voter of all its groups, close to their leaders, whose word is
+    /// recent. A node that has no group yet serves by asking others.
     pub(crate) fn unready(&self) -> Option<String> {
         if self.gateway.draining().is_cancelled() {
-            return Some("the node is stopping".to_owned());
+            let why = if self.gateway.is_ending() { "stopping" } else { "being drained" };
+            return Some(format!("the node is {why}"));
         }
         let groups = self.registry.groups();
-        match self.placed() {
-            None | Some(0) => return Some("group 0 does not say yet which groups run here".to_owned()),
+        let me = self.me.node;
+        let placed = self.system(|s| {
+            s.node(me)?;
+            Some(s.groups().iter().filter(|p| p.nodes.contains(&me)).count())
+        });
+        match placed.flatten() {
+            None => return Some("group 0 does not say yet which groups run here".to_owned()),
             Some(placed) if groups.len() <= placed => {
                 return Some(format!("{} of {} groups run here so far", groups.len(), placed + 1));
             }
             Some(_) => {}
         }
-        for group in groups {
-            let id = group.id();
-            // While a former life of this node still counts, its place in the majority is not filled: whoever takes the
-            // next node away because this one is ready would take the majority with it. A change counts from its append
-            // (Raft §6) and is over when applied, so that both are looked at.
-            let me = self.gateway.me();
-            for members in [group.members(), group.applied_members()] {
-                if !members.voters.contains(&me) {
-                    return Some(format!("this node is not a voter of group {id} yet"));
-                }
-                if members.changing {
-                    return Some(format!("the voters of group {id} are changing"));
-                }
-                if members.voters.iter().any(|voter| voter.node == me.node && *voter != me) {
-                    return Some(format!("group {id} still counts a former life of this node"));
-                }
+        groups.iter().find_map(|group| self.unready_in(group))
+    }
+
+    fn unready_in(&self, group: &Group) -> Option<String> {
+        let (id, me) = (group.id(), self.gateway.me());
+        let votes = self.system(|s| self.is_to_vote(s, group)).unwrap_or(true);
+        if !votes && id != GroupId::SYSTEM {
+            // It is being built here, or goes: others serve it.
+            return None;
+        }
+        // While a former life of this node still counts, its place in the majority is not filled: whoever takes the
+        // next node away because this one is ready would take the majority with it. A change counts from its append
+        // (Raft §6) and is over when applied, so that both are looked at.
+        for members in [group.members(), group.applied_members()] {
+            if !votes && !members.learners.contains(&me) && !members.voters.contains(&me) {
+                return Some(format!("this node has no part in group {id} yet"));
             }
-            if !self.liveness.may_deliver(id) {
-                return Some(format!("the leader of group {id} does not answer this node"));
+            if votes && !members.voters.contains(&me) {
+                return Some(format!("this node is not a voter of group {id} yet"));
+            }
+            if votes && members.changing {
+                return Some(format!("the voters of group {id} are changing"));
+            }
+            if members.voters.iter().any(|voter| voter.node == me.node && *voter != me) {
+                return Some(format!("group {id} still counts a former life of this node"));
             }
         }
-        None
+        if !self.liveness.may_deliver(id) {
+            return Some(format!("the leader of group {id} does not answer this node"));
+        }
+        let lag = self.liveness.leader_index(id).saturating_sub(*group.applied().borrow());
+        (lag > READY_LAG_MAX).then(|| format!("this node is {lag} entries of group {id} behind its leader"))
+    }
+
+    /// Whether this node should vote in a group that runs here. In group 0 many only listen; in one that moves here it listens
+    /// first, and others serve meanwhile.
+    fn is_to_vote(&self, system: &System, group: &Group) -> bool {
+        match group.id() {
+            GroupId::SYSTEM => system.system_voters(&group.members().voting_nodes()).contains(&self.me.node),
+            id => system.groups().iter().any(|p| p.group == id && p.nodes.contains(&self.me.node)),
+        }
     }
 }

@@ -1,20 +1,26 @@
 //! Which groups run here: follows the placement in group 0.
 
 use crate::core::Core;
+use crate::drain;
 use crate::formation::peer_of;
 use crate::leader;
+use crate::node::Failure;
 use quorate_consensus::StartError;
 use quorate_machine::{NodeRecord, Placement};
-use quorate_types::{GroupId, Voter};
+use quorate_types::{GroupId, Reason, Voter};
 use quorate_wire::peer::RegisterRequest;
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How often a node whose record in group 0 is not what it is asks to be registered.
 const REGISTER_EVERY: Duration = Duration::from_millis(500);
+
+/// Consumers of a group that has gone elsewhere get so long to hear of it, and the group to hear of them.
+const RETIRE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Starts one group with everything that serves it.
 ///
@@ -46,17 +52,51 @@ pub(crate) async fn follow(core: &Core, mut changed: watch::Receiver<u64>) -> Re
     let mut is_current = false;
     loop {
         changed.mark_unchanged();
-        let known = core.system(|s| (s.nodes(), s.groups()));
-        if let Some((nodes, placements)) = known.filter(|(nodes, _)| !nodes.is_empty()) {
+        let me = core.me.node;
+        let known = core.system(|s| {
+            let here = s.groups().into_iter().filter(|placement| s.is_on(placement.group, me));
+            let all = s.groups().iter().all(|placement| placement.nodes.contains(&me));
+            core.has_all_groups.store(all, Ordering::Relaxed);
+            (s.nodes(), here.collect::<Vec<_>>(), s.removed(me) == Some(core.me.incarnation))
+        });
+        if let Some((nodes, here, removed)) = known.filter(|(nodes, ..)| !nodes.is_empty()) {
+            if removed {
+                core.fail(Failure::Removed);
+                return Ok(());
+            }
             core.directory.update(nodes);
-            match_placement(core, &placements, is_current).await?;
+            match_placement(core, &here, is_current).await?;
+            serve_again(core);
         }
         tokio::select! {
             biased;
             () = core.stop.cancelled() => return Ok(()),
-            () = &mut caught_up, if !is_current => is_current = true,
+            () = &mut caught_up, if !is_current => {
+                is_current = true;
+                // The slot was for the end of the life before.
+                if drain::has_slot(core) {
+                    tokio::spawn(free_slot(core.clone()));
+                }
+            }
             heard = changed.changed() => if heard.is_err() { return Ok(()) },
         }
+    }
+}
+
+/// A slot that has ended, or was taken back through another node, leaves no reason not to serve.
+fn serve_again(core: &Core) {
+    if core.gateway.draining().is_cancelled() && !drain::has_slot(core) {
+        core.gateway.resume();
+    }
+}
+
+async fn free_slot(core: Core) {
+    while let Err(refusal) = drain::free(&core, core.me.node).await {
+        tracing::debug!(%refusal, "the drain slot is not freed yet");
+        if core.stop.is_cancelled() || !drain::has_slot(&core) {
+            return;
+        }
+        sleep(REGISTER_EVERY).await;
     }
 }
 
@@ -67,9 +107,8 @@ async fn catch_up(core: &Core) {
     }
 }
 
-/// `is_current`: the placement is not older than this start, so that nothing on the disk can be of a newer one.
-async fn match_placement(core: &Core, placements: &[Placement], is_current: bool) -> Result<(), StartError> {
-    let here = placements.iter().filter(|p| p.nodes.contains(&core.me.node));
+/// `here`: what is placed on this node. `is_current`: the placement is not older than this start, so that nothing on the disk can be of a newer one.
+async fn match_placement(core: &Core, here: &[Placement], is_current: bool) -> Result<(), StartError> {
     let mut wanted = BTreeSet::from([GroupId::SYSTEM]);
     for placement in here {
         wanted.insert(placement.group);
@@ -87,7 +126,7 @@ async fn match_placement(core: &Core, placements: &[Placement], is_current: bool
         let id = group.id();
         if !wanted.contains(&id) {
             tracing::info!(group = %id, "the group does not run here any more");
-            core.gateway.remove_group(id);
+            core.gateway.retire_group(id, Instant::now() + RETIRE_WITHIN).await;
             core.registry.stop_group(id).await;
             remove_files(core, id).await;
         }
@@ -116,7 +155,9 @@ pub(crate) async fn register(core: Core) {
             return;
         }
         // Group 0 as this node has it may be old, but it never has a newer record of this node than there is.
-        if core.system(|s| s.nodes().contains(&core.me)) == Some(true) {
+        let known =
+            core.system(|s| s.node(core.me.node) == Some(&core.me) && s.zone(core.me.node) == core.zone);
+        if known == Some(true) {
             return;
         }
         if core.first.is_empty() || core.system(|s| !s.nodes().is_empty()) == Some(true) {
@@ -133,12 +174,23 @@ async fn ask_peers(core: &Core) {
     addresses.push(core.me.peer_address.clone());
     for address in addresses {
         let Ok(mut client) = core.pool.client(&address) else { continue };
-        let request =
-            RegisterRequest { cluster_id: core.cluster.to_string(), node: Some(peer_of(&core.me)), boot: 0 };
+        let request = RegisterRequest {
+            cluster_id: core.cluster.to_string(),
+            node: Some(peer_of(&core.me)),
+            boot: 0,
+            zone: core.zone.clone(),
+            join: core.joins,
+        };
         match timeout(core.operation_timeout, client.register(request)).await {
             Ok(Ok(_)) => return,
+            Ok(Err(status)) if is_removed(&status) => return core.fail(Failure::Removed),
             Ok(Err(status)) => tracing::info!(%address, reason = status.message(), "not registered yet"),
             Err(_) => tracing::info!(%address, "not registered yet: no answer"),
         }
     }
+}
+
+/// Whether a peer says that this life of this node was removed from the cluster.
+pub(crate) fn is_removed(status: &tonic::Status) -> bool {
+    quorate_wire::refusal_of(status).reason == Reason::NodeRemoved
 }

@@ -1,6 +1,9 @@
 //! This node's signs of life to the others (DESIGN §6.5), and its measure of their clocks.
 
 use crate::core::Core;
+use crate::groups::is_removed;
+use crate::node::Failure;
+use crate::pressure::Shortage;
 use futures::future::join_all;
 use quorate_consensus::Group;
 use quorate_types::{GroupId, Millis, NodeId, Voter};
@@ -66,10 +69,12 @@ async fn beat(core: &Core, node: NodeId, groups: &[Group]) {
         let leadership = g.leadership().borrow().clone();
         !leadership.me && leadership.leader.is_some_and(|leader| leader.node == node)
     });
+    let own = core.pressure.own();
     let request = HeartbeatRequest {
         link: Some(core.gateway.link(target)),
         boot: 0,
-        disk_low: core.free_bytes() < core.disk_free_bytes_min,
+        disk_low: own.disk,
+        memory_high: own.memory,
         machine_version: core.machine_version_max,
         groups: led_there
             .map(|g| HeartbeatGroup { group: g.id().get(), applied_index: *g.applied().borrow() })
@@ -78,13 +83,18 @@ async fn beat(core: &Core, node: NodeId, groups: &[Group]) {
     let Ok(mut client) = core.pool.client(&record.peer_address) else { return };
     let sent = Instant::now();
     let answer = timeout(core.session_timeout / 4, client.heartbeat(request)).await;
-    let Ok(Ok(answer)) = answer else { return };
+    let answer = match answer {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(status)) if is_removed(&status) => return core.fail(Failure::Removed),
+        Ok(Err(_)) | Err(_) => return,
+    };
     let answer = answer.into_inner();
     core.leader_clock.measured(node, sent, Millis::new(answer.clock_ms));
     for led in answer.led {
         let id = GroupId::new(led.group);
         core.liveness.answered(id, sent);
-        core.low_disks.hear_leader(id, led.disk_low);
+        core.liveness.leads_at(id, led.commit_index);
+        core.pressure.hear_leader(id, Shortage { disk: led.disk_low, memory: led.memory_high });
         if !led.session
             && let Some(session) = core.gateway.session(id)
         {

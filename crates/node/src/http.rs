@@ -1,6 +1,7 @@
 //! `/metrics`, `/healthz`, `/startupz`, `/readyz`.
 
 use crate::core::Core;
+use crate::figures::{Figures, SHOWN_MAX};
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::State;
@@ -41,8 +42,8 @@ pub(crate) async fn serve(bound: Bound, pages: Pages, stop: CancellationToken) {
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {
-    let core = pages.core.get();
-    match pages.metrics.render(core) {
+    let figures = pages.core.get().map(|core| Figures::of(core, SHOWN_MAX));
+    match pages.metrics.render(figures) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -110,7 +111,8 @@ mod tests {
 
     /// A node that has not found its cluster yet.
     async fn before_a_cluster(returning: bool) -> (StatusCode, StatusCode) {
-        let pages = Pages { metrics: Arc::new(Metrics::new()), core: Arc::new(OnceLock::new()), returning };
+        let pages =
+            Pages { metrics: Arc::new(Metrics::new(Vec::new())), core: Arc::new(OnceLock::new()), returning };
         (started(State(pages.clone())).await.status(), ready(State(pages)).await.status())
     }
 

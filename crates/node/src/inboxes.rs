@@ -1,6 +1,6 @@
 //! Inboxes of this node: where the replies to a client's requests come in. In memory only, and gone with their stream.
 
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use quorate_types::probe;
 use quorate_types::{NodeId, Reason, Refusal};
 use quorate_wire::v1;

@@ -2,12 +2,14 @@
 
 use crate::compaction;
 use crate::core::Core;
+use crate::drain::{has_slot, is_draining};
 use crate::gathering;
 use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
 use crate::leader_spread::Spreading;
 use crate::machine_version;
-use crate::membership::{Change, next_change};
+use crate::membership::{Change, Wanted, member, next_change};
+use crate::placing::{self, Strangers};
 use quorate_consensus::{Group, GroupStatus};
 use quorate_machine::{NodeRecord, Op};
 use quorate_types::probe::{self, Fact};
@@ -48,7 +50,7 @@ pub(crate) async fn run(core: Core, group: Group) {
 /// One term of leadership.
 async fn lead(core: &Core, group: &Group, term: u64) {
     let since = Instant::now();
-    let (mut cared, mut spreading) = (since, Spreading::begin());
+    let (mut cared, mut spreading, mut strangers) = (since, Spreading::begin(), Strangers::default());
     let mut applied = group.applied();
     loop {
         if !group.leadership().borrow().is_mine_in(term) || core.stop.is_cancelled() {
@@ -59,10 +61,13 @@ async fn lead(core: &Core, group: &Group, term: u64) {
         let due_in = tick(core, group, term).await;
         if cared.elapsed() >= CARE_EVERY {
             cared = Instant::now();
-            expire_nodes(core, group, since).await;
+            strangers.look(group);
+            expire_nodes(core, group, since, &strangers).await;
             mend_membership(core, group).await;
+            placing::care(core, group, since).await;
             machine_version::raise(core, group).await;
             hand_over_if_skewed(core, group).await;
+            hand_over_if_draining(core, group).await;
             spreading.care(core, group).await;
         }
         // An idle leader sleeps: only time and new entries make anything due.
@@ -103,15 +108,20 @@ async fn tick(core: &Core, group: &Group, term: u64) -> Option<Duration> {
 }
 
 /// Ends the sessions of nodes that were not heard of for a whole session timeout of this leadership.
-async fn expire_nodes(core: &Core, group: &Group, since: Instant) {
+async fn expire_nodes(core: &Core, group: &Group, since: Instant, strangers: &Strangers) {
     for session in group.read(|m| m.node_sessions()) {
         let heard = core.liveness.heard(session.node).map_or(since, |at| at.max(since));
+        // A node that the group has left is not told any more that it may deliver, however alive it is.
+        let heard = strangers.since(session.node).map_or(heard, |since| since.min(heard));
         let hasty = if probe::planted("expire nodes too early") { 10 } else { 1 };
         if session.node == core.me.node || heard.elapsed() < core.session_timeout / hasty {
             continue;
         }
         tracing::info!(group = %group.id(), node = %session.node, "a node was not heard of: its consumers are detached");
-        probe::tell(|| Fact::Expires { by: core.me.node, node: session.node });
+        // A stranger has stopped to deliver half a timeout after the last word that the leader gave it, not after its own.
+        if strangers.since(session.node).is_none() {
+            probe::tell(|| Fact::Expires { by: core.me.node, node: session.node });
+        }
         let op = Op::ExpireNode { session: session.session };
         if core.gateway.propose_as_leader(group.id(), op).await.is_err() {
             return;
@@ -122,46 +132,53 @@ async fn expire_nodes(core: &Core, group: &Group, since: Instant) {
 /// One step towards the members that group 0 asks for.
 async fn mend_membership(core: &Core, group: &Group) {
     let members = group.members();
-    let Some(desired) = desired(core, group.id(), &members.voting_nodes()) else { return };
+    let Some(wanted) = wanted(core, group.id(), &members.voting_nodes()) else { return };
     let status = group.status();
-    let change = next_change(&members.voters, &members.learners, members.changing, &desired, |v| {
-        caught_up(&status, v)
-    });
-    let moved = desired.iter().find_map(|r| {
-        let voter = Voter { node: r.node, incarnation: r.incarnation };
-        let known = members.addresses.get(&voter)?;
-        (*known != r.peer_address).then(|| (voter, r.peer_address.clone()))
+    let change =
+        next_change(&members.voters, &members.learners, members.changing, &wanted, |v| caught_up(&status, v));
+    let moved = wanted.voters.iter().chain(&wanted.learners).find_map(|r| {
+        let known = members.addresses.get(&member(r))?;
+        (*known != r.peer_address).then(|| (member(r), r.peer_address.clone()))
     });
     let outcome = match (change, moved) {
         (Some(Change::AddLearner(r)), _) => {
-            let voter = Voter { node: r.node, incarnation: r.incarnation };
-            tracing::info!(group = %group.id(), %voter, "adding a learner");
-            group.add_learner(voter, r.peer_address).await
+            tracing::info!(group = %group.id(), voter = %member(&r), "adding a learner");
+            group.add_learner(member(&r), r.peer_address).await
         }
         (Some(Change::SetVoters(voters)), _) => {
+            let me = core.gateway.me();
+            if !voters.contains(&me) && members.voters.iter().any(|v| voters.contains(v)) {
+                // Whoever leads without a vote would go on until the change is committed, and then leave nobody.
+                tracing::info!(group = %group.id(), "handing over: this node is to vote here no more");
+                probe::sometimes("leader handed over because its vote goes");
+                return hand_over_to(core, group, |voter| voters.contains(voter)).await;
+            }
             tracing::info!(group = %group.id(), ?voters, "changing the voters");
             probe::sometimes("learner promoted");
             group.change_voters(voters).await
         }
         (Some(Change::RemoveLearner(voter)), _) => group.remove_learner(voter).await,
         (None, Some((voter, address))) => group.add_learner(voter, address).await,
-        (None, None) => return,
+        (None, None) => return placing::tell_moved(core, group),
     };
     if let Err(error) = outcome {
         tracing::warn!(group = %group.id(), %error, "the members did not change; the next attempt follows");
     }
 }
 
-/// Which node, in which incarnation, should have a replica.
-fn desired(core: &Core, group: GroupId, voters: &[NodeId]) -> Option<Vec<NodeRecord>> {
+/// Which node, in which incarnation, should have a replica. In group 0 all nodes have one, so that each knows where everything is;
+/// few of them vote.
+fn wanted(core: &Core, group: GroupId, voting: &[NodeId]) -> Option<Wanted> {
     core.system(|system| {
-        let placed: Vec<NodeId> = if group == GroupId::SYSTEM {
-            voters.to_vec()
+        let voters = if group == GroupId::SYSTEM {
+            system.system_voters(voting)
         } else {
-            let placement = system.groups().into_iter().find(|p| p.group == group)?;
-            placement.nodes
+            system.voters_of(group)?.to_vec()
         };
-        Some(system.nodes().into_iter().filter(|r| placed.contains(&r.node)).collect())
+        let votes = |r: &NodeRecord| voters.contains(&r.node);
+        let (voters, others): (Vec<_>, Vec<_>) = system.nodes().into_iter().partition(votes);
+        let learners = if group == GroupId::SYSTEM { others } else { Vec::new() };
+        Some(Wanted { voters, learners })
     })?
 }
 
@@ -185,18 +202,27 @@ async fn hand_over_if_skewed(core: &Core, group: &Group) {
     }
 }
 
+/// A node that is about to stop may be elected for want of a better one; as soon as there is one, that leads.
+async fn hand_over_if_draining(core: &Core, group: &Group) {
+    if core.gateway.draining().is_cancelled() && !core.gateway.is_ending() && has_slot(core) {
+        hand_over(core, group).await;
+    }
+}
+
 /// Asks the voter that has most to take over. Nothing when there is no other.
 pub(crate) async fn hand_over(core: &Core, group: &Group) {
     hand_over_to(core, group, |_| true).await;
 }
 
-/// Asks one of the wanted voters. Whoever was not heard of lately is asked only if there is nobody else.
+/// Asks one of the wanted voters. Whoever was not heard of lately, or is about to stop, is asked only if there is nobody else.
 pub(crate) async fn hand_over_to(core: &Core, group: &Group, wanted: impl Fn(&Voter) -> bool) {
     let status = group.status();
     let others = status.members.voters.iter().filter(|v| v.node != core.me.node && wanted(v));
     let alive =
         |v: &Voter| core.liveness.heard(v.node).is_some_and(|at| at.elapsed() < core.session_timeout / 2);
-    let best = others.max_by_key(|v| (alive(v), status.matched.get(v).copied().flatten()));
+    let best = others.max_by_key(|v| {
+        (alive(v) && !is_draining(core, v.node), alive(v), status.matched.get(v).copied().flatten())
+    });
     if let Some(voter) = best
         && let Err(error) = group.transfer_leader(*voter).await
     {

@@ -5,6 +5,7 @@
 //! is no hurry: a new leader waits, and a node hands over one shard at a time.
 
 use crate::core::Core;
+use crate::drain::is_draining;
 use crate::leader::{caught_up, hand_over_to};
 use quorate_consensus::Group;
 use quorate_machine::System;
@@ -60,11 +61,10 @@ impl Spreading {
 }
 
 /// The node that is to lead a group: of shard `i` of a namespace with several the `i`th of its nodes, counted round.
-fn preferred(system: &System, group: GroupId) -> Option<NodeId> {
-    let placement = system.groups().into_iter().find(|placement| placement.group == group)?;
+pub(crate) fn preferred(system: &System, group: GroupId) -> Option<NodeId> {
     let namespaces = system.namespaces();
-    let namespace = namespaces.iter().find(|namespace| namespace.id == placement.namespace)?;
-    nth(&namespace.groups, group, &placement.nodes)
+    let namespace = namespaces.iter().find(|namespace| namespace.groups.contains(&group))?;
+    nth(&namespace.groups, group, system.voters_of(group)?)
 }
 
 fn nth(groups: &[GroupId], group: GroupId, nodes: &[NodeId]) -> Option<NodeId> {
@@ -79,10 +79,12 @@ fn can_lead(core: &Core, group: &Group, node: NodeId) -> bool {
     let [voter] = lives[..] else { return false };
     let heard = core.liveness.heard(node).is_some_and(|at| at.elapsed() < core.session_timeout / 4);
     let voters = status.members.voting_nodes();
+    let stays = core.system(|system| !system.is_leaving(node)) == Some(true) && !is_draining(core, node);
     heard
+        && stays
         && !status.members.changing
         && caught_up(&status, *voter)
-        && !core.low_disks.is_low(node)
+        && !core.pressure.is_short(node)
         && !core.leader_clock.is_skewed(&voters, core.me.node, node)
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Liveness {
 struct Inner {
     /// Group → until when this node may deliver.
     deliver_until: BTreeMap<GroupId, Instant>,
+    /// Group → what its leader had applied when it last answered.
+    leader_index: BTreeMap<GroupId, u64>,
     /// What this node, as a leader, last heard of each.
     heard: BTreeMap<NodeId, Heard>,
 }
@@ -39,7 +41,8 @@ impl Liveness {
     /// With the session timeout of the cluster.
     #[must_use]
     pub(crate) fn new(session_timeout: Duration) -> Self {
-        let inner = Inner { deliver_until: BTreeMap::new(), heard: BTreeMap::new() };
+        let inner =
+            Inner { deliver_until: BTreeMap::new(), leader_index: BTreeMap::new(), heard: BTreeMap::new() };
         Self {
             inner: Arc::new(Mutex::new(inner)),
             changed: watch::Sender::new(0),
@@ -74,6 +77,17 @@ impl Liveness {
         if woke {
             self.changed.send_modify(|n| *n += 1);
         }
+    }
+
+    /// What the group's leader had applied when it answered.
+    pub(crate) fn leads_at(&self, group: GroupId, index: u64) {
+        self.lock().leader_index.insert(group, index);
+    }
+
+    /// What the group's leader had applied when it answered last; 0: never.
+    #[must_use]
+    pub(crate) fn leader_index(&self, group: GroupId) -> u64 {
+        self.lock().leader_index.get(&group).copied().unwrap_or_default()
     }
 
     /// A heartbeat of that node arrived.

@@ -1,10 +1,10 @@
 //! The only wiring of a node.
 
+use crate::auth::{Access, make_first_user};
 use crate::config::{Config, ConfigError};
 use crate::core::Core;
 use crate::delivery::EffectRouter;
 use crate::directory::Directory;
-use crate::disk_watch::{self, FreeBytes, LowDisks};
 use crate::formation::{PeerList, find_cluster, foreign_cluster};
 use crate::gateway::{Gateway, GatewayLimits, GatewayParts};
 use crate::groups;
@@ -16,17 +16,23 @@ use crate::leader::hand_over;
 use crate::leader_clock::LeaderClock;
 use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
-use crate::metrics::Metrics;
+use crate::metrics::{Expiry, Metrics};
 use crate::peer_pool::PeerPool;
+use crate::placing::MovePace;
+use crate::pressure::{self, Pressure, Watermarks};
+use crate::quotas;
 use crate::seams::Seams;
 use crate::services::{PeersService, Serving};
+use crate::tls::ExposureError;
+use crate::traces::{TraceSeams, Traces};
 use quorate_consensus::{Group, Registry};
 use quorate_machine::NodeRecord;
 use quorate_storage::{OpenError, Storage, is_half_aside, set_aside};
 use quorate_types::{ClusterId, GroupId, NodeId};
-use quorate_wire::Bound;
+use quorate_wire::{Bound, Listen, ServerTls, TlsListen};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
@@ -60,6 +66,9 @@ pub enum StartError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Others reach it, and nothing keeps them out.
+    #[error(transparent)]
+    Exposed(#[from] ExposureError),
     /// The data directory is another node's, or unreadable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -86,6 +95,11 @@ pub enum Failure {
         /// The peer's.
         theirs: ClusterId,
     },
+    /// The cluster does not know this node any more.
+    #[error(
+        "this node was removed from the cluster: leave it out, or set its data directory aside and start it with --join to let it come in anew"
+    )]
+    Removed,
     /// A group that is placed here does not start, or the identity could not be written.
     #[error("{0}")]
     Start(String),
@@ -126,6 +140,7 @@ impl Node {
     /// [`StartError`].
     pub async fn start(config: Config, seams: Seams) -> Result<Self, StartError> {
         config.validate()?;
+        config.check_exposure()?;
         let listeners = bind(&config, &seams).await?;
         let addresses = Addresses {
             client: listeners.client.address,
@@ -145,13 +160,14 @@ impl Node {
         }
         let birth = Birth {
             pages: Pages {
-                metrics: Arc::new(Metrics::new()),
+                metrics: Arc::new(Metrics::new(certificates(&seams))),
                 core: Arc::clone(&core),
                 returning: identity.cluster.is_some(),
             },
             peers,
             raft: RaftLate::new(),
             clients: ClientServices::new(),
+            access: access(&config, &seams),
             config,
             seams,
             identity,
@@ -230,16 +246,37 @@ async fn give_up_leadership(core: &Core, deadline: Instant) {
     }
 }
 
+/// Finds out who the clients are, if they must say so.
+fn access(config: &Config, seams: &Seams) -> Option<Access> {
+    let access = || Access::new(seams.token_keys.clone(), Arc::clone(&seams.clock), &*seams.entropy);
+    config.auth.enabled.then(access)
+}
+
+/// The certificates that are shown, by port.
+fn certificates(seams: &Seams) -> Vec<(&'static str, Expiry)> {
+    let ports = [("client", &seams.client_tls), ("peer", &seams.peer_tls)];
+    let shown = |(port, tls): (&'static str, &Option<ServerTls>)| {
+        let tls = tls.clone()?;
+        Some((port, Box::new(move || tls.expiry()) as Expiry))
+    };
+    ports.into_iter().filter_map(shown).collect()
+}
+
 async fn bind(config: &Config, seams: &Seams) -> Result<Listeners, StartError> {
-    let bind = async |what: &'static str, address: &str| {
+    let bind = async |what: &'static str, address: &str, tls: Option<&ServerTls>| {
         let refused = |source| StartError::Bind { address: address.to_owned(), what, source };
-        seams.listen.bind(address).await.map_err(refused)
+        let listen = Arc::clone(&seams.listen);
+        let listen = match tls {
+            Some(tls) => Arc::new(TlsListen::new(listen, tls.clone())) as Arc<dyn Listen>,
+            None => listen,
+        };
+        listen.bind(address).await.map_err(refused)
     };
     Ok(Listeners {
-        client: bind("clients", &config.listen.client).await?,
-        peer: bind("peers", &config.listen.peer).await?,
+        client: bind("clients", &config.listen.client, seams.client_tls.as_ref()).await?,
+        peer: bind("peers", &config.listen.peer, seams.peer_tls.as_ref()).await?,
         http: match &config.listen.http {
-            Some(address) => Some(bind("HTTP", address).await?),
+            Some(address) => Some(bind("HTTP", address, None).await?),
             None => None,
         },
     })
@@ -300,6 +337,8 @@ struct Birth {
     peers: PeersService,
     raft: RaftLate,
     clients: ClientServices,
+    /// `None`: nobody needs to say who they are.
+    access: Option<Access>,
     failed: watch::Sender<Option<Failure>>,
     stop: CancellationToken,
 }
@@ -307,8 +346,12 @@ struct Birth {
 impl Birth {
     fn listen(&self, listeners: Listeners) -> Vec<JoinHandle<()>> {
         let stop = || self.stop.clone();
-        let peers = serve_peers(listeners.peer, self.peers.clone(), self.raft.clone(), stop());
-        let clients = serve_clients(listeners.client, self.clients.clone(), stop());
+        let data = &self.pages.metrics.data;
+        let peers = data.peer_connections.counted(listeners.peer, usize::MAX);
+        let clients = data.client_connections.counted(listeners.client, self.config.connections_max);
+        let (access, raft) = (self.access.clone(), self.raft.clone());
+        let peers = serve_peers(peers, self.peers.clone(), raft, self.clients.clone(), access, stop());
+        let clients = serve_clients(clients, self.clients.clone(), self.access.clone(), stop());
         let mut tasks = vec![tokio::spawn(peers), tokio::spawn(clients)];
         if let Some(bound) = listeners.http {
             tasks.push(tokio::spawn(http::serve(bound, self.pages.clone(), stop())));
@@ -324,7 +367,7 @@ impl Birth {
             biased;
             () = stop.cancelled() => return,
             found = find_cluster(
-                &mut self.identity, &self.me, &self.list, &*self.seams.disk, &pool, &*self.seams.entropy,
+                &mut self.identity, &self.me, (&self.list, self.config.forms()), &*self.seams.disk, &pool, &*self.seams.entropy,
             ) => found,
         };
         let served = match found {
@@ -363,25 +406,48 @@ impl Birth {
         let placement = effects.placement_changed();
         let first = self.identity.is_first().then(|| groups::first_of(&self.identity.first));
         groups::start(&core, GroupId::SYSTEM, first).await.map_err(|e| e.to_string())?;
-        disk_watch::look(&core).await;
+        pressure::look(&core).await;
         self.raft.set(core.registry.service());
+        tracing::info!(node = %self.me.node, %cluster, "serving");
         let serving = Serving { cluster, core: core.clone() };
         self.peers.serve(serving);
-        self.clients.serve(&core, &self.config);
+        self.clients.serve(&core, &self.config, Arc::clone(&self.seams.entropy));
+        if let Some(access) = &self.access {
+            tokio::spawn(access.clone().follow(core.clone(), effects.placement_changed()));
+            let file = self.config.auth.admin_password_file.clone();
+            tokio::spawn(make_first_user(core.clone(), file, Arc::clone(&self.seams.entropy)));
+        }
         // Belonging to a cluster happens once.
         drop(self.pages.core.set(core.clone()));
         tokio::spawn(heartbeat::run(core.clone()));
-        tokio::spawn(disk_watch::run(core.clone()));
+        tokio::spawn(pressure::run(core.clone()));
+        tokio::spawn(quotas::follow(core.clone()));
         tokio::spawn(groups::register(core.clone()));
         tokio::spawn(report_failure(core.registry.clone(), self.failed.clone()));
         groups::follow(&core, placement).await.map_err(|e| e.to_string())
+    }
+
+    /// Messages that are followed; none where the collector's address, which was checked before, is none.
+    fn traces(&self, cluster: ClusterId) -> Traces {
+        let seams = TraceSeams {
+            clock: Arc::clone(&self.seams.clock),
+            entropy: Arc::clone(&self.seams.entropy),
+            collector: Arc::clone(&self.seams.collector),
+        };
+        let me = (self.identity.node, cluster.to_string());
+        let metrics = self.pages.metrics.data.clone();
+        let started = Traces::start(&self.config.trace, (me.0, &me.1), seams, metrics, self.stop.clone());
+        started.unwrap_or_else(|error| {
+            tracing::error!(%error, "traces are not told");
+            Traces::default()
+        })
     }
 
     fn core(&self, cluster: ClusterId, pool: Arc<PeerPool>, effects: &Arc<EffectRouter>) -> Core {
         let seams = &self.seams;
         let liveness = Liveness::new(self.config.session_timeout);
         let leader_clock = LeaderClock::new(Arc::clone(&seams.clock));
-        let low_disks = LowDisks::default();
+        let pressure = Pressure::new(Watermarks::of(&self.config), Arc::clone(&seams.memory));
         let registry = Registry::new(
             self.identity.voter(),
             cluster,
@@ -391,6 +457,7 @@ impl Birth {
             Arc::clone(effects) as Arc<dyn quorate_consensus::EffectSink>,
         );
         let gateway = Gateway::new(GatewayParts {
+            traces: self.traces(cluster),
             me: self.identity.voter(),
             cluster,
             boots: BootCounter::new(self.identity.boot),
@@ -399,7 +466,7 @@ impl Birth {
             liveness: liveness.clone(),
             effects: Arc::clone(effects),
             limits: GatewayLimits::new(&self.config),
-            low_disks: low_disks.clone(),
+            pressure: pressure.clone(),
             metrics: self.pages.metrics.data.clone(),
             stop: self.stop.clone(),
         });
@@ -413,17 +480,21 @@ impl Birth {
             storage: self.storage.clone(),
             directory: Directory::new(self.list.clone()),
             pool,
+            proxies: Arc::new(PeerPool::new(Arc::clone(&seams.connect))),
+            has_all_groups: Arc::new(AtomicBool::new(true)),
             liveness,
             leader_clock,
             spread_pace: SpreadPace::default(),
+            move_pace: MovePace::default(),
+            zone: self.config.zone.clone(),
+            joins: self.config.join,
+            failed: self.failed.clone(),
             session_timeout: self.config.session_timeout,
             operation_timeout: self.config.operation_timeout,
-            disk_free_bytes_min: self.config.disk_free_bytes_min,
             machine_version_max: self.config.consensus.machine_version_max,
             compaction_bytes_min: self.config.compaction_bytes_min,
             gather_entries_min: self.config.consensus.gather_entries_min,
-            free: FreeBytes::default(),
-            low_disks,
+            pressure,
             started: Instant::now(),
             stop: self.stop.clone(),
         }
@@ -441,7 +512,8 @@ async fn report_failure(registry: Registry, failed: watch::Sender<Option<Failure
     }
 }
 
-fn fail(failed: &watch::Sender<Option<Failure>>, failure: Failure) {
+/// Notes why the node must stop; the first reason counts.
+pub(crate) fn fail(failed: &watch::Sender<Option<Failure>>, failure: Failure) {
     tracing::error!(%failure, "the node cannot go on");
     failed.send_if_modified(|known| {
         let first = known.is_none();

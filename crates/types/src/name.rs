@@ -119,6 +119,17 @@ name!(
     "producer"
 );
 
+name!(
+    /// What some users have in common: a set of permissions.
+    RoleName,
+    "role"
+);
+
+impl RoleName {
+    /// The role that is always there and permits everything.
+    pub const ADMIN: &'static str = "admin";
+}
+
 impl NamespaceName {
     /// The namespace that is always there and needs no naming.
     pub const DEFAULT: &'static str = "default";

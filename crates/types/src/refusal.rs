@@ -75,6 +75,14 @@ reasons! {
     MarkNotFound = "MARK_NOT_FOUND", Refused;
     /// No such consumer: never attached, detached, or its node expired.
     ConsumerNotFound = "CONSUMER_NOT_FOUND", Refused;
+    /// No such user.
+    UserNotFound = "USER_NOT_FOUND", Refused;
+    /// No such role.
+    RoleNotFound = "ROLE_NOT_FOUND", Refused;
+    /// A user of that name is there already; or there are users, where the first one was to be made.
+    UserExists = "USER_EXISTS", Refused;
+    /// A user has the role.
+    RoleInUse = "ROLE_IN_USE", Refused;
     /// The namespace is there already, with other settings.
     NamespaceExists = "NAMESPACE_EXISTS", Refused;
     /// The topic is there already, with other settings.
@@ -129,10 +137,24 @@ reasons! {
     WrongCluster = "WRONG_CLUSTER", Refused;
     /// Frames for, or from, another life of a node's disk.
     WrongIncarnation = "WRONG_INCARNATION", Refused;
+    /// Nobody knows who asks: no credentials, or some that are wrong, unknown or over.
+    Unauthenticated = "UNAUTHENTICATED", Refused;
+    /// Who asks is known, and may not do this.
+    PermissionDenied = "PERMISSION_DENIED", Refused;
+    /// No such node in the cluster.
+    NodeNotFound = "NODE_NOT_FOUND", Refused;
+    /// The node was removed from the cluster: this life of its disk does not come back.
+    NodeRemoved = "NODE_REMOVED", Refused;
+    /// A majority of some group would be lost, or could be by the next thing that fails.
+    QuorumAtRisk = "QUORUM_AT_RISK", Refused;
+    /// Another node is being drained: one at a time.
+    DrainBusy = "DRAIN_BUSY", Retryable;
     /// An earlier operation of the session is missing: send it first.
     SequenceGap = "SEQUENCE_GAP", Retryable;
     /// Somebody created the namespace while it was being deleted, or deleted it while it was being created.
     NamespaceChanged = "NAMESPACE_CHANGED", Retryable;
+    /// The namespace is being restored: it is open when all of it is there.
+    NamespaceRestoring = "NAMESPACE_RESTORING", Retryable;
     /// This node does not lead the group; the leader's address is given when it is known.
     NotLeader = "NOT_LEADER", Retryable;
     /// No majority answered within the deadline. Whether the operation was done is not known.
@@ -141,6 +163,10 @@ reasons! {
     Overloaded = "OVERLOADED", Retryable;
     /// Too little free disk on the nodes that a majority needs.
     DiskLow = "DISK_LOW", Retryable;
+    /// Too much memory is used on the nodes that a majority needs, or on this one.
+    MemoryHigh = "MEMORY_HIGH", Retryable;
+    /// A tenant or a user does more through this node than their quota says.
+    QuotaExceeded = "QUOTA_EXCEEDED", Retryable;
     /// The operation needs a newer version of the machine than the group decides by while some of its nodes run an older program.
     Upgrading = "UPGRADING", Refused;
     /// The node does not know yet what it needs (starting, catching up, forming).

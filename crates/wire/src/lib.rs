@@ -20,6 +20,7 @@ mod ping;
 mod scope;
 mod status;
 mod tcp;
+mod tls;
 mod view;
 
 pub use frame::InParts;
@@ -36,8 +37,11 @@ pub use parse::{
 pub use ping::ping;
 pub use scope::Scope;
 pub use status::{
-    LEADER_KEY, REASON_KEY, code_of, error_of, leader_of, refusal_of, refusal_of_error, status_of,
-    status_with_leader,
+    LEADER_KEY, REASON_KEY, RETRY_AFTER_KEY, code_of, error_of, leader_of, refusal_of, refusal_of_error,
+    status_of, status_with_leader, with_retry_after,
 };
 pub use tcp::TcpNet;
+pub use tls::{
+    CertifiedNames, ClientFiles, ClientTls, KeyFiles, ServerFiles, ServerTls, TlsError, TlsListen, TlsNet,
+};
 pub use view::{MessageError, MessageView};

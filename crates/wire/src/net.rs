@@ -2,12 +2,14 @@
 //! hands in its own network. Nothing else in Quorate opens a socket.
 
 use crate::limits::CONCURRENT_STREAMS_MAX;
+use crate::tls::CertifiedNames;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
@@ -182,19 +184,45 @@ impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 pub struct Connection {
     io: Pin<Box<dyn Io>>,
     info: ConnectionInfo,
+    /// Dropped with it.
+    held: Option<Box<dyn Send>>,
 }
 
 /// Who connected: found among the extensions of each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionInfo {
     /// The other end.
     pub remote: SocketAddr,
+    /// Whom its certificate names, if it showed one that was verified.
+    pub certified: Option<Arc<CertifiedNames>>,
 }
 
 impl Connection {
     /// Wraps a connection from `remote`.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + 'static, remote: SocketAddr) -> Self {
-        Self { io: Box::pin(io), info: ConnectionInfo { remote } }
+        let info = ConnectionInfo { remote, certified: None };
+        Self { io: Box::pin(io), info, held: None }
+    }
+
+    /// With the names of a certificate that was verified.
+    #[must_use]
+    pub(crate) fn certified(mut self, names: Option<CertifiedNames>) -> Self {
+        self.info.certified = names.map(Arc::new);
+        self
+    }
+
+    pub(crate) fn remote(&self) -> SocketAddr {
+        self.info.remote
+    }
+
+    /// The same connection, which keeps `guard` until it is dropped: so that somebody may count what is open.
+    #[must_use]
+    pub fn holding(self, guard: impl Send + 'static) -> Self {
+        let held: Box<dyn Send> = match self.held {
+            Some(former) => Box::new((former, guard)),
+            None => Box::new(guard),
+        };
+        Self { held: Some(held), ..self }
     }
 }
 
@@ -208,7 +236,7 @@ impl Connected for Connection {
     type ConnectInfo = ConnectionInfo;
 
     fn connect_info(&self) -> ConnectionInfo {
-        self.info
+        self.info.clone()
     }
 }
 

@@ -16,7 +16,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tonic::codec::{Codec, Streaming};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tower::{Service, ServiceExt};
@@ -44,13 +43,13 @@ pub(crate) fn append_bytes(field: u32, bytes: &[Bytes], parts: &mut Parts) {
     bytes.iter().for_each(|part| parts.put(part));
 }
 
-/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until they end. Answers may have
-/// `bytes_max` bytes.
+/// Opens the bidirectional stream `path`, `/package.Service/Method`, that sends `messages` until they end: on a channel, or on what is
+/// one with something more. Answers may have `bytes_max` bytes.
 ///
 /// # Errors
 /// What the server answers in place of a stream, or why it cannot be reached.
-pub async fn stream<S, T>(
-    channel: &mut Channel,
+pub async fn stream<S, T, C>(
+    channel: &mut C,
     path: &'static str,
     messages: S,
     bytes_max: usize,
@@ -58,6 +57,11 @@ pub async fn stream<S, T>(
 where
     S: Stream<Item: Message> + Send + Unpin + 'static,
     T: prost::Message + Default + Send + 'static,
+    C: Service<
+            http::Request<tonic::body::Body>,
+            Response = http::Response<tonic::body::Body>,
+            Error = tonic::transport::Error,
+        >,
 {
     let body = tonic::body::Body::new(Body::new(messages));
     let mut request = http::Request::new(body);

@@ -5,6 +5,7 @@
 
 use crate::v1;
 use quorate_types::{Kind, Reason, Refusal};
+use std::time::Duration;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -12,6 +13,8 @@ use tonic::{Code, Status};
 pub const REASON_KEY: &str = "quorate-reason";
 /// Metadata key of the client address of the node to try next.
 pub const LEADER_KEY: &str = "quorate-leader";
+/// Metadata key of how long to wait before the same would be taken, in milliseconds.
+pub const RETRY_AFTER_KEY: &str = "quorate-retry-after-ms";
 
 /// The gRPC code of a reason.
 #[must_use]
@@ -26,14 +29,19 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::MarkNotFound
         | Reason::ProducerNotFound
         | Reason::NoInbox
+        | Reason::NodeNotFound
+        | Reason::UserNotFound
+        | Reason::RoleNotFound
         | Reason::SessionNotFound => Code::NotFound,
         Reason::NamespaceExists
         | Reason::TopicExists
         | Reason::SubscriptionExists
         | Reason::BindingExists
+        | Reason::UserExists
         | Reason::Duplicate => Code::AlreadyExists,
         Reason::NamespaceNotEmpty
         | Reason::TopicInUse
+        | Reason::RoleInUse
         | Reason::BindingLoop
         | Reason::Unroutable
         | Reason::WrongShard
@@ -46,13 +54,24 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::StaleBoot
         | Reason::WrongCluster
         | Reason::WrongIncarnation
+        | Reason::NodeRemoved
+        | Reason::QuorumAtRisk
         | Reason::Upgrading => Code::FailedPrecondition,
         Reason::OffsetOutOfRange => Code::OutOfRange,
-        Reason::SequenceGap | Reason::NamespaceChanged => Code::Aborted,
-        Reason::LimitReached | Reason::BacklogFull | Reason::Overloaded | Reason::DiskLow => {
-            Code::ResourceExhausted
-        }
-        Reason::NotLeader | Reason::NoQuorum | Reason::NotReady | Reason::Unavailable => Code::Unavailable,
+        Reason::SequenceGap | Reason::NamespaceChanged | Reason::DrainBusy => Code::Aborted,
+        Reason::NotLeader
+        | Reason::NoQuorum
+        | Reason::NotReady
+        | Reason::NamespaceRestoring
+        | Reason::Unavailable => Code::Unavailable,
+        Reason::Unauthenticated => Code::Unauthenticated,
+        Reason::PermissionDenied => Code::PermissionDenied,
+        Reason::LimitReached
+        | Reason::BacklogFull
+        | Reason::Overloaded
+        | Reason::DiskLow
+        | Reason::MemoryHigh
+        | Reason::QuotaExceeded => Code::ResourceExhausted,
         Reason::StorageFailed => Code::Internal,
     }
 }
@@ -61,6 +80,15 @@ pub const fn code_of(reason: Reason) -> Code {
 #[must_use]
 pub fn status_of(refusal: &Refusal) -> Status {
     status_with_leader(refusal, None)
+}
+
+/// The same status, which says when to come again.
+#[must_use]
+pub fn with_retry_after(mut status: Status, wait: Duration) -> Status {
+    // Not before: a millisecond more is none too many.
+    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    status.metadata_mut().insert(RETRY_AFTER_KEY, MetadataValue::from(ms));
+    status
 }
 
 /// The status that says this refusal and names the node to try next, by its client address.
@@ -118,10 +146,10 @@ const fn reason_of_code(code: Code) -> Reason {
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::Unauthenticated
         | Code::FailedPrecondition
         | Code::Unimplemented => Reason::InvalidArgument,
+        Code::PermissionDenied => Reason::PermissionDenied,
+        Code::Unauthenticated => Reason::Unauthenticated,
         Code::OutOfRange => Reason::MessageTooLarge,
         Code::ResourceExhausted => Reason::Overloaded,
         Code::DeadlineExceeded => Reason::NoQuorum,

@@ -20,7 +20,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Connect for TcpNet {
     fn channel(&self, address: &str, options: &ChannelOptions) -> Result<Channel, AddressError> {
-        Ok(endpoint(address, options)?.connect_with_connector_lazy(tower::service_fn(dial)))
+        Ok(endpoint(address, options)?.connect_with_connector_lazy(tower::service_fn(connect)))
     }
 
     fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<()>> {
@@ -28,12 +28,17 @@ impl Connect for TcpNet {
     }
 }
 
-async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+async fn connect(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+    Ok(TokioIo::new(dial(&uri).await?))
+}
+
+/// A connection to the host and port of `uri`.
+pub(crate) async fn dial(uri: &Uri) -> io::Result<TcpStream> {
     let no_address = || io::Error::new(io::ErrorKind::InvalidInput, format!("{uri} has no host and port"));
     let authority = uri.authority().ok_or_else(no_address)?;
     let stream = TcpStream::connect(authority.as_str()).await?;
     stream.set_nodelay(true)?;
-    Ok(TokioIo::new(stream))
+    Ok(stream)
 }
 
 impl Listen for TcpNet {

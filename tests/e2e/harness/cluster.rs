@@ -1,7 +1,7 @@
 //! A cluster of real processes in a directory of its own.
 
 use super::node::Node;
-use super::ports::free_ports;
+use super::ports::{Ports, free_ports};
 use super::turn::Turn;
 use super::wait::until;
 use anyhow::{Context, Result, ensure};
@@ -9,6 +9,7 @@ use quorate_client::v1::{Group, Ledger, Role, StatusResponse};
 use quorate_client::{Client, ClientOptions};
 use quorate_types::Entropy;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -30,6 +31,8 @@ impl Entropy for FirstOfTheList {
 /// The nodes, by position: node 1 is at 0.
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// How its clients behave.
+    pub options: ClientOptions,
     directory: Option<TempDir>,
     /// Whether [`Cluster::finish`] found everything in order.
     finished: bool,
@@ -49,7 +52,31 @@ impl Cluster {
             Node::new(id, ports, directory, peers.join(","))
         };
         let nodes = (1..).zip(ports).map(node).collect();
-        Ok(Self { nodes, directory: Some(directory), finished: false, _turn: turn })
+        Ok(Self {
+            nodes,
+            options: ClientOptions::default(),
+            directory: Some(directory),
+            finished: false,
+            _turn: turn,
+        })
+    }
+
+    /// Another node, which is to join the others when it is started.
+    pub fn join_one(&mut self) -> Result<&mut Node> {
+        let id = self.nodes.iter().map(|node| node.id).max().unwrap_or_default() + 1;
+        let peers: Vec<String> =
+            self.nodes.iter().map(|node| format!("{}=127.0.0.1:{}", node.id, node.ports.peer)).collect();
+        let directory =
+            self.directory.as_ref().context("the story goes on")?.path().join(format!("node-{id}"));
+        // Nodes that are down come back to their ports.
+        let taken: Vec<u16> = self.nodes.iter().flat_map(|node| node.ports.all()).collect();
+        let is_new = |ports: &Ports| ports.all().iter().all(|port| !taken.contains(port));
+        let ports = free_ports(2 * self.nodes.len() + 1)?.into_iter().find(is_new);
+        let ports = ports.context("some ports are nobody's")?;
+        let mut node = Node::new(id, ports, directory, peers.join(","));
+        node.arguments.push("--join".to_owned());
+        self.nodes.push(node);
+        self.nodes.last_mut().context("it was just put there")
     }
 
     /// Nodes that have formed a cluster and are ready.
@@ -60,6 +87,11 @@ impl Cluster {
         }
         cluster.wait_ready().await?;
         Ok(cluster)
+    }
+
+    /// For what belongs to the cluster and is gone with it.
+    pub fn directory(&self) -> Result<&Path> {
+        Ok(self.directory.as_ref().context("it is there until the end")?.path())
     }
 
     /// Waits until every running node is ready.
@@ -74,13 +106,13 @@ impl Cluster {
     pub fn client(&self, first: usize) -> Result<Client> {
         let count = self.nodes.len();
         let addresses: Vec<String> = (0..count).map(|i| self.nodes[(first + i) % count].address()).collect();
-        let options = ClientOptions { entropy: Arc::new(FirstOfTheList), ..ClientOptions::default() };
+        let options = ClientOptions { entropy: Arc::new(FirstOfTheList), ..self.options.clone() };
         Ok(Client::new(&addresses, options)?)
     }
 
     /// A client of one node only.
     pub fn client_of(&self, node: usize) -> Result<Client> {
-        Ok(Client::new(&[self.nodes[node].address()], ClientOptions::default())?)
+        Ok(Client::new(&[self.nodes[node].address()], self.options.clone())?)
     }
 
     /// The cluster as some running node sees it.
@@ -120,7 +152,7 @@ impl Cluster {
         described.subscription.and_then(|s| s.ledger).context("a subscription has a ledger")
     }
 
-    /// Waits until every node has a voting replica of every group, all of them equal.
+    /// Waits until every group has its voting replicas, three of them or one on each node, and all replicas are equal.
     pub async fn wait_whole(&self) -> Result<StatusResponse> {
         until("all replicas to vote and to be equal", async || {
             let status = self.status().await?;
@@ -129,7 +161,10 @@ impl Cluster {
                 let voters =
                     group.replicas.iter().filter(|r| matches!(r.role(), Role::Leader | Role::Follower));
                 let voters: BTreeSet<u64> = voters.map(|r| r.node).collect();
-                ensure!(voters == nodes, "group {} has the voters {voters:?}", group.id);
+                let wanted: BTreeSet<u64> = group.wanted.iter().copied().collect();
+                ensure!(voters == wanted, "group {} has the voters {voters:?}", group.id);
+                let right = if nodes.len() > 3 { wanted.len() == 3 } else { wanted == nodes };
+                ensure!(right && wanted.is_subset(&nodes), "group {} is to have {wanted:?}", group.id);
                 let states: BTreeSet<(u64, u64)> =
                     group.replicas.iter().map(|r| (r.applied_index, r.state_hash)).collect();
                 ensure!(states.len() == 1, "group {} has the states {states:x?}", group.id);

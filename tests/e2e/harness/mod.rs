@@ -1,6 +1,7 @@
 //! Clusters of real processes, and what is needed to look at them.
 
 mod binary;
+mod certificates;
 mod cluster;
 mod http;
 mod node;
@@ -9,7 +10,8 @@ mod traffic;
 mod turn;
 mod wait;
 
-pub use binary::{quorate, run};
+pub use binary::{Finished, quorate, run};
+pub use certificates::Authority;
 pub use cluster::{Cluster, DEFAULT_GROUP, group};
 pub use http::get;
 pub use node::Node;

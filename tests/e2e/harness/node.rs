@@ -73,6 +73,23 @@ impl Node {
         Ok(())
     }
 
+    /// What is in memory of its process.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let statm = std::fs::read_to_string(self.of_process("statm")?)?;
+        let pages: u64 = statm.split(' ').nth(1).context("resident pages")?.parse()?;
+        Ok(pages * 4096)
+    }
+
+    /// What everybody on the machine can read of its process.
+    pub fn command_line(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.of_process("cmdline")?)?).into_owned())
+    }
+
+    fn of_process(&self, file: &str) -> Result<PathBuf> {
+        let pid = self.child.as_ref().and_then(Child::id).context("it runs")?;
+        Ok(PathBuf::from(format!("/proc/{pid}/{file}")))
+    }
+
     /// Waits until it says that it serves; not when it has ended.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let (id, port) = (self.id, self.ports.http);

@@ -2,8 +2,11 @@
 
 mod bugs;
 mod determinism;
+mod members;
 mod namespaces;
+mod pressure;
 mod regressions;
+mod restores;
 mod routing;
 mod scenarios;
 mod seeds;

@@ -1,7 +1,9 @@
 //! `quorate bench`
 
 mod idle;
+mod overload;
 
+use crate::access::{AccessArgs, Reach};
 use crate::clients::starting_at;
 use crate::failure::Failure;
 use crate::output::{Output, table};
@@ -23,6 +25,7 @@ Examples:
   quorate bench --rate 5000 --consumers 1           latency at a steady rate
   quorate bench --subscriptions 5 --consumers 1     fan-out
   quorate bench --nodes 10.0.0.1:7411,10.0.0.2:7411 --message-bytes 1024 --messages 1000000
+  quorate bench --overload 10m                      ten times what it can take, for ten minutes
   quorate bench --idle                              CPU and memory of a cluster that has nothing to do";
 
 #[derive(Args, Debug)]
@@ -40,6 +43,10 @@ pub(crate) struct BenchArgs {
     /// Measure what a fresh cluster costs that does nothing, and how fast a node starts.
     #[arg(long, conflicts_with_all = ["messages", "producers", "consumers"])]
     idle: bool,
+    /// Find the peak of these settings, then offer ten times as much for so long, by ten times as many publishers, and tell how much
+    /// got through and how much memory the nodes used.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with_all = ["idle", "messages", "rate"])]
+    overload: Option<Duration>,
     /// Publishers, each with a session of its own.
     #[arg(long, value_name = "N", default_value_t = 1)]
     producers: u32,
@@ -71,6 +78,8 @@ pub(crate) struct BenchArgs {
     /// What each consumer may hold unsettled.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     credit: u32,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 pub(crate) async fn run(args: BenchArgs, output: Output) -> Result<(), Failure> {
@@ -87,22 +96,29 @@ async fn measure(args: &BenchArgs, output: Output) -> Result<(), Failure> {
     if args.idle {
         return idle::run(args.dir.as_deref(), args.duration, output).await;
     }
+    if let Some(lasts) = args.overload {
+        return overload::run(args, lasts, output).await;
+    }
     if !args.nodes.is_empty() {
-        let report = load(args, &args.nodes, output).await;
+        let report = load(args, &Reach::new(args.nodes.clone(), &args.access)?, output).await;
         return show(&report?, output);
     }
     let starting = output.spinner("starting three nodes");
     let cluster = Throwaway::start(3, args.dir.as_deref(), &[]).await?;
     starting.finish_and_clear();
-    let report = load(args, &cluster.processes.addresses(), output).await;
+    let report = load(args, &Reach::open(cluster.processes.addresses()), output).await;
     cluster.stop(false).await?;
     show(&report?, output)
 }
 
-async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Report, Failure> {
-    let clients: Vec<_> = (0..nodes.len()).map(|i| starting_at(nodes, i)).collect::<Result<_, _>>()?;
-    // A topic of its own, so that a cluster in use is neither measured by old messages nor left with new ones.
-    let load = Load {
+async fn load(args: &BenchArgs, reach: &Reach, output: Output) -> Result<Report, Failure> {
+    measured(&asked(args), reach, output).await
+}
+
+/// What was asked for.
+fn asked(args: &BenchArgs) -> Load {
+    Load {
+        // A topic of its own, so that a cluster in use is neither measured by old messages nor left with new ones.
         topic: format!("bench-{}", std::process::id()),
         subject: "bench".to_owned(),
         producers: args.producers,
@@ -115,7 +131,13 @@ async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Repo
         pace: args.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
         subscriptions: if args.consumers > 0 { args.subscriptions } else { 0 },
         late: false,
-    };
+    }
+}
+
+/// Measures a load, and takes away what it left.
+async fn measured(load: &Load, reach: &Reach, output: Output) -> Result<Report, Failure> {
+    let clients: Vec<_> = (0..reach.nodes.len()).map(|i| starting_at(reach, i)).collect::<Result<_, _>>()?;
+    let counted = matches!(load.until, Until::Messages(_));
     let length = match load.until {
         Until::Elapsed(duration) => u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         Until::Messages(messages) => messages,
@@ -123,11 +145,11 @@ async fn load(args: &BenchArgs, nodes: &[String], output: Output) -> Result<Repo
     let bar = output.bar(length, "publishing");
     let progress = |now: Progress| {
         let elapsed = u64::try_from(now.elapsed.as_millis()).unwrap_or(u64::MAX);
-        bar.set_position(if args.messages.is_some() { now.confirmed } else { elapsed.min(length) });
+        bar.set_position(if counted { now.confirmed } else { elapsed.min(length) });
         bar.set_message(format!("{} confirmed, {} delivered", now.confirmed, now.delivered));
     };
     let target = Quorate::new(clients);
-    let report = quorate_bench::run(&target, &load, progress).await;
+    let report = quorate_bench::run(&target, load, progress).await;
     bar.finish_and_clear();
     target.remove(&load.layout()).await?;
     Ok(report?)

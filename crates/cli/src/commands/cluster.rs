@@ -1,18 +1,27 @@
 //! `quorate cluster …`
 
+mod moving;
+mod status;
+
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
-use crate::output::{Output, table};
+use crate::output::Output;
 use clap::{Args, Subcommand};
-use quorate_client::v1;
-use serde_json::{Value, json};
+use quorate_client::Client;
+use serde_json::json;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
+`status` says in words what is wrong and what to do; it ends with 1 when something does not work, and with 3 when all works and less
+is in reserve than should be.
+
 Examples:
   quorate cluster status
-  quorate cluster status --nodes 127.0.0.1:7412 --output json";
+  quorate cluster status --nodes 127.0.0.1:7412 --output json
+  quorate cluster join 4                     waits for a node that was started with `quorate serve --join`
+  quorate cluster replace 3 4                everything of the lost node 3 goes to the new node 4
+  quorate cluster drain --local              before this machine's node is stopped";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -23,141 +32,155 @@ pub(crate) struct ClusterArgs {
 
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
-    /// Show the nodes, the replicated logs, who leads and who lags.
+    /// Show the nodes, the replicated logs, who leads and who lags, what is wrong and what to do.
     Status {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Wait until a node that was started with `quorate serve --join` has come in and serves.
+    Join {
+        /// Its id.
+        node: u64,
+        #[command(flatten)]
+        patience: Patience,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Have everything of a node go to others, then forget it. Refused where too few would be left.
+    Remove {
+        /// Its id.
+        node: u64,
+        #[command(flatten)]
+        patience: Patience,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Remove a node that is lost, after the one that takes its place has come in.
+    Replace {
+        /// The id of the lost one.
+        lost: u64,
+        /// The id of the new one, started with `quorate serve --join`.
+        new: u64,
+        #[command(flatten)]
+        patience: Patience,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Have the leader of a group hand over.
+    TransferLeader {
+        /// The group, as `status` lists it.
+        group: u64,
+        /// To this node [default: the one that has most].
+        #[arg(long, value_name = "ID")]
+        to: Option<u64>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Spread the leaders over the nodes, and wait until the replicas are spread, too.
+    Rebalance {
+        #[command(flatten)]
+        patience: Patience,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Make a node ready to be stopped: others lead, clients go elsewhere. Refused where a majority would be lost, and still would
+    /// after --timeout: so long it waits for others to come back.
+    Drain {
+        #[command(flatten)]
+        which: Which,
+        /// How long it may be away: after that another node can be drained.
+        #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+        lasts: Duration,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a node serve that was drained; a restart does that by itself.
+    Undrain {
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         client: ClientArgs,
     },
 }
 
+/// One node.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Its id.
+    node: Option<u64>,
+    /// The node at the first of the addresses to ask: by default the one on this machine.
+    #[arg(long)]
+    local: bool,
+}
+
+/// How long something that goes on by itself is waited for.
+#[derive(Args, Clone, Copy, Debug)]
+struct Patience {
+    /// How long to wait. It goes on after that, too.
+    #[arg(long = "wait", value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
 pub(crate) async fn run(args: ClusterArgs, output: Output) -> Result<(), Failure> {
-    let ClusterCommand::Status { client } = args.command;
-    let status = connect(&client).await?.status().await?;
-    if output.is_json() { output.document(&document(&status)) } else { output.text(text(&status)) }
-}
-
-fn text(status: &v1::StatusResponse) -> String {
-    let id = if status.cluster_id.is_empty() { "not formed yet" } else { &status.cluster_id };
-    let nodes = status.nodes.iter().map(|n| {
-        let known = |text: String| if n.reachable { text } else { String::new() };
-        let uptime = Duration::from_secs(n.uptime_ms / 1000);
-        vec![
-            n.id.to_string(),
-            if n.reachable { "up" } else { "UNREACHABLE" }.to_owned(),
-            n.client_address.clone(),
-            n.peer_address.clone(),
-            known(humantime::format_duration(uptime).to_string()),
-            known(format!("{} MB{}", n.free_bytes / 1_000_000, if n.disk_low { " LOW" } else { "" })),
-            known(n.version.clone()),
-        ]
-    });
-    let nodes = table(&["NODE", "STATE", "CLIENTS", "PEERS", "UP", "FREE DISK", "VERSION"], nodes.collect());
-    let replicas = status.groups.iter().flat_map(|group| {
-        group.replicas.iter().map(|r| {
-            vec![
-                group.id.to_string(),
-                if group.id == 0 { "(system)" } else { &group.namespace }.to_owned(),
-                r.node.to_string(),
-                role(r.role()).to_owned(),
-                group.term.to_string(),
-                r.applied_index.to_string(),
-                r.lag.to_string(),
-                format!("{:016x}", r.state_hash),
-            ]
-        })
-    });
-    let header = ["GROUP", "NAMESPACE", "NODE", "ROLE", "TERM", "APPLIED", "LAG", "STATE HASH"];
-    format!(
-        "cluster {id}, as node {} sees it\n\n{nodes}\n\n{}",
-        status.node,
-        table(&header, replicas.collect())
-    )
-}
-
-fn role(role: v1::Role) -> &'static str {
-    match role {
-        v1::Role::Unknown => "unknown",
-        v1::Role::Leader => "leader",
-        v1::Role::Follower => "follower",
-        v1::Role::Candidate => "candidate",
-        v1::Role::Learner => "learner",
+    match args.command {
+        ClusterCommand::Status { client } => {
+            let status = connect(&client).await?.status().await?;
+            if output.is_json() {
+                output.document(&status::document(&status))?;
+            } else {
+                output.text(status::text(&status))?;
+            }
+            status::verdict(&status)
+        }
+        ClusterCommand::Join { node, patience, mut client } => {
+            // The cluster itself may not be there yet.
+            client.timeout = client.timeout.max(patience.wait);
+            moving::joined(&connect(&client).await?, node, patience.wait).await?;
+            output.result(format!("node {node} belongs to the cluster and serves"), &json!({ "node": node }))
+        }
+        ClusterCommand::Remove { node, patience, client } => {
+            moving::remove(&connect(&client).await?, node, patience.wait).await?;
+            output.result(format!("node {node} is removed: it may be stopped"), &json!({ "node": node }))
+        }
+        ClusterCommand::Replace { lost, new, patience, client } => {
+            let cluster = connect(&client).await?;
+            moving::joined(&cluster, new, patience.wait).await?;
+            moving::remove(&cluster, lost, patience.wait).await?;
+            let document = json!({ "removed": lost, "node": new });
+            output.result(format!("what node {lost} had is elsewhere, and it is forgotten"), &document)
+        }
+        ClusterCommand::TransferLeader { group, to, client } => {
+            let node = connect(&client).await?.transfer_leader(group, to).await?;
+            output
+                .result(format!("node {node} leads group {group}"), &json!({ "group": group, "node": node }))
+        }
+        ClusterCommand::Rebalance { patience, client } => {
+            let done = moving::rebalance(&connect(&client).await?, patience.wait).await?;
+            output.result(moving::text(&done), &moving::document(&done))
+        }
+        ClusterCommand::Drain { which, lasts, client } => {
+            let within = client.timeout;
+            let (cluster, node) = chosen(&which, client).await?;
+            let done = cluster.drain(node, within, lasts).await?;
+            let document = json!({ "node": done.node, "handed_over": done.handed_over });
+            output.result(format!("node {} is drained: it may be stopped", done.node), &document)
+        }
+        ClusterCommand::Undrain { which, client } => {
+            let (cluster, node) = chosen(&which, client).await?;
+            cluster.undrain(node).await?;
+            output.result(format!("node {node} may serve again"), &json!({ "node": node }))
+        }
     }
 }
 
-fn document(status: &v1::StatusResponse) -> Value {
-    let nodes: Vec<Value> = status
-        .nodes
-        .iter()
-        .map(|n| {
-            json!({
-                "id": n.id,
-                "incarnation": n.incarnation,
-                "reachable": n.reachable,
-                "client_address": n.client_address,
-                "peer_address": n.peer_address,
-                "version": n.version,
-                "uptime_ms": n.uptime_ms,
-                "free_bytes": n.free_bytes,
-                "disk_low": n.disk_low,
-                "machine_version": n.machine_version,
-            })
-        })
-        .collect();
-    let groups: Vec<Value> = status.groups.iter().map(group_document).collect();
-    json!({
-        "cluster_id": status.cluster_id,
-        "node": status.node,
-        "namespaces": status.namespaces,
-        "nodes": nodes,
-        "groups": groups,
-    })
-}
-
-fn group_document(group: &v1::Group) -> Value {
-    let replicas: Vec<Value> = group
-        .replicas
-        .iter()
-        .map(|r| {
-            json!({
-                "node": r.node,
-                "role": role(r.role()),
-                "last_index": r.last_index,
-                "applied_index": r.applied_index,
-                "lag": r.lag,
-                "state_hash": format!("{:016x}", r.state_hash),
-                "snapshot_index": r.snapshot_index,
-            })
-        })
-        .collect();
-    json!({
-        "id": group.id,
-        "namespace": group.namespace,
-        "leader": group.leader,
-        "term": group.term,
-        "commit_index": group.commit_index,
-        "machine_version": group.machine_version,
-        "replicas": replicas,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_names_nodes_that_do_not_answer() {
-        let status = v1::StatusResponse {
-            nodes: vec![v1::Node { id: 2, reachable: false, ..Default::default() }],
-            groups: vec![v1::Group {
-                id: 1,
-                namespace: "default".to_owned(),
-                replicas: vec![v1::Replica { node: 2, role: v1::Role::Unknown.into(), ..Default::default() }],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let text = text(&status);
-        assert!(text.contains("not formed yet") && text.contains("UNREACHABLE"), "{text}");
-        assert_eq!(document(&status)["groups"][0]["replicas"][0]["role"], "unknown");
+/// A client, and the id of the node that is meant. The local one is asked itself: others may be unable to reach it.
+async fn chosen(which: &Which, mut client: ClientArgs) -> Result<(Client, u64), Failure> {
+    if let Some(node) = which.node {
+        return Ok((connect(&client).await?, node));
     }
+    client.nodes.truncate(1);
+    let cluster = connect(&client).await?;
+    let node = cluster.status().await?.node;
+    Ok((cluster, node))
 }

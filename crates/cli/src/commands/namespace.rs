@@ -42,7 +42,7 @@ enum NamespaceCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Delete an empty namespace.
+    /// Delete an empty namespace, or one whose restore broke off.
     Delete {
         /// Its name.
         name: String,
@@ -59,9 +59,15 @@ pub(crate) async fn run(args: NamespaceArgs, output: Output) -> Result<(), Failu
         }
         NamespaceCommand::List { client } => {
             let all = connect(&client).await?.namespaces().await?;
-            let row = |n: &v1::Namespace| vec![n.name.clone(), n.groups.len().to_string(), groups(n)];
+            let row = |n: &v1::Namespace| {
+                vec![n.name.clone(), n.groups.len().to_string(), groups(n), state(n).to_owned()]
+            };
             let documents: Vec<Value> = all.iter().map(document).collect();
-            output.table(&["NAMESPACE", "SHARDS", "GROUPS"], all.iter().map(row).collect(), &documents)
+            output.table(
+                &["NAMESPACE", "SHARDS", "GROUPS", "STATE"],
+                all.iter().map(row).collect(),
+                &documents,
+            )
         }
         NamespaceCommand::Delete { name, client } => {
             connect(&client).await?.delete_namespace(&name).await?;
@@ -70,10 +76,14 @@ pub(crate) async fn run(args: NamespaceArgs, output: Output) -> Result<(), Failu
     }
 }
 
+fn state(namespace: &v1::Namespace) -> &'static str {
+    if namespace.restoring { "restoring" } else { "open" }
+}
+
 fn groups(namespace: &v1::Namespace) -> String {
     namespace.groups.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn document(namespace: &v1::Namespace) -> Value {
-    json!({ "namespace": namespace.name, "id": namespace.id, "groups": namespace.groups })
+    json!({ "namespace": namespace.name, "id": namespace.id, "groups": namespace.groups, "state": state(namespace) })
 }

@@ -1,5 +1,6 @@
 //! `quorate prove`
 
+use crate::access::{AccessArgs, Reach};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::prove::{Nemesis, Report, Trial, TrialOptions};
@@ -64,6 +65,8 @@ pub(crate) struct ProveArgs {
     /// Keep data and logs also when all is well (of a running cluster: the topic).
     #[arg(long)]
     keep: bool,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl ProveArgs {
@@ -100,7 +103,7 @@ async fn prove(args: &ProveArgs, output: Output) -> Result<(), Failure> {
     starting.finish_and_clear();
     let directory = cluster.directory().to_owned();
     let options = args.options(&directory, seed);
-    let trial = Trial::new(options, cluster.processes.addresses(), OsEntropy.next_u64(), output);
+    let trial = Trial::new(options, Reach::open(cluster.processes.addresses()), OsEntropy.next_u64(), output);
     let nemesis = Nemesis::new(&mut cluster.processes, seed, &directory)?;
     let report = trial.run(Some(nemesis)).await;
     let keep = args.keep || !report.as_ref().is_ok_and(|r| r.kept);
@@ -118,7 +121,8 @@ async fn audit(args: &ProveArgs, output: Output) -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("quorate-prove-").tempdir_in(&place);
     let directory = directory.map_err(|source| Failure::Directory { path: place, source })?;
     let options = args.options(directory.path(), OsEntropy.next_u64());
-    let trial = Trial::new(options, args.nodes.clone(), OsEntropy.next_u64(), output);
+    let trial =
+        Trial::new(options, Reach::new(args.nodes.clone(), &args.access)?, OsEntropy.next_u64(), output);
     let report = trial.run(None).await?;
     if !args.keep && report.kept {
         trial.clean_up().await?;

@@ -8,10 +8,10 @@ use crate::output::Output;
 use bytes::Bytes;
 use clap::Args;
 use quorate_client::{
-    Client, Confirmation, Message, Numbered, Producer, ProducerOptions, PublishError, Publisher,
-    PublisherOptions, Receipt,
+    Client, Confirmation, Message, Numbered, OsEntropy, Producer, ProducerOptions, PublishError, Publisher,
+    PublisherOptions, Receipt, TraceParent,
 };
-use quorate_types::Millis;
+use quorate_types::{Entropy, Millis};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -89,8 +89,17 @@ pub(crate) struct PublishArgs {
     /// Refuse what no subscription would get (UNROUTABLE), instead of storing it for nobody.
     #[arg(long)]
     mandatory: bool,
+    /// Begin a trace with each message, by which nodes that tell a collector follow it (quorate serve --trace-collector).
+    #[arg(long)]
+    trace: bool,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+/// Whoever types a command wants to see what becomes of it.
+fn begin_trace() -> TraceParent {
+    let entropy = OsEntropy;
+    TraceParent::begin([entropy.next_u64(), entropy.next_u64()], entropy.next_u64(), true)
 }
 
 pub(super) fn header(text: &str) -> Result<(String, String), String> {
@@ -130,7 +139,9 @@ impl PublishArgs {
             .delay(self.delay.unwrap_or_default())
             .deliver_at(self.deliver_at.unwrap_or_default())
             .priority(self.priority);
-        self.headers.iter().fold(message, |m, (name, value)| m.header(name.clone(), value.clone()))
+        let message =
+            self.headers.iter().fold(message, |m, (name, value)| m.header(name.clone(), value.clone()));
+        if self.trace { message.trace(begin_trace()) } else { message }
     }
 
     async fn publisher(&self, client: &Client) -> Result<As, Failure> {

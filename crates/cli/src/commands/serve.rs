@@ -51,9 +51,11 @@ pub(crate) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     if args.print_config {
         return print(&settings, output);
     }
-    crate::logging::install(&settings.log)?;
+    // Before anything is touched.
+    settings.node.check_exposure()?;
+    crate::logging::install(&settings.log, settings.node.node.get())?;
     let mut signals = Signals::catch()?;
-    let seams = Seams::production(&settings.data_dir)?;
+    let seams = Seams::production(&settings.data_dir, &settings.node)?;
     // Reading a long log takes a while, and nothing is promised to anybody before it is done: who is told to go meanwhile
     // goes at once, as a process that is killed could.
     let node = tokio::select! {

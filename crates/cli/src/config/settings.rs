@@ -1,9 +1,9 @@
 //! What was typed, as one validated value; and that value as it could have been typed.
 
 use super::file::ConfigFailure;
-use super::typed::{Advertise, Consensus, Limits, Listen, Log, Peer, Storage, Typed};
+use super::typed::{Advertise, Auth, Consensus, Limits, Listen, Log, Peer, Storage, Tls, Trace, Typed};
 use clap::ValueEnum;
-use quorate_node::Config;
+use quorate_node::{AuthConfig, Config, TlsConfig};
 use quorate_types::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,29 +63,42 @@ impl Settings {
             pod,
             data_dir,
             peers,
+            join,
+            zone,
             auto_create_topics,
+            insecure,
             listen,
             advertise,
+            tls,
+            auth,
             limits,
             consensus,
             storage,
             log,
+            trace,
         } = typed;
         let config = &mut settings.node;
         set(&mut config.node, own_id(node, pod)?.map(NodeId::new));
         set(&mut settings.data_dir, data_dir);
         set(&mut config.peers, peers.map(peer_map).transpose()?);
+        set(&mut config.join, join);
+        set(&mut config.zone, zone);
         set(&mut config.auto_create_topics, auto_create_topics);
         set(&mut config.listen.client, listen.client);
         set(&mut config.listen.peer, listen.peer);
         set(&mut config.listen.http, listen.http.map(|http| (http != OFF).then_some(http)));
         set(&mut config.advertise.client, advertise.client.map(Some));
         set(&mut config.advertise.peer, advertise.peer.map(Some));
+        set(&mut config.insecure, insecure);
+        config.tls = of_tls(tls);
+        config.auth = of_auth(auth);
         set(&mut config.session_timeout, limits.session_timeout_ms.map(Duration::from_millis));
         set(&mut config.operation_timeout, limits.operation_timeout_ms.map(Duration::from_millis));
         set(&mut config.connection_bytes_max, size("connection_bytes_max", limits.connection_bytes_max)?);
         set(&mut config.node_bytes_max, size("node_bytes_max", limits.node_bytes_max)?);
         set(&mut config.disk_free_bytes_min, limits.disk_free_bytes_min);
+        set(&mut config.memory_bytes_max, limits.memory_bytes_max);
+        set(&mut config.connections_max, size("connections_max", limits.connections_max)?);
         set(&mut config.compaction_bytes_min, limits.compaction_bytes_min);
         let raft = &mut config.consensus;
         set(&mut raft.heartbeat_interval, consensus.heartbeat_interval_ms.map(Duration::from_millis));
@@ -97,6 +110,8 @@ impl Settings {
         set(&mut raft.machine_version_max, consensus.machine_version_max);
         set(&mut config.storage.segment_bytes, storage.segment_bytes);
         set(&mut config.storage.window_bytes, storage.window_bytes);
+        set(&mut config.trace.collector, trace.collector.map(|to| (to != OFF).then_some(to)));
+        set(&mut config.trace.per_million, trace.per_million);
         set(&mut settings.log.filter, log.filter);
         set(&mut settings.log.format, log.format);
         settings.node.validate()?;
@@ -113,7 +128,10 @@ impl Settings {
             pod: None,
             data_dir: Some(self.data_dir.clone()),
             peers: Some(config.peers.iter().map(peer).collect()),
+            join: Some(config.join),
+            zone: Some(config.zone.clone()),
             auto_create_topics: Some(config.auto_create_topics),
+            insecure: Some(config.insecure),
             listen: Listen {
                 client: Some(config.listen.client.clone()),
                 peer: Some(config.listen.peer.clone()),
@@ -123,12 +141,16 @@ impl Settings {
                 client: config.advertise.client.clone(),
                 peer: config.advertise.peer.clone(),
             },
+            tls: typed_tls(&config.tls),
+            auth: typed_auth(&config.auth),
             limits: Limits {
                 session_timeout_ms: Some(ms(config.session_timeout)),
                 operation_timeout_ms: Some(ms(config.operation_timeout)),
                 connection_bytes_max: Some(config.connection_bytes_max as u64),
                 node_bytes_max: Some(config.node_bytes_max as u64),
                 disk_free_bytes_min: Some(config.disk_free_bytes_min),
+                memory_bytes_max: Some(config.memory_bytes_max),
+                connections_max: Some(config.connections_max as u64),
                 compaction_bytes_min: Some(config.compaction_bytes_min),
             },
             consensus: Consensus {
@@ -144,9 +166,36 @@ impl Settings {
                 segment_bytes: Some(config.storage.segment_bytes),
                 window_bytes: Some(config.storage.window_bytes),
             },
+            trace: Trace {
+                collector: Some(config.trace.collector.clone().unwrap_or_else(|| OFF.to_owned())),
+                per_million: Some(config.trace.per_million),
+            },
             log: Log { filter: Some(self.log.filter.clone()), format: Some(self.log.format) },
         }
     }
+}
+
+fn of_tls(typed: Tls) -> TlsConfig {
+    let Tls { client_cert, client_key, client_ca, peer_cert, peer_key, peer_ca, peer_names } = typed;
+    let peer_names = peer_names.unwrap_or_default();
+    TlsConfig { client_cert, client_key, client_ca, peer_cert, peer_key, peer_ca, peer_names }
+}
+
+fn of_auth(typed: Auth) -> AuthConfig {
+    let Auth { enabled, jwks_file, jwt_issuer, jwt_audience, admin_password_file } = typed;
+    let enabled = enabled.unwrap_or_default();
+    AuthConfig { enabled, jwks_file, jwt_issuer, jwt_audience, admin_password_file }
+}
+
+fn typed_auth(config: &AuthConfig) -> Auth {
+    let AuthConfig { enabled, jwks_file, jwt_issuer, jwt_audience, admin_password_file } = config.clone();
+    Auth { enabled: Some(enabled), jwks_file, jwt_issuer, jwt_audience, admin_password_file }
+}
+
+fn typed_tls(config: &TlsConfig) -> Tls {
+    let TlsConfig { client_cert, client_key, client_ca, peer_cert, peer_key, peer_ca, peer_names } =
+        config.clone();
+    Tls { client_cert, client_key, client_ca, peer_cert, peer_key, peer_ca, peer_names: Some(peer_names) }
 }
 
 fn set<T>(setting: &mut T, typed: Option<T>) {

@@ -44,15 +44,28 @@ section! {
         /// Peer addresses of all nodes of the cluster, this one included; the same list for every node. None: one node alone.
         #[arg(long, value_name = "ID=HOST:PORT,…", env = "QUORATE_PEERS", value_delimiter = ',')]
         peers: Vec<Peer>,
+        /// Join the cluster of the listed peers as a new node. A listed node forms or comes back as usual.
+        #[arg(long, value_name = "BOOL", env = "QUORATE_JOIN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        join: bool,
+        /// The zone that the node is in (a rack, a data centre): replicas are in as many zones as there are. Empty: none.
+        #[arg(long, value_name = "NAME", env = "QUORATE_ZONE")]
+        zone: String,
         /// Create a topic on the first publish or bind that names it.
         #[arg(long, value_name = "BOOL", env = "QUORATE_AUTO_CREATE_TOPICS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         auto_create_topics: bool,
+        /// Listen where others reach this node although nothing keeps strangers out: without TLS, or without authentication.
+        #[arg(long, value_name = "BOOL", env = "QUORATE_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        insecure: bool,
     }
     sections {
         /// Addresses to bind.
         listen: Listen,
         /// Addresses to tell others.
         advertise: Advertise,
+        /// Certificates.
+        tls: Tls,
+        /// Who is let in.
+        auth: Auth,
         /// Bounds.
         limits: Limits,
         /// Replication.
@@ -61,6 +74,8 @@ section! {
         storage: Storage,
         /// Logs.
         log: Log,
+        /// Traces.
+        trace: Trace,
     }
 }
 
@@ -94,6 +109,57 @@ section! {
 }
 
 section! {
+    /// Certificates and keys, in PEM. They are read again when the files change.
+    #[command(next_help_heading = "TLS")]
+    Tls {
+        /// Certificate that clients are shown, with what lies between it and its authority. Without it they are served in plain text.
+        #[arg(id = "tls.client_cert", long = "tls-client-cert", value_name = "PATH", env = "QUORATE_TLS_CLIENT_CERT")]
+        client_cert: PathBuf,
+        /// Its private key.
+        #[arg(id = "tls.client_key", long = "tls-client-key", value_name = "PATH", env = "QUORATE_TLS_CLIENT_KEY")]
+        client_key: PathBuf,
+        /// Authorities of clients' certificates: a client must have one of theirs.
+        #[arg(id = "tls.client_ca", long = "tls-client-ca", value_name = "PATH", env = "QUORATE_TLS_CLIENT_CA")]
+        client_ca: PathBuf,
+        /// Certificate that the other nodes are shown, whoever connects to whom. It names the host of this node's peer address.
+        #[arg(id = "tls.peer_cert", long = "tls-peer-cert", value_name = "PATH", env = "QUORATE_TLS_PEER_CERT")]
+        peer_cert: PathBuf,
+        /// Its private key.
+        #[arg(id = "tls.peer_key", long = "tls-peer-key", value_name = "PATH", env = "QUORATE_TLS_PEER_KEY")]
+        peer_key: PathBuf,
+        /// Authorities of the nodes' certificates: who has one of theirs is a node of this cluster.
+        #[arg(id = "tls.peer_ca", long = "tls-peer-ca", value_name = "PATH", env = "QUORATE_TLS_PEER_CA")]
+        peer_ca: PathBuf,
+        /// If that authority has other customers: take only nodes whose certificate bears one of these names; the first word
+        /// may be *.
+        #[arg(id = "tls.peer_names", long = "tls-peer-names", value_name = "NAME,…", env = "QUORATE_TLS_PEER_NAMES", value_delimiter = ',')]
+        peer_names: Vec<String>,
+    }
+}
+
+section! {
+    /// How clients prove who they are. Files are read again when they change.
+    #[command(next_help_heading = "Authentication")]
+    Auth {
+        /// Clients must say who they are, by password, token or certificate. The same on all nodes.
+        #[arg(id = "auth.enabled", long = "auth", value_name = "BOOL", env = "QUORATE_AUTH", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        enabled: bool,
+        /// Public keys of whoever issues tokens (JWKS).
+        #[arg(id = "auth.jwks_file", long = "auth-jwks-file", value_name = "PATH", env = "QUORATE_AUTH_JWKS_FILE")]
+        jwks_file: PathBuf,
+        /// Who must have issued a token (iss).
+        #[arg(id = "auth.jwt_issuer", long = "auth-jwt-issuer", value_name = "NAME", env = "QUORATE_AUTH_JWT_ISSUER")]
+        jwt_issuer: String,
+        /// For whom a token must be (aud).
+        #[arg(id = "auth.jwt_audience", long = "auth-jwt-audience", value_name = "NAME", env = "QUORATE_AUTH_JWT_AUDIENCE")]
+        jwt_audience: String,
+        /// Holds the password of the first user, admin; looked at only while the cluster has no users.
+        #[arg(id = "auth.admin_password_file", long = "auth-admin-password-file", value_name = "PATH", env = "QUORATE_AUTH_ADMIN_PASSWORD_FILE")]
+        admin_password_file: PathBuf,
+    }
+}
+
+section! {
     /// Bounds of time and memory.
     #[command(next_help_heading = "Limits")]
     Limits {
@@ -112,6 +178,13 @@ section! {
         /// Publishes are refused (DISK_LOW) while less is free on the data disk.
         #[arg(long, value_name = "BYTES", env = "QUORATE_DISK_FREE_BYTES_MIN")]
         disk_free_bytes_min: u64,
+        /// Publishes are refused (MEMORY_HIGH) while the process uses more memory; 0: four fifths of what its control group or
+        /// the machine has.
+        #[arg(long, value_name = "BYTES", env = "QUORATE_MEMORY_BYTES_MAX")]
+        memory_bytes_max: u64,
+        /// Connections of clients beyond so many are closed at once.
+        #[arg(long, value_name = "COUNT", env = "QUORATE_CONNECTIONS_MAX")]
+        connections_max: u64,
         /// A leader compacts topics by key when that frees so many bytes of the log.
         #[arg(long, value_name = "BYTES", env = "QUORATE_COMPACTION_BYTES_MIN")]
         compaction_bytes_min: u64,
@@ -170,6 +243,19 @@ section! {
         /// One line of text, or one JSON object, per event.
         #[arg(id = "log.format", long = "log-format", value_enum, env = "QUORATE_LOG_FORMAT")]
         format: LogFormat,
+    }
+}
+
+section! {
+    /// What is told of messages that come with a sampled `traceparent` header.
+    #[command(next_help_heading = "Traces")]
+    Trace {
+        /// Where a collector takes OTLP over gRPC; "off": messages are not followed.
+        #[arg(id = "trace.collector", long = "trace-collector", value_name = "HOST:PORT", env = "QUORATE_TRACE_COLLECTOR")]
+        collector: String,
+        /// Of a million traces so many are followed, the same ones on each node.
+        #[arg(id = "trace.per_million", long = "trace-per-million", value_name = "COUNT", env = "QUORATE_TRACE_PER_MILLION", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+        per_million: u32,
     }
 }
 

@@ -4,6 +4,7 @@
 //! meanwhile, and another consumer would get later messages first: rightly so, but then nothing could be said about order.
 //! One that only lost its node attaches again as the same consumer, and must get everything in order.
 
+use crate::access::Reach;
 use crate::clients::starting_in;
 use crate::failure::Failure;
 use quorate_client::{CallError, Client, ReadFrom, ReadOptions};
@@ -26,11 +27,11 @@ pub(crate) struct Exclusive {
 
 impl Exclusive {
     pub(crate) fn new(
-        (addresses, namespace): (&[String], &str),
+        (reach, namespace): (&Reach, &str),
         topic: &str,
         subscription: &str,
     ) -> Result<Self, Failure> {
-        let nodes = addresses.iter().map(|a| starting_in(std::slice::from_ref(a), 0, namespace));
+        let nodes = reach.nodes.iter().map(|node| starting_in(&reach.of(node), 0, namespace));
         let nodes = nodes.collect::<Result<_, _>>()?;
         Ok(Self { nodes, topic: topic.to_owned(), subscription: subscription.to_owned() })
     }

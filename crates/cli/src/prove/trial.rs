@@ -8,6 +8,7 @@ use super::nemesis::{Done, Nemesis};
 use super::publishers::{Publishing, publish};
 use super::report::Report;
 use super::workers::Workers;
+use crate::access::Reach;
 use crate::clients::starting_in;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -53,7 +54,7 @@ pub(crate) struct TrialOptions {
 /// A trial of a cluster that is there.
 pub(crate) struct Trial {
     options: TrialOptions,
-    addresses: Vec<String>,
+    reach: Reach,
     namespace: String,
     topic: String,
     subscriptions: Vec<String>,
@@ -68,14 +69,14 @@ const EXCLUSIVE: [bool; 2] = [true, false];
 
 impl Trial {
     /// `run` marks the messages, the topic and the subscriptions of this trial.
-    pub(crate) fn new(options: TrialOptions, addresses: Vec<String>, run: u64, output: Output) -> Self {
+    pub(crate) fn new(options: TrialOptions, reach: Reach, run: u64, output: Output) -> Self {
         let topic = format!("prove-{run:016x}");
         let subscriptions = vec![format!("{topic}-one"), format!("{topic}-many")];
         let history = Arc::new(History::new(run, options.publishers as usize, &EXCLUSIVE, options.shards));
         let is_spread = options.shards.are_several();
         let namespace = if is_spread { topic.clone() } else { NamespaceName::DEFAULT.to_owned() };
         let moving = (format!("{topic}-work"), format!("{topic}-out"));
-        Self { options, addresses, namespace, topic, subscriptions, moving, history, output }
+        Self { options, reach, namespace, topic, subscriptions, moving, history, output }
     }
 
     /// Runs it to the end.
@@ -151,7 +152,7 @@ impl Trial {
 
     /// One client per node, each beginning with its own.
     fn clients(&self) -> Result<Vec<Client>, Failure> {
-        (0..self.addresses.len()).map(|i| starting_in(&self.addresses, i, &self.namespace)).collect()
+        (0..self.reach.nodes.len()).map(|i| starting_in(&self.reach, i, &self.namespace)).collect()
     }
 
     async fn prepare(&self, client: &Client) -> Result<(), Failure> {
@@ -185,7 +186,7 @@ impl Trial {
                 messages_per_second: (self.options.messages_per_second / count).max(1),
                 message_bytes: self.options.message_bytes,
             };
-            let client = starting_in(&self.addresses, publisher as usize, &self.namespace)?;
+            let client = starting_in(&self.reach, publisher as usize, &self.namespace)?;
             tasks.spawn(publish(client, Arc::clone(&self.history), publishing, stop.clone()));
         }
         Ok(tasks)
@@ -195,18 +196,16 @@ impl Trial {
         let mut tasks = JoinSet::new();
         for (number, subscription) in self.subscriptions.iter().enumerate() {
             let exclusive = EXCLUSIVE.get(number).copied().unwrap_or(false);
-            let count = if exclusive { 1 } else { self.addresses.len() };
+            let count = if exclusive { 1 } else { self.reach.nodes.len() };
             for index in 0..count {
                 let consuming = Consuming {
                     number,
                     subscription: subscription.clone(),
                     exclusive: exclusive
-                        .then(|| {
-                            Exclusive::new((&self.addresses, &self.namespace), &self.topic, subscription)
-                        })
+                        .then(|| Exclusive::new((&self.reach, &self.namespace), &self.topic, subscription))
                         .transpose()?,
                 };
-                let client = starting_in(&self.addresses, index, &self.namespace)?;
+                let client = starting_in(&self.reach, index, &self.namespace)?;
                 tasks.spawn(consume(client, Arc::clone(&self.history), consuming, stop.clone()));
             }
         }
@@ -215,12 +214,7 @@ impl Trial {
 
     fn start_workers(&self) -> Result<Option<Workers>, Failure> {
         let start = |(directory, seed): &(PathBuf, u64)| {
-            Workers::start(
-                directory,
-                *seed,
-                (&self.addresses, &self.namespace),
-                (&self.moving.0, &self.moving.1),
-            )
+            Workers::start(directory, *seed, (&self.reach, &self.namespace), (&self.moving.0, &self.moving.1))
         };
         self.options.workers.as_ref().map(start).transpose()
     }

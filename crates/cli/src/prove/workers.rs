@@ -1,6 +1,7 @@
 //! Workers: processes that move each message of a subscription to another topic in one commit, and are killed at random.
 
 use super::payload::Noise;
+use crate::access::Reach;
 use crate::failure::Failure;
 use quorate_processes::{Command, Process};
 use std::path::Path;
@@ -28,14 +29,14 @@ impl Workers {
     pub(super) fn start(
         directory: &Path,
         seed: u64,
-        (addresses, namespace): (&[String], &str),
+        (reach, namespace): (&Reach, &str),
         (subscription, topic): (&str, &str),
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(|source| Failure::Runtime { source })?;
         let worker = |number: usize| {
             // Each begins with another node.
             let nodes: Vec<&str> =
-                addresses.iter().cycle().skip(number).take(addresses.len()).map(String::as_str).collect();
+                reach.nodes.iter().cycle().skip(number).take(reach.nodes.len()).map(String::as_str).collect();
             let credit = format!("--credit={CREDIT}");
             let nodes = format!("--nodes={}", nodes.join(","));
             let namespace = format!("--namespace={namespace}");
@@ -43,7 +44,7 @@ impl Workers {
             Process::new(Command {
                 name: format!("worker {number}"),
                 program: program.clone(),
-                arguments: arguments.map(str::to_owned).to_vec(),
+                arguments: arguments.map(str::to_owned).into_iter().chain(reach.arguments.clone()).collect(),
                 environment: Vec::new(),
                 log: directory.join(format!("worker-{number}.log")),
             })

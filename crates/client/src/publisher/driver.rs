@@ -3,6 +3,7 @@
 use super::unconfirmed::{Outcomes, Unconfirmed};
 use super::{Room, Shared};
 use crate::backoff::Backoff;
+use crate::channel::Channel;
 use crate::client::Client;
 use crate::error::{CallError, PublishError};
 use crate::nodes::Route;
@@ -18,7 +19,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
 /// The method of `quorate.v1.Publisher`.
 const PUBLISH_STREAM: &str = "/quorate.v1.Publisher/PublishStream";

@@ -2,6 +2,7 @@
 
 mod part;
 
+use crate::channel::Channel;
 use crate::client::Client;
 use crate::error::CallError;
 use crate::layout::is_elsewhere;
@@ -11,7 +12,6 @@ use part::Part;
 use quorate_types::{Millis, Reason, Refusal};
 use quorate_wire::v1::reader_client::ReaderClient;
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
-use tonic::transport::Channel;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

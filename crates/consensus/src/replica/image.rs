@@ -2,8 +2,9 @@
 
 use super::{Replica, State};
 use crate::type_config::SnapshotMeta;
+use quorate_machine::{LoadError, Machine};
 use quorate_storage::Row;
-use quorate_types::probe;
+use quorate_types::{GroupId, probe};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,6 +12,26 @@ use tokio::time::Instant;
 /// Attempts to send a snapshot within this time share one image: freezing one costs a walk over the whole state, and a
 /// follower that just came back may need several attempts.
 const REUSE: Duration = Duration::from_secs(30);
+
+/// How long blocks are kept for a copy that is being taken, at most: a stream that nobody reads must not fill the disk for ever.
+const COPY_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The state of a group as of one entry. The blocks that it refers to are kept as long as it lives, up to a day.
+pub struct Frozen {
+    group: GroupId,
+    image: Arc<Image>,
+}
+
+impl Frozen {
+    /// The machine as it was.
+    ///
+    /// # Errors
+    /// [`LoadError`] when its rows do not make one, which would be a bug.
+    pub fn machine(&self) -> Result<Machine, LoadError> {
+        let rows = self.image.rows.iter().map(|row| (row.key.clone(), row.value.clone()));
+        Machine::load(self.group, rows)
+    }
+}
 
 /// Rows of the machine as of one entry, and the blocks that they refer to. What openraft calls the snapshot's data.
 pub(crate) struct Image {
@@ -79,6 +100,17 @@ impl Replica {
         let current = (state.meta(), image);
         state.transfer = Some(current.clone());
         Some(current)
+    }
+
+    /// Freezes the state for a copy.
+    pub(crate) fn freeze_for_copy(&self) -> Frozen {
+        let mut state = self.lock();
+        let mut live = state.machine.live_blocks();
+        live.sort_unstable();
+        let until = Some(Instant::now() + COPY_MAX);
+        let image = Arc::new(Image { rows: state.rows(), live, until, frozen: None });
+        state.pins.push(Arc::downgrade(&image));
+        Frozen { group: self.group, image }
     }
 
     /// A snapshot file is durable.

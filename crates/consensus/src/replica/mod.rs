@@ -9,6 +9,7 @@ mod image;
 #[cfg(test)]
 mod tests;
 
+pub use image::Frozen;
 pub(crate) use image::Image;
 
 use crate::codec;

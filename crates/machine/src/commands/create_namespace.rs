@@ -4,12 +4,9 @@ use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
 use crate::rows::RowKey;
 use crate::shard::Context;
-use crate::system::{NamespaceView, Placement, System};
+use crate::system::{NamespaceView, Placement, REPLICAS, System};
 use quorate_types::{GroupId, NamespaceId, NamespaceName, NodeId, Reason, Refusal, Shards, Voter};
-use std::collections::BTreeMap;
 
-/// Replicas of a shard, where there are as many nodes: a majority survives the loss of one.
-const REPLICAS: usize = 3;
 /// Namespaces of a cluster, for the same reason.
 const NAMESPACES_MAX: usize = 1_000;
 /// A shard begins at revision 0, so that it can be opened and closed at this one.
@@ -22,6 +19,7 @@ impl System {
         shards: u32,
         ctx: &mut Context<'_>,
     ) -> Reply {
+        self.check_not_restoring(name)?;
         if let Some(known) = self.names.get(name).and_then(|id| self.namespaces.get_mut(id)) {
             if known.groups.len() == shards as usize {
                 known.revision += 1;
@@ -53,18 +51,9 @@ impl System {
         Ok(Answer::NamespaceCreated { id, groups, revision: FIRST_REVISION })
     }
 
-    /// A new group on the nodes with the fewest replicas; among equals, those with the lowest ids.
+    /// A new group on the nodes with the fewest replicas, in different zones; among equals, those with the lowest ids.
     fn place(&mut self, namespace: NamespaceId, ctx: &mut Context<'_>) -> GroupId {
-        let mut load: BTreeMap<NodeId, usize> = self.nodes.keys().map(|n| (*n, 0)).collect();
-        for node in self.placements.values().flat_map(|p| &p.nodes) {
-            if let Some(replicas) = load.get_mut(node) {
-                *replicas += 1;
-            }
-        }
-        let mut nodes: Vec<NodeId> = load.keys().copied().collect();
-        nodes.sort_by_key(|n| (load.get(n).copied(), *n));
-        nodes.truncate(REPLICAS);
-        nodes.sort_unstable();
+        let nodes = self.choose(REPLICAS);
         self.last_group += 1;
         let group = GroupId::new(self.last_group);
         let voter =

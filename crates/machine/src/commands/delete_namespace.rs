@@ -24,6 +24,7 @@ impl System {
             let text = "namespace default is always there and cannot be deleted";
             return Err(Refusal::new(Reason::NamespaceNotEmpty, text));
         }
+        self.check_not_restoring(name)?;
         let now = self.namespaces.get(&id).map_or(revision, |view| view.revision);
         if now != revision {
             let text = format!(
@@ -31,13 +32,21 @@ impl System {
             );
             return Err(Refusal::new(Reason::NamespaceChanged, text));
         }
-        self.names.remove(name);
+        self.take_namespace(id, ctx);
+        Ok(Answer::Done)
+    }
+
+    /// It is gone, with all of its groups.
+    pub(crate) fn take_namespace(&mut self, id: NamespaceId, ctx: &mut Context<'_>) {
+        self.names.retain(|_, known| *known != id);
         for group in self.namespaces.remove(&id).map(|view| view.groups).unwrap_or_default() {
             self.placements.remove(&group);
             ctx.touch(RowKey::Placement(group));
+            if self.moves.remove(&group).is_some() {
+                ctx.touch(RowKey::Moving(group));
+            }
         }
         ctx.touch(RowKey::Namespace(id));
         Self::changed(&mut ctx.effects);
-        Ok(Answer::Done)
     }
 }

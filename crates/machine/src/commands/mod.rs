@@ -15,23 +15,31 @@ mod create_topic;
 mod delete_mark;
 mod delete_namespace;
 mod delete_producer;
+mod delete_quota;
 mod delete_subscription;
 mod delete_topic;
 mod detach;
+mod drain;
 mod expire_node;
 mod form_cluster;
 mod gather;
 mod hello;
+mod join_node;
 mod keep_namespace;
 mod mark;
+mod move_group;
 mod open_producer;
 mod open_session;
 mod open_shard;
 mod publish;
 mod publish_each;
 mod purge;
+mod put_quota;
 mod raise_version;
 mod register_node;
+mod remove_node;
+mod restore_namespace;
+mod roles;
 mod route;
 mod seek;
 mod set_credit;
@@ -39,10 +47,11 @@ mod settle;
 mod tick;
 mod unbind;
 mod unbind_topic;
+mod users;
 
 pub use raise_version::TooOld;
 
-use quorate_types::{ConsumerId, MarkName, Reason, Refusal, SubscriptionName};
+use quorate_types::{ConsumerId, MarkName, NodeId, Reason, Refusal, SubscriptionName};
 use std::fmt::Display;
 
 /// A count is at its limit.
@@ -50,8 +59,13 @@ fn limit(what: impl Display, max: impl Display) -> Refusal {
     Refusal::new(Reason::LimitReached, format!("{what} reached the limit of {max}: delete some first"))
 }
 
-fn invalid(text: impl Into<String>) -> Refusal {
+pub(crate) fn invalid(text: impl Into<String>) -> Refusal {
     Refusal::new(Reason::InvalidArgument, text)
+}
+
+fn no_node(node: NodeId) -> Refusal {
+    let text = format!("the cluster has no node {node}: `quorate cluster status` lists its nodes");
+    Refusal::new(Reason::NodeNotFound, text)
 }
 
 fn no_mark(subscription: &SubscriptionName, mark: &MarkName) -> Refusal {

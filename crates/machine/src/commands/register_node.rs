@@ -6,7 +6,7 @@ use crate::op::NodeRecord;
 use crate::rows::RowKey;
 use crate::shard::Context;
 use crate::system::System;
-use quorate_types::{NodeId, Refusal};
+use quorate_types::{NodeId, Reason, Refusal};
 
 /// A DNS name has at most 253 bytes; then a colon and a port.
 const ADDRESS_BYTES_MAX: usize = 260;
@@ -15,9 +15,17 @@ impl System {
     /// The first voters of placements stay as they are: they name a past.
     pub(crate) fn register(&mut self, record: &NodeRecord, ctx: &mut Context<'_>) -> Reply {
         check_record(record)?;
+        let removed = self.removed(record.node);
         let Some(known) = self.nodes.get_mut(&record.node) else {
+            if removed.is_some() {
+                let text = format!(
+                    "node {} was removed from the cluster: start it with an empty data directory and --join to let it come in anew, or leave it out",
+                    record.node
+                );
+                return Err(Refusal::new(Reason::NodeRemoved, text));
+            }
             let text = format!(
-                "node {} is not one of this cluster's nodes: start it with the id of one of them",
+                "node {} is not one of this cluster's nodes: start it with the id of one of them, or with --join to let it come in",
                 record.node
             );
             return Err(invalid(text));

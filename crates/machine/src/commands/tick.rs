@@ -16,6 +16,9 @@ impl Machine {
         if let Some(shard) = self.shard_mut() {
             shard.tick(ctx);
         }
+        if let Some(system) = self.system_mut() {
+            system.tick(ctx);
+        }
         Ok(Answer::Done)
     }
 }

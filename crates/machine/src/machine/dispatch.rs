@@ -40,6 +40,9 @@ impl Machine {
             Op::DeleteNamespace { namespace, id, revision } => {
                 self.system_only()?.delete_namespace(namespace, *id, *revision, ctx)
             }
+            Op::Access(change) => self.system_only()?.change_access(change, ctx),
+            Op::PutQuota { of, quota } => self.system_only()?.put_quota(of, *quota, ctx),
+            Op::DeleteQuota { of } => self.system_only()?.delete_quota(of, ctx),
             Op::Attach { consumer, subscription, credit, priority, identity } => {
                 let node = self.owner(*consumer, origin)?;
                 self.shard_only()?.attach(
@@ -65,6 +68,8 @@ impl Machine {
             Op::Route { topic, subscription, version, from, to, matches } => {
                 self.shard_only()?.route((*topic, *subscription), *version, (*from, *to), matches, ctx)
             }
+            Op::Restore(restore) => self.restore(restore, fragment, ctx),
+            Op::RestoreNamespace(restore) => self.system_only()?.restore_namespace(restore, ctx),
             Op::Compact { blocks } => self.shard_only()?.compact(blocks, fragment, ctx),
             Op::Gather { blocks } => self.shard_only()?.gather(blocks, fragment, ctx),
             Op::Publish(publish) => {
@@ -99,6 +104,13 @@ impl Machine {
                 numbered(origin)?;
                 self.shard_only()?.delete_mark(subscription, mark, ctx)
             }
+            Op::JoinNode { .. }
+            | Op::RemoveNode { .. }
+            | Op::ForgetNode { .. }
+            | Op::MoveGroup { .. }
+            | Op::GroupMoved { .. }
+            | Op::BeginDrain { .. }
+            | Op::EndDrain { .. } => self.membership(op, origin, ctx),
             Op::CreateTopic { .. }
             | Op::ConfigureTopic { .. }
             | Op::DeleteTopic { .. }
@@ -110,6 +122,26 @@ impl Machine {
             | Op::UnbindTopic { .. }
             | Op::CloseShard { .. }
             | Op::OpenShard { .. } => self.metadata(op, ctx),
+        }
+    }
+
+    fn membership(&mut self, op: &Op, origin: Option<SessionId>, ctx: &mut Context<'_>) -> Reply {
+        let system = self.system_only()?;
+        match op {
+            Op::JoinNode { node, zone, new } => system.join_node(node, zone, *new, ctx),
+            Op::RemoveNode { node } => system.remove_node(*node, ctx),
+            Op::ForgetNode { node } => {
+                by_leader(origin)?;
+                system.forget_node(*node, ctx)
+            }
+            Op::MoveGroup { group, from, to } => {
+                by_leader(origin)?;
+                system.move_group(*group, from, to, ctx)
+            }
+            Op::GroupMoved { group, to } => system.group_moved(*group, to, ctx),
+            Op::BeginDrain { node, lasts } => system.begin_drain(*node, *lasts, ctx),
+            Op::EndDrain { node } => system.end_drain(*node, ctx),
+            _ => Err(Refusal::new(Reason::InvalidArgument, "this operation is not about nodes")),
         }
     }
 

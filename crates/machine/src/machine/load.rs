@@ -40,7 +40,10 @@ impl Machine {
         }
         let sessions = &machine.sessions;
         if let Body::Shard(shard) = &mut machine.body {
-            shard.loaded(|session| sessions.node(session).is_some())?;
+            // Not all of its rows are there yet: its restore ends with this.
+            if !shard.is_filling() {
+                shard.loaded(|session| sessions.node(session).is_some())?;
+            }
         }
         // A machine of no rows is new: its first checkpoint must write what it begins with.
         if !sorted.is_empty() {
@@ -64,7 +67,7 @@ impl Machine {
         keys
     }
 
-    fn row(&self, key: RowKey) -> Option<Vec<u8>> {
+    pub(crate) fn row(&self, key: RowKey) -> Option<Vec<u8>> {
         match (key, &self.body) {
             (RowKey::Meta, _) => Some(rows::meta::encode(&self.meta())),
             (RowKey::Limits, _) => Some(rows::limits::encode(&self.limits)),
@@ -102,7 +105,7 @@ impl Machine {
         }
     }
 
-    fn load_row(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
+    pub(crate) fn load_row(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
         let bad = |source| LoadError::value(key, source);
         match key {
             RowKey::Meta => self.load_meta(&rows::meta::decode(bytes).map_err(bad)?)?,

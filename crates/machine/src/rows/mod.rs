@@ -11,21 +11,29 @@ pub(crate) mod block;
 pub(crate) mod catch_up;
 pub(crate) mod closing;
 pub(crate) mod consumer;
+pub(crate) mod drain;
 pub(crate) mod gone_producers;
 pub(crate) mod limits;
 pub(crate) mod mark;
 pub(crate) mod message_ids;
 pub(crate) mod meta;
+pub(crate) mod moving;
 pub(crate) mod namespace;
 pub(crate) mod newest;
 pub(crate) mod node;
 pub(crate) mod page;
+pub(crate) mod place;
 pub(crate) mod placement;
+pub(crate) mod quota;
+pub(crate) mod removed;
+pub(crate) mod restore;
+pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod subscription;
 pub(crate) mod times;
 pub(crate) mod topic;
 pub(crate) mod topic_binding;
+pub(crate) mod user;
 
 use crate::codec::DecodeError;
 use crate::commands::TooOld;
@@ -116,6 +124,24 @@ pub(crate) enum RowKey {
     Newest(TopicId, u64),
     /// When the messages of a gathered block were stored, by its first offset.
     Times(TopicId, u64),
+    /// The restore that made a shard; none where there was none.
+    Restore,
+    /// The restore of a namespace that is not open yet (system group).
+    RestoredNamespace(NamespaceId),
+    /// A user, by a number.
+    User(u64),
+    /// A role, by a number.
+    Role(u64),
+    /// A quota, by its number.
+    Quota(u64),
+    /// Where a node is, and whether it is to go.
+    Place(NodeId),
+    /// Where a group is to be, while it moves.
+    Moving(GroupId),
+    /// The life of a node that was removed.
+    Removed(NodeId),
+    /// Which node is about to stop.
+    Drain,
 }
 
 impl RowKey {
@@ -143,6 +169,15 @@ impl RowKey {
             Self::MessageIds(t, page) => (18, [Some(t.get()), Some(page), None]),
             Self::Newest(t, page) => (19, [Some(t.get()), Some(page), None]),
             Self::Times(t, offset) => (20, [Some(t.get()), Some(offset), None]),
+            Self::Restore => (21, [None; 3]),
+            Self::RestoredNamespace(n) => (22, [Some(n.get()), None, None]),
+            Self::User(number) => (23, [Some(number), None, None]),
+            Self::Role(number) => (24, [Some(number), None, None]),
+            Self::Quota(number) => (25, [Some(number), None, None]),
+            Self::Place(n) => (26, [Some(n.get()), None, None]),
+            Self::Moving(g) => (27, [Some(g.get()), None, None]),
+            Self::Removed(n) => (28, [Some(n.get()), None, None]),
+            Self::Drain => (29, [None; 3]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -176,6 +211,15 @@ impl RowKey {
             (18, [t, page]) => Self::MessageIds(TopicId::new(*t), *page),
             (19, [t, page]) => Self::Newest(TopicId::new(*t), *page),
             (20, [t, offset]) => Self::Times(TopicId::new(*t), *offset),
+            (21, []) => Self::Restore,
+            (22, [n]) => Self::RestoredNamespace(NamespaceId::new(*n)),
+            (23, [number]) => Self::User(*number),
+            (24, [number]) => Self::Role(*number),
+            (25, [number]) => Self::Quota(*number),
+            (26, [n]) => Self::Place(NodeId::new(*n)),
+            (27, [g]) => Self::Moving(GroupId::new(*g)),
+            (28, [n]) => Self::Removed(NodeId::new(*n)),
+            (29, []) => Self::Drain,
             _ => return None,
         })
     }
@@ -211,6 +255,15 @@ mod tests {
             RowKey::MessageIds(TopicId::new(1), 9),
             RowKey::Newest(TopicId::new(1), 8),
             RowKey::Times(TopicId::new(1), 255),
+            RowKey::Restore,
+            RowKey::RestoredNamespace(NamespaceId::new(1)),
+            RowKey::User(300),
+            RowKey::Role(1),
+            RowKey::Quota(3),
+            RowKey::Place(NodeId::new(4)),
+            RowKey::Moving(GroupId::new(3)),
+            RowKey::Removed(NodeId::new(5)),
+            RowKey::Drain,
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

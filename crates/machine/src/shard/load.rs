@@ -1,7 +1,7 @@
 //! A shard as rows, and back. The shapes of the rows are in [`crate::rows`].
 
 use super::due::Due;
-use super::{Binding, Closing, Consumer, Shard, Subscription};
+use super::{Binding, Block, Closing, Consumer, Shard, Subscription};
 use crate::rows::binding::BindingRow;
 use crate::rows::{self, LoadError, RowKey, page::POSITIONS_PER_PAGE};
 use quorate_types::{SessionId, SubscriptionId, TopicId};
@@ -38,6 +38,7 @@ impl Shard {
                     .find(|(_, mark)| mark.number == number)
                     .map(|(name, mark)| rows::mark::encode(name, mark))
             }
+            RowKey::Restore => self.restoring.as_ref().map(rows::restore::encode),
             RowKey::Closing => Some(&self.closing)
                 .filter(|c| **c != Closing::default())
                 .map(|c| rows::closing::encode(c, self.place)),
@@ -70,6 +71,7 @@ impl Shard {
         }
         keys.extend(self.consumers.values().map(Consumer::row));
         keys.extend((self.closing != Closing::default()).then_some(RowKey::Closing));
+        keys.extend(self.restoring.map(|_| RowKey::Restore));
         keys
     }
 
@@ -101,7 +103,7 @@ impl Shard {
                 let topic = self.topics.get_mut(&from).ok_or_else(|| LoadError::dangling(key))?;
                 topic.onward.entry(to).or_default().insert(filter, number);
             }
-            RowKey::Block(topic, first) => self.load_block(key, topic, first, bytes)?,
+            RowKey::Block(..) | RowKey::Times(..) => self.load_block_row(key, bytes)?,
             RowKey::Subscription(id) => {
                 let subscription = rows::subscription::decode(id, bytes).map_err(bad)?;
                 if !subscription.doomed {
@@ -134,26 +136,44 @@ impl Shard {
                 }
             }
             RowKey::Newest(..) | RowKey::MessageIds(..) => self.load_keys_or_ids(key, bytes)?,
-            RowKey::Times(topic, first) => {
-                let times = rows::times::decode(bytes).map_err(bad)?;
-                let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
-                let block = topic.blocks.get_mut(&first).ok_or_else(|| LoadError::dangling(key))?;
-                if !block.take_times(times) {
-                    return Err(LoadError::contradiction(key));
-                }
-            }
             RowKey::Closing => (self.closing, self.place) = rows::closing::decode(bytes).map_err(bad)?,
+            RowKey::Restore => self.restoring = Some(rows::restore::decode(bytes).map_err(bad)?),
             _ => return Err(LoadError::Key(key.encode())),
         }
         Ok(())
     }
 
-    fn load_block(&mut self, key: RowKey, topic: TopicId, first: u64, bytes: &[u8]) -> Result<(), LoadError> {
-        let block = rows::block::decode(bytes).map_err(|source| LoadError::value(key, source))?;
+    /// A block, or when its messages were stored.
+    fn load_block_row(&mut self, key: RowKey, bytes: &[u8]) -> Result<(), LoadError> {
+        let bad = |source| LoadError::value(key, source);
+        match key {
+            RowKey::Block(topic, first) => {
+                self.load_block(key, (topic, first), rows::block::decode(bytes).map_err(bad)?)
+            }
+            RowKey::Times(topic, first) => {
+                let times = rows::times::decode(bytes).map_err(bad)?;
+                let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
+                let block = topic.blocks.get_mut(&first).ok_or_else(|| LoadError::dangling(key))?;
+                if block.take_times(times) { Ok(()) } else { Err(LoadError::contradiction(key)) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A restore brings those of a topic in any order.
+    pub(crate) fn load_block(
+        &mut self,
+        key: RowKey,
+        (topic, first): (TopicId, u64),
+        block: Block,
+    ) -> Result<(), LoadError> {
         let topic = self.topics.get_mut(&topic).ok_or_else(|| LoadError::dangling(key))?;
-        let before = topic.blocks.last_key_value().map_or(0, |(first, b)| first + u64::from(b.count));
-        let end = first.checked_add(u64::from(block.count)).filter(|end| *end <= topic.next_offset);
-        if first < before || end.is_none() || block.begin > topic.appended {
+        let before =
+            topic.blocks.range(..=first).next_back().map_or(0, |(first, b)| first + u64::from(b.count));
+        let after = topic.blocks.range(first..).next().map_or(topic.next_offset, |(first, _)| *first);
+        let end = first.checked_add(u64::from(block.count)).filter(|end| *end <= after);
+        let known = topic.blocks.contains_key(&first);
+        if known || first < before || end.is_none() || block.begin > topic.appended {
             return Err(LoadError::contradiction(key));
         }
         topic.bytes += u64::from(block.bytes);

@@ -13,10 +13,12 @@ mod dead_letters;
 mod delayed;
 mod due;
 mod expiry;
+mod figures;
 mod gather;
 mod grant;
 mod grant_by_key;
 mod keys;
+mod let_go;
 mod load;
 mod mark;
 mod message_ids;
@@ -47,6 +49,7 @@ pub(crate) use conclude::Gone;
 pub(crate) use consumer::Consumer;
 pub(crate) use context::Context;
 pub(crate) use delayed::Delayed;
+pub use figures::{ShardFigures, SubscriptionFigures, TopicFigures};
 pub use gather::ScatteredBlocks;
 pub(crate) use mark::Mark;
 pub(crate) use message_ids::{MessageIds, Remembered};
@@ -67,6 +70,7 @@ pub use view::{
 
 use crate::agenda::Agenda;
 use crate::applied::Effect;
+use crate::backup::Restoring;
 use due::Due;
 use names::TopicNames;
 use quorate_types::{
@@ -90,6 +94,8 @@ pub struct Shard {
     pub(crate) closing: Closing,
     /// Which one of its namespace's shards it is.
     pub(crate) place: ShardPlace,
+    /// The restore that made it, or is making it.
+    pub(crate) restoring: Option<Restoring>,
     /// Entry → how many blocks of topics lie in it. Derived.
     pub(crate) entries: BTreeMap<u64, u32>,
     /// Topics that keep the newest message of each key. Derived.

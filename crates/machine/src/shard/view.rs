@@ -321,7 +321,7 @@ impl Shard {
         }
     }
 
-    fn oldest_stored(&self, subscription: &Subscription) -> Option<Millis> {
+    pub(super) fn oldest_stored(&self, subscription: &Subscription) -> Option<Millis> {
         let run = subscription.run_at(subscription.oldest_unsettled()?)?;
         let mut pieces = self.topics.get(&run.topic)?.pieces(run.offset, run.offset.saturating_add(1));
         pieces.next().map(|piece| piece.stamp)

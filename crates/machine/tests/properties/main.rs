@@ -1,9 +1,10 @@
 //! Properties over random logs: purity, equivalence of images, conservation, and what delivery may rely on.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod act;
 #[path = "../common/mod.rs"]
 mod common;
+mod copies;
 mod wild;
 mod world;
 
@@ -106,6 +107,28 @@ proptest! {
         prop_assert_eq!(&suffix[..], &world.applied[cut..]);
         prop_assert_eq!(loaded.hash(), world.driver.machine.hash());
         prop_assert_eq!(loaded.image(), world.driver.machine.image());
+    }
+
+    /// What is leased is ready there, and nothing else differs: the copy of what was restored is the same copy.
+    #[test]
+    fn a_shard_that_is_restored_from_a_copy_holds_the_same(
+        story in stories(), rows_max in 1usize..40, transitions_max in 1u32..8,
+    ) {
+        let world = play(&story);
+        let (mut restored, hash) = copies::restored(&world.driver, rows_max, transitions_max);
+        prop_assert_eq!(restored.machine.clone().into_copy().map(|copy| copy.hash), hash);
+        let unsettled = |driver: &Driver| -> Vec<_> {
+            let of = |s: &quorate_machine::SubscriptionView| {
+                let ledger = s.ledger;
+                (s.name.clone(), ledger.routed, ledger.acked, ledger.ready + ledger.leased, ledger.delayed)
+            };
+            driver.state().subscriptions().iter().map(of).collect()
+        };
+        prop_assert_eq!(unsettled(&restored), unsettled(&world.driver));
+        let names = |machine: &Machine| machine.producers().map(|p| (p.name, p.last)).collect::<Vec<_>>();
+        prop_assert_eq!(names(&restored.machine), names(&world.driver.machine));
+        restored.pass(3_600_000);
+        restored.check();
     }
 
     #[test]

@@ -156,6 +156,8 @@ fn is_unnumbered(op: &Op) -> bool {
             | Op::CreateNamespace { .. }
             | Op::KeepNamespace { .. }
             | Op::DeleteNamespace { .. }
+            | Op::PutQuota { .. }
+            | Op::DeleteQuota { .. }
     )
 }
 

@@ -47,6 +47,7 @@ fn reply(reply: &Reply) -> String {
         Ok(Answer::NamespaceCreated { id, groups, revision }) => {
             format!("namespace {id}: groups {} revision {revision}", join(groups, " "))
         }
+        Ok(Answer::Restored { next, hash }) => format!("restored before step {next}: {hash}"),
         Err(refusal) => format!("refused {refusal}"),
     }
 }

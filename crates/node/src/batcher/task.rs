@@ -2,7 +2,8 @@
 
 use super::waiting::{Held, Proposers, Taken, Waiting};
 use super::{Outcome, Proposed, Proposer, ReplyTo};
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
+use crate::traces::{Kind, Spans, Traces};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use quorate_machine::{Envelope, Reply, entry};
@@ -66,6 +67,7 @@ pub(crate) struct Batcher {
     room: Arc<Semaphore>,
     room_bytes: usize,
     proposer: Arc<dyn Proposer>,
+    traces: Traces,
 }
 
 impl Batcher {
@@ -88,7 +90,20 @@ impl Batcher {
         };
         tokio::spawn(task.run(stop));
         let room = Arc::new(Semaphore::new(options.bytes_max));
-        Self { tx, room, room_bytes: options.bytes_max, proposer }
+        Self { tx, room, room_bytes: options.bytes_max, proposer, traces: Traces::default() }
+    }
+
+    /// The same, which follows messages.
+    pub(crate) fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    fn follow(&self, submission: &Submission) -> Spans {
+        if self.traces.is_off() {
+            return Spans::default();
+        }
+        let count = submission.envelope.op.publishes().map(|publish| publish.count()).sum();
+        self.traces.of_fragment(Kind::Commit, &submission.fragment, count, |_| {})
     }
 
     /// Takes an operation in, behind all that came before; or answers it at once when this node does not lead the group.
@@ -101,13 +116,14 @@ impl Batcher {
         if let Err(refusal) = self.proposer.ready() {
             return submission.reply.tell(Outcome::Retry(refusal));
         }
+        let spans = self.follow(&submission);
         // An operation is bounded by the service that took it, far below u32. More than all the room never comes.
         let bytes = submission.bytes().min(self.room_bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else {
             return submission.reply.tell(Outcome::Retry(stopping()));
         };
-        if let Err(mpsc::error::SendError(held)) = self.tx.send(Held { submission, room }).await {
+        if let Err(mpsc::error::SendError(held)) = self.tx.send(Held { submission, room, spans }).await {
             held.submission.reply.tell(Outcome::Retry(stopping()));
         }
     }
@@ -195,7 +211,8 @@ impl Task {
     fn answer(&mut self, (proposers, decided): Decided) {
         match decided {
             Ok(replies) if replies.len() == proposers.len() => {
-                for ((reply, _room), answer) in proposers.into_iter().zip(replies) {
+                for ((reply, _room, spans), answer) in proposers.into_iter().zip(replies) {
+                    spans.end(answer.as_ref().err());
                     reply.tell(Outcome::Replied(answer));
                 }
             }
@@ -207,7 +224,10 @@ impl Task {
 }
 
 fn answer_all(proposers: Proposers, outcome: &Outcome) {
-    for (reply, _room) in proposers {
+    for (reply, _room, spans) in proposers {
+        if let Outcome::Retry(refusal) = outcome {
+            spans.end(Some(refusal));
+        }
         reply.tell(outcome.clone());
     }
 }

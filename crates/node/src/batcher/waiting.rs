@@ -1,6 +1,7 @@
 //! Operations that wait for the next entry.
 
 use super::{ReplyTo, Submission};
+use crate::traces::Spans;
 use quorate_machine::{Envelope, Op};
 use quorate_types::Rope;
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,6 +11,8 @@ pub(super) struct Held {
     pub(super) submission: Submission,
     /// Its bytes of the batcher's budget.
     pub(super) room: OwnedSemaphorePermit,
+    /// Of its messages that are followed.
+    pub(super) spans: Spans,
 }
 
 impl Held {
@@ -43,7 +46,7 @@ pub(super) struct Waiting {
 }
 
 /// Those whose operations are in a proposed entry, in its order.
-pub(super) type Proposers = Vec<(ReplyTo, OwnedSemaphorePermit)>;
+pub(super) type Proposers = Vec<(ReplyTo, OwnedSemaphorePermit, Spans)>;
 
 /// The content of an entry.
 pub(super) struct Taken {
@@ -87,12 +90,12 @@ impl Waiting {
         let mut ops: Vec<Envelope> = Vec::with_capacity(held.len());
         let mut fragments: Vec<Rope> = Vec::with_capacity(held.len());
         let mut proposers = Vec::with_capacity(held.len());
-        for Held { submission, room } in held {
+        for Held { submission, room, spans } in held {
             ops.push(submission.envelope);
             if !submission.fragment.is_empty() {
                 fragments.push(submission.fragment);
             }
-            proposers.push((submission.reply, room));
+            proposers.push((submission.reply, room, spans));
         }
         Taken { ops, fragments, proposers }
     }

@@ -54,9 +54,15 @@ pub(crate) enum Decision {
 }
 
 /// Decides for the node that describes itself as `me` and was given `list` (itself in it). `seen` has what
-/// the others said; a listed node that is missing there has not answered.
+/// the others said; a listed node that is missing there has not answered. `forms`: it is one of the first nodes of a new cluster; another
+/// one only joins what there is.
 #[must_use]
-pub(crate) fn decide(me: &NodeRecord, list: &PeerList, seen: &BTreeMap<NodeId, Seen>) -> Decision {
+pub(crate) fn decide(
+    me: &NodeRecord,
+    list: &PeerList,
+    forms: bool,
+    seen: &BTreeMap<NodeId, Seen>,
+) -> Decision {
     let formed: BTreeMap<ClusterId, &Vec<NodeRecord>> = seen
         .values()
         .filter_map(|s| match s {
@@ -70,6 +76,11 @@ pub(crate) fn decide(me: &NodeRecord, list: &PeerList, seen: &BTreeMap<NodeId, S
     }
     if let Some(cluster) = formed.keys().next().copied() {
         return enter(me, cluster, seen);
+    }
+    if !forms {
+        return Decision::Wait(
+            "none of the listed nodes belongs to a cluster yet, and this one is to join theirs".to_owned(),
+        );
     }
     let mut records = vec![me.clone()];
     for (node, address) in list.iter().filter(|(node, _)| **node != me.node) {
@@ -136,12 +147,15 @@ mod tests {
     fn a_cluster_forms_only_when_all_peers_are_empty_and_only_by_the_lowest() {
         let all = BTreeMap::from([empty(2), empty(3)]);
         let records = vec![record(1, 11), record(2, 12), record(3, 13)];
-        assert_eq!(decide(&record(1, 11), &list(), &all), Decision::Form(records));
+        assert_eq!(decide(&record(1, 11), &list(), true, &all), Decision::Form(records));
         let all = BTreeMap::from([empty(1), empty(3)]);
-        assert!(matches!(decide(&record(2, 12), &list(), &all), Decision::Wait(_)));
+        assert!(matches!(decide(&record(2, 12), &list(), true, &all), Decision::Wait(_)));
         let silent = BTreeMap::from([empty(2), (NodeId::new(3), Seen::Unreachable)]);
-        assert!(matches!(decide(&record(1, 11), &list(), &silent), Decision::Wait(_)));
-        assert!(matches!(decide(&record(1, 11), &list(), &BTreeMap::from([empty(2)])), Decision::Wait(_)));
+        assert!(matches!(decide(&record(1, 11), &list(), true, &silent), Decision::Wait(_)));
+        assert!(matches!(
+            decide(&record(1, 11), &list(), true, &BTreeMap::from([empty(2)])),
+            Decision::Wait(_)
+        ));
     }
 
     #[test]
@@ -150,13 +164,16 @@ mod tests {
         other.remove(&NodeId::new(3));
         let seen =
             BTreeMap::from([empty(2), (NodeId::new(3), Seen::Empty { record: record(3, 13), peers: other })]);
-        assert!(matches!(decide(&record(1, 11), &list(), &seen), Decision::Wait(_)));
+        assert!(matches!(decide(&record(1, 11), &list(), true, &seen), Decision::Wait(_)));
     }
 
     #[test]
     fn a_node_alone_forms_alone() {
         let list = BTreeMap::from([(NodeId::new(1), "n1:1".to_owned())]);
-        assert_eq!(decide(&record(1, 11), &list, &BTreeMap::new()), Decision::Form(vec![record(1, 11)]));
+        assert_eq!(
+            decide(&record(1, 11), &list, true, &BTreeMap::new()),
+            Decision::Form(vec![record(1, 11)])
+        );
     }
 
     #[test]
@@ -165,14 +182,23 @@ mod tests {
         let first = vec![record(1, 11), record(2, 12), record(3, 13)];
         let formed = Seen::Formed { cluster, first: first.clone() };
         let seen = BTreeMap::from([(NodeId::new(2), formed), empty(3)]);
-        assert_eq!(decide(&record(1, 11), &list(), &seen), Decision::Adopt { cluster, first });
-        assert_eq!(decide(&record(1, 99), &list(), &seen), Decision::Join { cluster });
+        assert_eq!(decide(&record(1, 11), &list(), true, &seen), Decision::Adopt { cluster, first });
+        assert_eq!(decide(&record(1, 99), &list(), true, &seen), Decision::Join { cluster });
     }
 
     #[test]
     fn peers_of_different_clusters_are_left_alone() {
         let formed = |n| Seen::Formed { cluster: ClusterId::new(n), first: Vec::new() };
         let seen = BTreeMap::from([(NodeId::new(2), formed(1)), (NodeId::new(3), formed(2))]);
-        assert!(matches!(decide(&record(1, 11), &list(), &seen), Decision::Wait(_)));
+        assert!(matches!(decide(&record(1, 11), &list(), true, &seen), Decision::Wait(_)));
+    }
+
+    #[test]
+    fn a_node_that_was_told_to_join_forms_nothing() {
+        let all = BTreeMap::from([empty(2), empty(3)]);
+        assert!(matches!(decide(&record(1, 11), &list(), false, &all), Decision::Wait(_)));
+        let cluster = ClusterId::new(9);
+        let seen = BTreeMap::from([(NodeId::new(2), Seen::Formed { cluster, first: Vec::new() }), empty(3)]);
+        assert_eq!(decide(&record(4, 14), &list(), false, &seen), Decision::Join { cluster });
     }
 }

@@ -24,6 +24,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Waits until this node belongs to a cluster, and notes it in the identity file (durable on return).
 ///
+/// `forms`: it may form a new cluster with the listed ones; else it waits for theirs.
+///
 /// Cancel safe: what was noted is noted; a later call goes on from there.
 ///
 /// # Errors
@@ -31,7 +33,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) async fn find_cluster(
     identity: &mut Identity,
     me: &NodeRecord,
-    list: &PeerList,
+    (list, forms): (&PeerList, bool),
     disk: &dyn Disk,
     pool: &PeerPool,
     entropy: &dyn Entropy,
@@ -42,7 +44,7 @@ pub(crate) async fn find_cluster(
             return Ok(cluster);
         }
         let seen = ask_all(me, list, pool).await;
-        match decide(me, list, &seen) {
+        match decide(me, list, forms, &seen) {
             Decision::Wait(reason) => {
                 if reason != waiting_for {
                     tracing::info!(node = %me.node, %reason, "waiting for a cluster");

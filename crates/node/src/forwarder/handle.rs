@@ -3,7 +3,7 @@
 use super::link::Routes;
 use super::task::Task;
 use crate::identity::BootCounter;
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use quorate_machine::{Op, Reply};
 use quorate_types::{GroupId, NodeId, Reason, Refusal, Rope, SessionId};
 use std::sync::Arc;

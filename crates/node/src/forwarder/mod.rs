@@ -17,7 +17,7 @@ mod overload_tests;
 #[cfg(test)]
 pub(crate) mod test_support;
 
-pub(crate) use codec::{decode_envelope, encode_reply};
+pub(crate) use codec::{decode_envelope, decode_reply, encode_envelope, encode_reply};
 pub(crate) use handle::{
     Answer, Forwarder, ForwarderOptions, ForwarderParts, Numbering, Operation, answer_by,
 };

@@ -5,7 +5,7 @@ use super::link::{Link, LinkEvents, Route, Routes};
 use super::test_support::PATIENCE;
 use crate::batcher::{Batcher, BatcherOptions, Proposed, Proposer};
 use crate::identity::BootCounter;
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_consensus::Leadership;

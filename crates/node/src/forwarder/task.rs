@@ -5,7 +5,7 @@ use super::link::{Link, LinkEvents, Request, Route, Routes, link_lost};
 use super::queue::{Next, Queue};
 use crate::batcher::{Answered, Outcome};
 use crate::identity::BootCounter;
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use quorate_machine::{Answer, Envelope, Op, Origin, Reply};
 use quorate_types::{GroupId, NodeId, Reason, Refusal, Rope, SessionId};
 use std::sync::Arc;
@@ -302,7 +302,6 @@ impl Task {
     fn count(&self) {
         let waiting = self.queue.len() + self.commands.len();
         self.unanswered.store(waiting, Ordering::Relaxed);
-        self.metrics.unanswered(self.group, waiting);
     }
 }
 

@@ -4,7 +4,7 @@ use super::handle::{Answer as Told, Forwarder, ForwarderOptions, ForwarderParts,
 use super::link::{Link, LinkEvents, Request, Route, Routes, TaskGuard, answered, link_lost};
 use crate::batcher::Outcome;
 use crate::identity::BootCounter;
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use quorate_consensus::Leadership;
 use quorate_machine::{Answer, Op};
 use quorate_types::{BootId, GroupId, Incarnation, NodeId, Refusal, Rope, SessionId, Voter};

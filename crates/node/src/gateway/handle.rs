@@ -3,13 +3,15 @@
 use super::{GatewayLimits, Running};
 use crate::batcher::{Outcome, ReplyTo, Submission};
 use crate::delivery::EffectRouter;
-use crate::disk_watch::LowDisks;
 use crate::forwarder::{Numbering, Operation};
 use crate::identity::BootCounter;
 use crate::leader_clock::LeaderClock;
 use crate::liveness::Liveness;
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use crate::peer_pool::PeerPool;
+use crate::pressure::Pressure;
+use crate::quotas::Quotas;
+use crate::traces::Traces;
 use quorate_consensus::Group;
 use quorate_machine::{Answer, Envelope, Machine, Op, Origin};
 use quorate_types::probe;
@@ -29,6 +31,9 @@ use tonic::transport::Channel;
 /// How often the end of what is unanswered is looked for while the node stops.
 const DRAIN_PERIOD: Duration = Duration::from_millis(10);
 
+/// How often it is looked where a new group was placed.
+const PLACED_WITHIN: Duration = Duration::from_millis(50);
+
 /// What a gateway is made of.
 pub(crate) struct GatewayParts {
     /// This node, in this life of its disk.
@@ -47,10 +52,12 @@ pub(crate) struct GatewayParts {
     pub(crate) effects: Arc<EffectRouter>,
     /// Bounds.
     pub(crate) limits: GatewayLimits,
-    /// Which disks are low.
-    pub(crate) low_disks: LowDisks,
+    /// What nodes are short of.
+    pub(crate) pressure: Pressure,
     /// Counters.
     pub(crate) metrics: DataMetrics,
+    /// Messages that are followed.
+    pub(crate) traces: Traces,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }
@@ -68,8 +75,11 @@ struct Inner {
     /// Ticks when groups come or go.
     changed: watch::Sender<u64>,
     consumer_numbers: AtomicU64,
-    draining: CancellationToken,
-    disk_low: AtomicBool,
+    /// Cancelled while the node takes no work of clients; another one when it does again.
+    draining: Mutex<CancellationToken>,
+    /// It stops for good.
+    ending: AtomicBool,
+    quotas: Quotas,
 }
 
 impl Gateway {
@@ -80,8 +90,9 @@ impl Gateway {
             groups: Mutex::default(),
             changed: watch::Sender::new(0),
             consumer_numbers: AtomicU64::new(1),
-            draining: CancellationToken::new(),
-            disk_low: AtomicBool::new(false),
+            draining: Mutex::new(CancellationToken::new()),
+            ending: AtomicBool::new(false),
+            quotas: Quotas::default(),
             parts,
         };
         Self { inner: Arc::new(inner) }
@@ -132,38 +143,24 @@ impl Gateway {
         self.running(group)
     }
 
-    /// [`Self::serving`], for publishes: refused while a disk is low, settling and consuming go on (DESIGN §8).
+    /// [`Self::serving`], for publishes: refused while a disk or memory is short, settling and consuming go on (DESIGN §8).
     ///
     /// # Errors
-    /// `DISK_LOW`, else as `serving`.
+    /// `DISK_LOW`, `MEMORY_HIGH`, else as `serving`.
     pub(crate) fn publishing(&self, group: GroupId) -> Result<Running, Refusal> {
-        self.check_disk(group)?;
+        self.check_pressure(group)?;
         self.serving(group)
     }
 
     /// # Errors
-    /// `DISK_LOW` while this node's disk is low, or one that every majority of the group needs.
-    pub(crate) fn check_disk(&self, group: GroupId) -> Result<(), Refusal> {
-        let own = self.inner.disk_low.load(Ordering::Relaxed);
-        if own || self.inner.parts.low_disks.refuses(group) {
-            probe::sometimes("publish refused for a full disk");
-            let whose = if own { "this node" } else { "nodes that a majority needs" };
-            let text = format!(
-                "too little free disk for new messages on {whose}: consume or purge what is stored, or give the nodes more"
-            );
-            return Err(Refusal::new(Reason::DiskLow, text));
-        }
-        Ok(())
-    }
-
-    /// Says whether this node's own disk is low.
-    pub(crate) fn set_disk_low(&self, low: bool) {
-        self.inner.disk_low.store(low, Ordering::Relaxed);
+    /// `DISK_LOW` or `MEMORY_HIGH` while this node is short of disk or memory, or the nodes that the group needs.
+    pub(crate) fn check_pressure(&self, group: GroupId) -> Result<(), Refusal> {
+        self.inner.parts.pressure.check(group)
     }
 
     fn check_draining(&self) -> Result<(), Refusal> {
-        if self.inner.draining.is_cancelled() {
-            return Err(Refusal::new(Reason::Unavailable, "the node is stopping: use another one"));
+        if self.draining().is_cancelled() {
+            return Err(self.unavailable("use another one"));
         }
         Ok(())
     }
@@ -173,11 +170,51 @@ impl Gateway {
     /// # Errors
     /// The machine's refusal, or a retryable one: `NO_QUORUM` when the deadline passes, the outcome is unknown then.
     pub(crate) async fn call(&self, group: GroupId, op: Op, deadline: Instant) -> Result<Answer, Refusal> {
+        self.check_draining()?;
+        if let Some(there) = self.elsewhere(group) {
+            return self.call_there(there, group, Envelope { origin: Origin::Leader, op }, deadline).await;
+        }
+        self.call_of_node(group, op, deadline).await
+    }
+
+    /// [`Self::call`] of the node itself, which goes on while clients are not served.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn call_of_node(
+        &self,
+        group: GroupId,
+        op: Op,
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
         // What speaks of sessions has no number of ours: a refusal of theirs must not look like one of our session.
         let numbering = if op.opens_or_closes_session() { Numbering::None } else { Numbering::Gateway };
-        let running = self.serving(group)?;
+        let running = self.running(group)?;
         check_version(&running, &op)?;
         running.forwarder.call(Operation { numbering, op, fragment: Rope::new() }, deadline).await?.reply
+    }
+
+    /// [`Self::call`] of what a group decides only by a newer version of the machine, with its part of the entry's block. A new
+    /// group is raised to it in a moment: until the deadline that is waited for.
+    ///
+    /// # Errors
+    /// `UPGRADING` when the group does not decide by that version until then; else as `call`.
+    pub(crate) async fn call_new(
+        &self,
+        group: GroupId,
+        op: Op,
+        fragment: Rope,
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
+        let running = self.serving(group)?;
+        while let Err(refusal) = check_version(&running, &op) {
+            if Instant::now() >= deadline {
+                return Err(refusal);
+            }
+            sleep(DRAIN_PERIOD).await;
+        }
+        let operation = Operation { numbering: Numbering::Gateway, op, fragment };
+        running.forwarder.call(operation, deadline).await?.reply
     }
 
     /// One operation under a client's number: done once, through however many nodes it comes.
@@ -191,7 +228,26 @@ impl Gateway {
         (session, sequence): (SessionId, u64),
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
-        let running = self.serving(group)?;
+        self.check_draining()?;
+        if let Some(there) = self.elsewhere(group) {
+            let envelope = Envelope { origin: Origin::Session { session, sequence }, op };
+            return self.call_there(there, group, envelope, deadline).await;
+        }
+        self.call_numbered_here(group, op, (session, sequence), deadline).await
+    }
+
+    /// [`Self::call_numbered`] where the group has a replica on this node.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn call_numbered_here(
+        &self,
+        group: GroupId,
+        op: Op,
+        (session, sequence): (SessionId, u64),
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
+        let running = self.running(group)?;
         running.check_client_session(session)?;
         check_version(&running, &op)?;
         let numbering = Numbering::Client { session, sequence };
@@ -305,6 +361,14 @@ impl Gateway {
         self.inner.parts.peers.client(address)
     }
 
+    /// The connection to another node's peer port.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when the address is none.
+    pub(crate) fn channel(&self, address: &str) -> Result<Channel, Refusal> {
+        self.inner.parts.peers.channel(address)
+    }
+
     /// How this node introduces itself to another.
     pub(crate) fn link(&self, target: Voter) -> peer::Link {
         peer::Link {
@@ -314,7 +378,7 @@ impl Gateway {
         }
     }
 
-    /// Waits until a group serves through this node: it has a replica here and knows a leader.
+    /// Waits until a group serves through this node: it has a replica here and knows a leader. Where it has none, others serve it.
     ///
     /// # Errors
     /// `NO_QUORUM` when the deadline passes.
@@ -326,9 +390,11 @@ impl Gateway {
                 if let Ok(running) = self.running(group) {
                     break running;
                 }
-                if changed.changed().await.is_err() {
+                if self.elsewhere(group).is_some() {
                     return;
                 }
+                // Where it is placed is heard of without a tick of `changed`.
+                drop(tokio::time::timeout(PLACED_WITHIN, changed.changed()).await);
             };
             let mut session = running.forwarder.session();
             drop(session.wait_for(Option::is_some).await);
@@ -352,28 +418,59 @@ impl Gateway {
         }
     }
 
-    /// The status that says a refusal.
+    /// The status that says a refusal, which is counted.
     pub(crate) fn status(&self, refusal: &Refusal) -> Status {
+        self.metrics().request_refused(refusal.reason);
         status_of(refusal)
     }
 
-    /// Stops serving: new operations are refused, consumers closed with a retryable status, and what was accepted is
-    /// finished, until the deadline.
+    /// Stops serving, for good: as [`Self::pause`].
     pub(crate) async fn drain(&self, deadline: Instant) {
-        self.inner.draining.cancel();
+        self.inner.ending.store(true, Ordering::Relaxed);
+        self.pause(deadline).await;
+    }
+
+    /// Stops serving clients: new operations are refused, consumers closed with a retryable status, and what was accepted is
+    /// finished, until the deadline.
+    pub(crate) async fn pause(&self, deadline: Instant) {
+        self.draining().cancel();
         let running: Vec<Running> = self.lock().values().cloned().collect();
-        let refusal =
-            Refusal::new(Reason::Unavailable, "the node is stopping: attach again, to another node");
+        let refusal = self.unavailable("attach again, to another node");
         running.iter().for_each(|r| r.delivery.close_all(&refusal));
-        let busy = |r: &Running| r.forwarder.unanswered() > 0 || r.delivery.connected() > 0;
-        while running.iter().any(busy) && Instant::now() < deadline {
-            sleep(DRAIN_PERIOD).await;
+        finished(&running, deadline).await;
+    }
+
+    /// Serves clients again, unless the node stops for good.
+    pub(crate) fn resume(&self) {
+        let mut draining = self.inner.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        if draining.is_cancelled() && !self.is_ending() {
+            *draining = CancellationToken::new();
         }
     }
 
-    /// Cancelled when the node starts to stop.
-    pub(crate) fn draining(&self) -> &CancellationToken {
-        &self.inner.draining
+    /// Lets go of a group that is elsewhere now: its consumers are closed with a retryable status, and what they have said is
+    /// passed on, until the deadline.
+    pub(crate) async fn retire_group(&self, group: GroupId, deadline: Instant) {
+        let Ok(running) = self.running(group) else { return };
+        let text = format!("group {group} has moved to other nodes: attach again");
+        running.delivery.close_all(&Refusal::new(Reason::Unavailable, text));
+        finished(&[running], deadline).await;
+        self.remove_group(group);
+    }
+
+    /// Whether the node stops for good.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.inner.ending.load(Ordering::Relaxed)
+    }
+
+    fn unavailable(&self, what_to_do: &str) -> Refusal {
+        let why = if self.is_ending() { "is stopping" } else { "is being drained" };
+        Refusal::new(Reason::Unavailable, format!("the node {why}: {what_to_do}"))
+    }
+
+    /// Cancelled as soon as the node takes no work of clients, because it stops or is being drained.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.inner.draining.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Cancelled when everything ends.
@@ -399,6 +496,22 @@ impl Gateway {
         &self.inner.parts.metrics
     }
 
+    /// Bytes of operations that are unanswered over all connections, and how many may be.
+    pub(crate) fn unanswered_bytes(&self) -> (u64, u64) {
+        let max = self.inner.parts.limits.node_bytes_max;
+        (max.saturating_sub(self.inner.node_room.available_permits()) as u64, max as u64)
+    }
+
+    /// Messages that are followed.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.inner.parts.traces
+    }
+
+    /// What tenants and users may do through this node.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.inner.quotas
+    }
+
     pub(crate) fn liveness(&self) -> &Liveness {
         &self.inner.parts.liveness
     }
@@ -415,6 +528,14 @@ impl Gateway {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<GroupId, Running>> {
         self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Until nothing is unanswered and nobody is attached, or the deadline.
+async fn finished(running: &[Running], deadline: Instant) {
+    let busy = |r: &Running| r.forwarder.unanswered() > 0 || r.delivery.connected() > 0;
+    while running.iter().any(busy) && Instant::now() < deadline {
+        sleep(DRAIN_PERIOD).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The gateway of a node: from the services to the groups that run here.
 
+mod elsewhere;
 mod handle;
 mod limits;
 mod names;

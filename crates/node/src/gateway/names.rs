@@ -24,7 +24,7 @@ pub(crate) struct NamespaceShards {
 }
 
 impl NamespaceShards {
-    fn of(view: NamespaceView) -> Result<Self, Refusal> {
+    pub(crate) fn of(view: NamespaceView) -> Result<Self, Refusal> {
         let NamespaceView { name, groups, .. } = view;
         let shards = u32::try_from(groups.len()).ok().and_then(|count| Shards::new(count).ok());
         let shards = shards.ok_or_else(|| {
@@ -102,9 +102,9 @@ impl Gateway {
     pub(crate) async fn shards(&self, namespace: &str) -> Result<NamespaceShards, Refusal> {
         let name = wire::namespace(namespace)?;
         match look(&self.running(GroupId::SYSTEM)?.group, &name) {
-            Some(known) => NamespaceShards::of(known),
+            Some((known, false)) => NamespaceShards::of(known),
             // Boxed, here and below: nested as deep as this is, the compiler gives up on the future's size.
-            None => Box::pin(self.current_shards(namespace)).await,
+            _ => Box::pin(self.current_shards(namespace)).await,
         }
     }
 
@@ -177,8 +177,26 @@ impl Gateway {
     /// A namespace as group 0 has it after everything that was confirmed before the call.
     ///
     /// # Errors
-    /// As [`Self::shards`].
+    /// As [`Self::shards`]; `NAMESPACE_RESTORING` while it is restored.
     pub(crate) async fn namespace(&self, namespace: &str) -> Result<NamespaceView, Refusal> {
+        match self.namespace_or_restored(namespace).await? {
+            (view, false) => Ok(view),
+            (view, true) => {
+                let text =
+                    format!("namespace {} is being restored: it is open when all of it is there", view.name);
+                Err(Refusal::new(Reason::NamespaceRestoring, text))
+            }
+        }
+    }
+
+    /// The same, also one that is being restored, and whether it is.
+    ///
+    /// # Errors
+    /// As [`Self::namespace`].
+    pub(crate) async fn namespace_or_restored(
+        &self,
+        namespace: &str,
+    ) -> Result<(NamespaceView, bool), Refusal> {
         let name = wire::namespace(namespace)?;
         let current = self.current(GroupId::SYSTEM, self.deadline()).await?;
         look(&current, &name).ok_or_else(|| {
@@ -188,8 +206,14 @@ impl Gateway {
     }
 }
 
-fn look(system: &Group, name: &NamespaceName) -> Option<NamespaceView> {
-    system.read(|machine| machine.system()?.namespace(name))
+/// A namespace, and whether it is being restored.
+fn look(system: &Group, name: &NamespaceName) -> Option<(NamespaceView, bool)> {
+    system.read(|machine| {
+        let system = machine.system()?;
+        let view = system.namespace(name)?;
+        let restoring = system.is_restoring(view.id);
+        Some((view, restoring))
+    })
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl Running {
             BatcherOptions::default(),
             parts.metrics.clone(),
             stop.clone(),
-        );
+        )
+        .traced(parts.traces.clone());
         let routes = GroupRoutes {
             group: group.clone(),
             batcher: batcher.clone(),

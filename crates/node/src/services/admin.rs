@@ -7,7 +7,7 @@ use super::admin_view::{
     seek_of, selector_of, start_of, subscription_message, topic_bindings, topic_message,
 };
 use crate::gateway::{Gateway, ShardAt};
-use quorate_machine::{Answer, Machine, Op, SeekTo, Shard, Start};
+use quorate_machine::{Answer, Machine, NamespaceView, Op, SeekTo, Shard, Start, System};
 use quorate_types::{GroupId, ProducerName, Reason, Refusal, SubscriptionName, TopicName};
 use quorate_wire::v1::{self, admin_server::Admin};
 use quorate_wire::{self as wire, Scope};
@@ -117,6 +117,9 @@ impl AdminService {
         r: &v1::DescribeTopicRequest,
     ) -> Result<v1::DescribeTopicResponse, Refusal> {
         let name = wire::topic(&r.topic)?;
+        if let Some(all) = self.scattered(&r.namespace, r.shard).await? {
+            return self.scattered_topic(&all, r).await;
+        }
         let places = self.topic_places(&r.namespace, r.shard, &name).await?;
         let views = self.look_at(places, |at, machine| Ok((at, shard_of(at, machine)?.topic(&name)))).await?;
         let mut views = views.into_iter().filter_map(|(at, view)| Some((at, view?))).peekable();
@@ -131,6 +134,9 @@ impl AdminService {
         r: &v1::DescribeSubscriptionRequest,
     ) -> Result<v1::DescribeSubscriptionResponse, Refusal> {
         let name = wire::subscription(&r.subscription)?;
+        if let Some(all) = self.scattered(&r.namespace, r.shard).await? {
+            return self.scattered_subscription(&all, r).await;
+        }
         let parts = self.look(&r.namespace, r.shard, |at, machine| {
             let shard = shard_of(at, machine)?;
             let view = shard.subscription(&name);
@@ -147,7 +153,11 @@ impl AdminService {
     async fn described_producer(&self, r: &v1::DescribeProducerRequest) -> Result<v1::Producer, Refusal> {
         let name = wire::producer(&r.producer)?;
         let look = |at, machine: &Machine| Ok(machine.producer(&name).map(|p| producer_message(at, &p)));
-        let mut found = self.look(&r.namespace, r.shard, look).await?.into_iter().flatten();
+        let found = match self.scattered(&r.namespace, r.shard).await? {
+            Some(all) => self.scattered_producer(&all, r).await?,
+            None => self.look(&r.namespace, r.shard, look).await?.into_iter().flatten().collect(),
+        };
+        let mut found = found.into_iter();
         let producer = found.next().ok_or_else(|| no_producer(&name))?;
         match found.next() {
             None => Ok(producer),
@@ -158,6 +168,57 @@ impl AdminService {
                 Err(Refusal::new(Reason::WrongShard, text))
             }
         }
+    }
+
+    async fn listed_topics(&self, r: &v1::ListTopicsRequest) -> Result<v1::ListTopicsResponse, Refusal> {
+        if let Some(all) = self.scattered(&r.namespace, r.shard).await? {
+            return self.scattered_topics(&all, r).await;
+        }
+        let pages = self.look(&r.namespace, r.shard, |at, machine| {
+            let topics = shard_of(at, machine)?.topics();
+            let messages = topics.iter().map(|t| (at, topic_message(at.group, t)));
+            Ok(page(messages, |(_, t)| &t.name, &r.after, r.limit))
+        });
+        pages.await.map(|pages| {
+            let (topics, more) = by_name(pages, |(_, t)| t.name.clone(), r.limit);
+            v1::ListTopicsResponse { topics: topics.into_iter().map(admin_merge::topic).collect(), more }
+        })
+    }
+
+    async fn listed_subscriptions(
+        &self,
+        r: &v1::ListSubscriptionsRequest,
+    ) -> Result<v1::ListSubscriptionsResponse, Refusal> {
+        if let Some(all) = self.scattered(&r.namespace, r.shard).await? {
+            return self.scattered_subscriptions(&all, r).await;
+        }
+        let pages = self.look(&r.namespace, r.shard, |at, machine| {
+            let subscriptions = shard_of(at, machine)?.subscriptions();
+            let messages = subscriptions.iter().map(|s| (at, subscription_message(at.group, s)));
+            Ok(page(messages, |(_, s)| &s.name, &r.after, r.limit))
+        });
+        pages.await.map(|pages| {
+            let (named, more) = by_name(pages, |(_, s)| s.name.clone(), r.limit);
+            let subscriptions = named.into_iter().map(admin_merge::subscription).collect();
+            v1::ListSubscriptionsResponse { subscriptions, more }
+        })
+    }
+
+    async fn listed_producers(
+        &self,
+        r: &v1::ListProducersRequest,
+    ) -> Result<v1::ListProducersResponse, Refusal> {
+        if let Some(all) = self.scattered(&r.namespace, r.shard).await? {
+            return self.scattered_producers(&all, r).await;
+        }
+        let pages = self.look(&r.namespace, r.shard, |at, machine| {
+            let messages = machine.producers().map(|p| producer_message(at, &p));
+            Ok(page(messages, |p| &p.name, &r.after, r.limit))
+        });
+        pages.await.map(|pages| {
+            let (producers, more) = by_name(pages, |p| p.name.clone(), r.limit);
+            v1::ListProducersResponse { producers: producers.into_iter().flatten().collect(), more }
+        })
     }
 
     async fn purged(&self, asked: Asked<'_>, op: &Op) -> Result<u64, Refusal> {
@@ -231,7 +292,7 @@ impl Admin for AdminService {
         request: Request<v1::DescribeNamespaceRequest>,
     ) -> Result<Response<v1::DescribeNamespaceResponse>, Status> {
         let found = self.gateway.namespace(&request.into_inner().namespace).await;
-        let message = |n: quorate_machine::NamespaceView| namespace_message(n.name.as_str(), n.id, &n.groups);
+        let message = |n: NamespaceView| namespace_message(n.name.as_str(), n.id, &n.groups);
         self.answer(found.map(|n| v1::DescribeNamespaceResponse { namespace: Some(message(n)) }))
     }
 
@@ -242,8 +303,12 @@ impl Admin for AdminService {
         let r = request.into_inner();
         let system = self.gateway.current(GroupId::SYSTEM, self.deadline()).await;
         self.answer(system.map(|system| {
-            let all = system.read(|m| m.system().map(|s| s.namespaces()).unwrap_or_default());
-            let messages = all.iter().map(|n| namespace_message(n.name.as_str(), n.id, &n.groups));
+            let message = |system: &System, n: &NamespaceView| v1::Namespace {
+                restoring: system.is_restoring(n.id),
+                ..namespace_message(n.name.as_str(), n.id, &n.groups)
+            };
+            let all = |s: &System| s.namespaces().iter().map(|n| message(s, n)).collect::<Vec<_>>();
+            let messages = system.read(|m| m.system().map(all).unwrap_or_default()).into_iter();
             let (namespaces, more) = page(messages, |n| &n.name, &r.after, r.limit);
             v1::ListNamespacesResponse { namespaces, more }
         }))
@@ -302,16 +367,8 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ListTopicsRequest>,
     ) -> Result<Response<v1::ListTopicsResponse>, Status> {
-        let r = request.into_inner();
-        let pages = self.look(&r.namespace, r.shard, |at, machine| {
-            let topics = shard_of(at, machine)?.topics();
-            let messages = topics.iter().map(|t| (at, topic_message(at.group, t)));
-            Ok(page(messages, |(_, t)| &t.name, &r.after, r.limit))
-        });
-        self.answer(pages.await.map(|pages| {
-            let (topics, more) = by_name(pages, |(_, t)| t.name.clone(), r.limit);
-            v1::ListTopicsResponse { topics: topics.into_iter().map(admin_merge::topic).collect(), more }
-        }))
+        let listed = self.listed_topics(&request.into_inner()).await;
+        self.answer(listed)
     }
 
     async fn create_subscription(
@@ -346,17 +403,8 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ListSubscriptionsRequest>,
     ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
-        let r = request.into_inner();
-        let pages = self.look(&r.namespace, r.shard, |at, machine| {
-            let subscriptions = shard_of(at, machine)?.subscriptions();
-            let messages = subscriptions.iter().map(|s| (at, subscription_message(at.group, s)));
-            Ok(page(messages, |(_, s)| &s.name, &r.after, r.limit))
-        });
-        self.answer(pages.await.map(|pages| {
-            let (named, more) = by_name(pages, |(_, s)| s.name.clone(), r.limit);
-            let subscriptions = named.into_iter().map(admin_merge::subscription).collect();
-            v1::ListSubscriptionsResponse { subscriptions, more }
-        }))
+        let listed = self.listed_subscriptions(&request.into_inner()).await;
+        self.answer(listed)
     }
 
     async fn purge_subscription(
@@ -435,15 +483,8 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ListProducersRequest>,
     ) -> Result<Response<v1::ListProducersResponse>, Status> {
-        let r = request.into_inner();
-        let pages = self.look(&r.namespace, r.shard, |at, machine| {
-            let messages = machine.producers().map(|p| producer_message(at, &p));
-            Ok(page(messages, |p| &p.name, &r.after, r.limit))
-        });
-        self.answer(pages.await.map(|pages| {
-            let (producers, more) = by_name(pages, |p| p.name.clone(), r.limit);
-            v1::ListProducersResponse { producers: producers.into_iter().flatten().collect(), more }
-        }))
+        let listed = self.listed_producers(&request.into_inner()).await;
+        self.answer(listed)
     }
 
     async fn describe_producer(

@@ -2,7 +2,8 @@
 
 use super::admin::{AdminService, unexpected};
 use super::admin_view::namespace_message;
-use quorate_machine::{Answer, NamespaceView, Op};
+use crate::gateway::Gateway;
+use quorate_machine::{Answer, NamespaceRestore, NamespaceView, Op};
 use quorate_types::{GroupId, NamespaceId, NamespaceName, Reason, Refusal, ShardPlace, Shards};
 use quorate_wire as wire;
 use quorate_wire::v1;
@@ -34,14 +35,7 @@ impl AdminService {
     /// A delete may have closed them, perhaps one that was given up halfway. Afterwards they serve: the next call through any
     /// node must find them.
     async fn open_shards(&self, groups: &[GroupId], revision: u64, deadline: Instant) -> Result<(), Refusal> {
-        let shards = u32::try_from(groups.len()).unwrap_or(u32::MAX);
-        let shards = Shards::new(shards).map_err(|e| Refusal::new(Reason::NotReady, e.to_string()))?;
-        for (shard, group) in shards.numbers().zip(groups) {
-            self.gateway().wait_serving(*group, deadline).await?;
-            let op = Op::OpenShard { revision, place: ShardPlace { shard, shards } };
-            self.gateway().call(*group, op, deadline).await?;
-        }
-        Ok(())
+        open_shards(self.gateway(), groups, revision, deadline).await
     }
 
     /// Nothing can come into a namespace between the look at its shards and its end: they are closed first
@@ -54,7 +48,13 @@ impl AdminService {
             return Err(Refusal::new(Reason::NamespaceNotEmpty, text));
         }
         let deadline = self.deadline();
-        let NamespaceView { id, groups, revision, .. } = self.gateway().namespace(name).await?;
+        let (view, restoring) = self.gateway().namespace_or_restored(name).await?;
+        let NamespaceView { id, groups, revision, .. } = view;
+        if restoring {
+            // Nobody but its restore could put anything into it.
+            let op = Op::RestoreNamespace(Box::new(NamespaceRestore::GiveUp { id }));
+            return self.gateway().call(GroupId::SYSTEM, op, deadline).await.map(drop);
+        }
         for (before, group) in (0_usize..).zip(groups) {
             let closed = self.gateway().call(group, Op::CloseShard { revision }, deadline).await;
             let Err(refusal) = closed else { continue };
@@ -86,4 +86,21 @@ impl AdminService {
             tracing::warn!(%namespace, %refusal, "a namespace that was not deleted stays closed in part: create it again");
         }
     }
+}
+
+/// Opens the shards of a namespace at this revision, and says to each which one it is.
+pub(super) async fn open_shards(
+    gateway: &Gateway,
+    groups: &[GroupId],
+    revision: u64,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let shards = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+    let shards = Shards::new(shards).map_err(|e| Refusal::new(Reason::NotReady, e.to_string()))?;
+    for (shard, group) in shards.numbers().zip(groups) {
+        gateway.wait_serving(*group, deadline).await?;
+        let op = Op::OpenShard { revision, place: ShardPlace { shard, shards } };
+        gateway.call(*group, op, deadline).await?;
+    }
+    Ok(())
 }

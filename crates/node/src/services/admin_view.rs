@@ -253,7 +253,7 @@ pub(super) fn consumer_message(
 
 pub(super) fn namespace_message(name: &str, id: NamespaceId, groups: &[GroupId]) -> v1::Namespace {
     let groups = groups.iter().map(|g| g.get()).collect();
-    v1::Namespace { name: name.to_owned(), id: id.get(), groups }
+    v1::Namespace { name: name.to_owned(), id: id.get(), groups, restoring: false }
 }
 
 pub(super) fn topic_message(group: GroupId, topic: &TopicView) -> v1::Topic {

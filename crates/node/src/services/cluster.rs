@@ -1,20 +1,26 @@
-//! `quorate.v1.Cluster`: the cluster as it is.
+//! `quorate.v1.Cluster`: the cluster as it is, and who leads, stops and goes.
 
+use super::cluster_view;
+use super::figures;
+use super::reports::Reports;
 use crate::core::Core;
+use crate::drain;
 use crate::formation::peer_of;
-use futures::future::join_all;
+use crate::leaders;
 use quorate_consensus::Role;
-use quorate_machine::{Machine, NodeRecord};
-use quorate_types::{NodeId, Voter};
-use quorate_wire::peer;
-use quorate_wire::v1::{self, cluster_server::Cluster};
-use std::collections::BTreeMap;
+use quorate_machine::{NodeRecord, Op};
+use quorate_types::{GroupId, NodeId, Reason, Refusal};
+use quorate_wire::v1::{self, cluster_client::ClusterClient, cluster_server::Cluster};
+use quorate_wire::{PEER_BYTES_MAX, peer, status_of};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::Instant;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-/// A node that takes longer is shown as unreachable.
-const REPORT_WITHIN: Duration = Duration::from_secs(1);
+/// A drain takes so long at most, where nothing is said: elections and a checkpoint, and a node that is just coming back.
+const DRAIN_WITHIN: Duration = Duration::from_secs(60);
+/// The slot of a drain is kept so long, where nothing is said: a slow restart.
+const DRAIN_LASTS: Duration = Duration::from_secs(600);
 
 /// The service.
 #[derive(Clone)]
@@ -28,21 +34,43 @@ impl ClusterService {
         Self { core }
     }
 
-    async fn report_of(&self, record: &NodeRecord) -> Option<peer::ReportResponse> {
-        if record.node == self.core.me.node {
-            return Some(report(&self.core, &self.core.me));
-        }
-        let target = Voter { node: record.node, incarnation: record.incarnation };
-        let request = peer::ReportRequest { link: Some(self.core.gateway.link(target)), group: None };
-        let mut client = self.core.pool.client(&record.peer_address).ok()?;
-        let asked = timeout(REPORT_WITHIN, client.report(request)).await;
-        asked.ok()?.ok().map(Response::into_inner)
+    /// The same service of another node.
+    fn of(&self, node: NodeId) -> Result<ClusterClient<Channel>, Refusal> {
+        let core = &self.core;
+        let record = core.system(|system| system.node(node).cloned()).flatten();
+        let record = record.ok_or_else(|| no_node(node))?;
+        Ok(ClusterClient::new(core.pool.channel(&record.peer_address)?)
+            .max_decoding_message_size(PEER_BYTES_MAX))
     }
+
+    async fn removed(&self, node: NodeId) -> Result<(), Refusal> {
+        let core = &self.core;
+        let reports = Reports::gather(core).await;
+        let away = |other: &NodeId| {
+            let stays = core.system(|system| !system.is_leaving(*other)) == Some(true);
+            *other != node && stays && reports.of(*other).is_none()
+        };
+        if let Some(away) = reports.0.keys().find(|other| away(other)) {
+            let text = format!(
+                "node {away} does not answer: with it and node {node} both gone a majority could be. Bring it back, or remove it first"
+            );
+            return Err(Refusal::new(Reason::QuorumAtRisk, text));
+        }
+        let deadline = Instant::now() + core.operation_timeout;
+        core.gateway.call_of_node(GroupId::SYSTEM, Op::RemoveNode { node }, deadline).await.map(drop)
+    }
+}
+
+fn no_node(node: NodeId) -> Refusal {
+    let text = format!(
+        "the cluster has no node {node}, as far as is known here: `quorate cluster status` lists them"
+    );
+    Refusal::new(Reason::NodeNotFound, text)
 }
 
 /// What this node says of itself and its replicas.
 pub(crate) fn report(core: &Core, me: &NodeRecord) -> peer::ReportResponse {
-    let stats = core.free_bytes();
+    let (own, memory) = (core.pressure.own(), core.pressure.memory());
     let replicas = core.registry.groups().into_iter().map(|group| {
         let s = group.status();
         peer::ReplicaReport {
@@ -63,15 +91,19 @@ pub(crate) fn report(core: &Core, me: &NodeRecord) -> peer::ReportResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         boot: 0,
         uptime_ms: u64::try_from(core.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        free_bytes: stats,
-        disk_low: stats < core.disk_free_bytes_min,
+        free_bytes: core.pressure.free_bytes(),
+        disk_low: own.disk,
+        memory_used_bytes: memory.used_bytes,
+        memory_limit_bytes: memory.limit_bytes,
+        memory_high: own.memory,
         clock_ms: core.leader_clock.wall().get(),
         replicas: replicas.collect(),
         machine_version: core.machine_version_max,
+        unready: core.unready().unwrap_or_default(),
     }
 }
 
-const fn role(role: Role) -> v1::Role {
+pub(super) const fn role(role: Role) -> v1::Role {
     match role {
         Role::Leader => v1::Role::Leader,
         Role::Follower => v1::Role::Follower,
@@ -81,85 +113,99 @@ const fn role(role: Role) -> v1::Role {
     }
 }
 
-type Reports = BTreeMap<NodeId, Option<peer::ReportResponse>>;
-
 #[tonic::async_trait]
 impl Cluster for ClusterService {
+    async fn figures(
+        &self,
+        request: Request<v1::FiguresRequest>,
+    ) -> Result<Response<v1::FiguresResponse>, Status> {
+        Ok(Response::new(figures::of_all(&self.core, request.into_inner().limit).await))
+    }
+
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(cluster_view::status(&self.core).await))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        let request = request.into_inner();
+        let group = GroupId::new(request.group);
+        let to = Some(request.node).filter(|node| *node != 0).map(NodeId::new);
+        let leader = leaders::leader_of(&self.core, group).await.map_err(|r| status_of(&r))?;
+        if leader != self.core.me.node {
+            return self.of(leader).map_err(|r| status_of(&r))?.transfer_leader(request).await;
+        }
+        let node = leaders::transfer(&self.core, group, to).await.map_err(|r| status_of(&r))?;
+        Ok(Response::new(v1::TransferLeaderResponse { node: node.get() }))
+    }
+
+    async fn rebalance(
+        &self,
+        _: Request<v1::RebalanceRequest>,
+    ) -> Result<Response<v1::RebalanceResponse>, Status> {
         let core = &self.core;
-        let records = core.system(|s| s.nodes()).unwrap_or_default();
-        let asked = records.iter().map(|r| async move { (r.node, self.report_of(r).await) });
-        let reports: Reports = join_all(asked).await.into_iter().collect();
-        let mut places = vec![(0, String::new(), records.iter().map(|r| r.node).collect::<Vec<_>>())];
-        let (named, namespaces) = core
-            .system(|s| {
-                let names: BTreeMap<_, _> =
-                    s.namespaces().into_iter().map(|n| (n.id, n.name.to_string())).collect();
-                let placed = s
-                    .groups()
-                    .into_iter()
-                    .map(|p| (p.group.get(), names.get(&p.namespace).cloned().unwrap_or_default(), p.nodes));
-                (placed.collect::<Vec<_>>(), names.len())
-            })
-            .unwrap_or_default();
-        places.extend(named);
-        let groups = places.into_iter().map(|(id, name, nodes)| group_message(id, name, &nodes, &reports));
-        Ok(Response::new(v1::StatusResponse {
-            cluster_id: core.cluster.to_string(),
-            node: core.me.node.get(),
-            nodes: records.iter().map(|r| node_message(r, reports.get(&r.node))).collect(),
-            groups: groups.collect(),
-            namespaces: u32::try_from(namespaces).unwrap_or(u32::MAX),
-        }))
+        let reports = Reports::gather(core).await;
+        let mut leaders = Vec::new();
+        for wanted in core.system(|system| leaders::spread(system, &reports)).unwrap_or_default() {
+            let (from, to) = (NodeId::new(wanted.from), NodeId::new(wanted.to));
+            let asked = if from == core.me.node {
+                leaders::transfer(core, GroupId::new(wanted.group), Some(to)).await.map(drop)
+            } else {
+                let request = v1::TransferLeaderRequest { group: wanted.group, node: wanted.to };
+                let mut client = self.of(from).map_err(|r| status_of(&r))?;
+                let answer = client.transfer_leader(request).await;
+                answer.map(drop).map_err(|status| quorate_wire::refusal_of(&status))
+            };
+            match asked {
+                Ok(()) => leaders.push(wanted),
+                Err(refusal) => {
+                    tracing::info!(group = wanted.group, %refusal, "the leader stays where it is")
+                }
+            }
+        }
+        let (moves, next) = core.system(|system| leaders::moves(system, &reports)).unwrap_or_default();
+        Ok(Response::new(v1::RebalanceResponse { leaders, moves, next }))
     }
-}
 
-fn node_message(record: &NodeRecord, report: Option<&Option<peer::ReportResponse>>) -> v1::Node {
-    let report = report.and_then(Option::as_ref);
-    v1::Node {
-        id: record.node.get(),
-        incarnation: format!("{:x}", record.incarnation.get()),
-        client_address: record.client_address.clone(),
-        peer_address: record.peer_address.clone(),
-        reachable: report.is_some(),
-        version: report.map(|r| r.version.clone()).unwrap_or_default(),
-        uptime_ms: report.map(|r| r.uptime_ms).unwrap_or_default(),
-        free_bytes: report.map(|r| r.free_bytes).unwrap_or_default(),
-        disk_low: report.is_some_and(|r| r.disk_low),
-        machine_version: report.map(|r| r.machine_version.max(Machine::VERSION_FIRST)).unwrap_or_default(),
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let request = request.into_inner();
+        let me = self.core.me.node;
+        if ![0, me.get()].contains(&request.node) {
+            let mut other = self.of(NodeId::new(request.node)).map_err(|r| status_of(&r))?;
+            return other.drain(request).await;
+        }
+        let or = |ms, default| if ms == 0 { default } else { Duration::from_millis(ms) };
+        let (within, lasts) = (or(request.timeout_ms, DRAIN_WITHIN), or(request.lasts_ms, DRAIN_LASTS));
+        let core = self.core.clone();
+        // A caller that is gone must leave no node between serving and not: what was begun is ended or taken back.
+        let drained = tokio::spawn(async move { drain::drain(&core, within, lasts).await }).await;
+        let drained =
+            drained.unwrap_or_else(|_| Err(Refusal::new(Reason::Unavailable, "the node is stopping")));
+        let handed_over = drained.map_err(|r| status_of(&r))?;
+        Ok(Response::new(v1::DrainResponse { node: me.get(), handed_over }))
     }
-}
 
-fn group_message(id: u64, namespace: String, nodes: &[NodeId], reports: &Reports) -> v1::Group {
-    let replica = |node: &NodeId| {
-        let report = reports.get(node)?.as_ref()?;
-        report.replicas.iter().find(|r| r.group == id).map(|r| (*node, r))
-    };
-    let known: Vec<(NodeId, &peer::ReplicaReport)> = nodes.iter().filter_map(replica).collect();
-    let newest = known.iter().map(|(_, r)| *r).max_by_key(|r| (r.term, r.role == v1::Role::Leader as u32));
-    let leads = |r: &peer::ReplicaReport| r.role == v1::Role::Leader as u32;
-    let leader = known.iter().filter(|(_, r)| leads(r)).max_by_key(|(_, r)| r.term);
-    let commit_index = leader.map(|(_, r)| r.commit_index);
-    let commit_index = commit_index.or(known.iter().map(|(_, r)| r.commit_index).max()).unwrap_or_default();
-    let message = |node: &NodeId| match known.iter().find(|(n, _)| n == node) {
-        Some((_, r)) => v1::Replica {
-            node: node.get(),
-            role: i32::try_from(r.role).unwrap_or_default(),
-            last_index: r.last_index,
-            applied_index: r.applied_index,
-            lag: commit_index.saturating_sub(r.applied_index),
-            state_hash: r.state_hash,
-            snapshot_index: r.snapshot_index,
-        },
-        None => v1::Replica { node: node.get(), ..v1::Replica::default() },
-    };
-    v1::Group {
-        id,
-        namespace,
-        leader: leader.map_or_else(|| newest.map_or(0, |r| r.leader), |(node, _)| node.get()),
-        term: newest.map_or(0, |r| r.term),
-        commit_index,
-        replicas: nodes.iter().map(message).collect(),
-        machine_version: newest.map_or(0, |r| r.machine_version.max(Machine::VERSION_FIRST)),
+    async fn undrain(
+        &self,
+        request: Request<v1::UndrainRequest>,
+    ) -> Result<Response<v1::UndrainResponse>, Status> {
+        let me = self.core.me.node;
+        let node = Some(request.into_inner().node).filter(|node| *node != 0).map_or(me, NodeId::new);
+        // Any node frees the slot of one that does not answer; one that runs then finds that it serves.
+        let freed =
+            if node == me { drain::undrain(&self.core).await } else { drain::free(&self.core, node).await };
+        freed.map_err(|r| status_of(&r))?;
+        Ok(Response::new(v1::UndrainResponse {}))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
+        let node = NodeId::new(request.into_inner().node);
+        self.removed(node).await.map_err(|r| status_of(&r))?;
+        Ok(Response::new(v1::RemoveNodeResponse {}))
     }
 }

@@ -1,11 +1,13 @@
 //! `quorate.peer.v1.Peers`: everything between nodes that is not Raft.
 
 use super::cluster::report;
+use super::figures;
 use super::forward::{ForwardStream, forward};
 use crate::core::Core;
-use crate::disk_watch::hinders;
 use crate::formation::{PeerList, list_texts, peer_of, record_of};
+use crate::forwarder::encode_reply;
 use crate::heartbeat::vouches;
+use crate::pressure::{Shortage, hinders};
 use quorate_consensus::Group;
 use quorate_machine::{Machine, NodeRecord, Op};
 use quorate_types::probe::{self, Fact};
@@ -69,8 +71,17 @@ impl PeersService {
         if link.target.as_ref().map(voter) != Some(me) {
             return Err(refuse(Reason::WrongIncarnation, format!("the request is not for {me}")));
         }
-        let source = link.source.as_ref().map_or(0, |m| m.node);
-        Ok((&serving.core, NodeId::new(source)))
+        let source = link.source.as_ref().map(voter);
+        let removed = source.filter(|source| {
+            serving.core.system(|system| system.removed(source.node)) == Some(Some(source.incarnation))
+        });
+        if let Some(removed) = removed {
+            return Err(refuse(
+                Reason::NodeRemoved,
+                format!("node {} was removed from the cluster", removed.node),
+            ));
+        }
+        Ok((&serving.core, source.map_or(NodeId::new(0), |source| source.node)))
     }
 }
 
@@ -110,7 +121,13 @@ impl Peers for PeersService {
             record.ok_or_else(|| refuse(Reason::InvalidArgument, "the request names no node".to_owned()))?;
         let core = &serving.core;
         let deadline = Instant::now() + core.operation_timeout;
-        let registered = core.gateway.call(GroupId::SYSTEM, Op::RegisterNode { node }, deadline).await;
+        let moved = core.system(|system| system.zone(node.node) != request.zone) == Some(true);
+        let op = if request.join || moved {
+            Op::JoinNode { node, zone: request.zone, new: request.join }
+        } else {
+            Op::RegisterNode { node }
+        };
+        let registered = core.gateway.call_of_node(GroupId::SYSTEM, op, deadline).await;
         registered.map_err(|r| status_of(&r))?;
         Ok(Response::new(peer::RegisterResponse {
             cluster_id: serving.cluster.to_string(),
@@ -140,7 +157,7 @@ impl Peers for PeersService {
         let (core, from) = self.core(request.link.as_ref())?;
         core.liveness.hear(from, request.machine_version.max(Machine::VERSION_FIRST));
         probe::tell(|| Fact::Heard { by: core.me.node, node: from });
-        core.low_disks.hear(from, request.disk_low);
+        core.pressure.hear(from, Shortage { disk: request.disk_low, memory: request.memory_high });
         let asked = request.groups.iter().filter_map(|g| core.registry.group(GroupId::new(g.group)));
         Ok(Response::new(peer::HeartbeatResponse {
             led: asked.filter_map(|group| led(core, &group, from)).collect(),
@@ -176,6 +193,27 @@ impl Peers for PeersService {
         Ok(Response::new(peer::ReplyResponse {}))
     }
 
+    async fn figures(
+        &self,
+        request: Request<peer::FiguresRequest>,
+    ) -> Result<Response<peer::FiguresResponse>, Status> {
+        let request = request.into_inner();
+        let (core, _) = self.core(request.link.as_ref())?;
+        let figures = prost::Message::encode_to_vec(&figures::of_this(core, request.limit));
+        Ok(Response::new(peer::FiguresResponse { figures: figures.into() }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<peer::ProposeRequest>,
+    ) -> Result<Response<peer::ProposeResponse>, Status> {
+        let request = request.into_inner();
+        let (core, _) = self.core(request.link.as_ref())?;
+        let reply = core.gateway.propose_for(GroupId::new(request.group), &request.envelope).await;
+        let reply = reply.map_err(|r| status_of(&r))?;
+        Ok(Response::new(peer::ProposeResponse { reply: encode_reply(&reply) }))
+    }
+
     async fn report(
         &self,
         request: Request<peer::ReportRequest>,
@@ -188,12 +226,19 @@ impl Peers for PeersService {
 /// What a leader answers for one of its groups; `None` when this node does not lead it, or cannot be sure that it still does.
 fn led(core: &Core, group: &Group, from: NodeId) -> Option<peer::LedGroup> {
     let leadership = group.leadership().borrow().clone();
+    let members = group.members();
+    // A node that the group has left would deliver what it knows, which is not what there is.
+    if !members.voters.iter().chain(&members.learners).any(|member| member.node == from) {
+        return None;
+    }
+    let short = hinders(core, group);
     vouches(group, core.session_timeout).then(|| peer::LedGroup {
         group: group.id().get(),
         term: leadership.term,
         commit_index: *group.applied().borrow(),
         session: group.read(|m| m.node_sessions().iter().any(|s| s.node == from)),
-        disk_low: hinders(core, group),
+        disk_low: short.disk,
+        memory_high: short.memory,
     })
 }
 

@@ -83,7 +83,7 @@ impl Requests for RequestsService {
         })?;
         let opened = self.inboxes.open(token).map_err(|r| status_of(&r))?;
         let address = Address { node: self.gateway.me().node, token }.to_string();
-        let draining = self.gateway.draining().clone();
+        let draining = self.gateway.draining();
         let state = (Some(address), opened, draining);
         Ok(Response::new(Box::pin(futures::stream::unfold(state, next))))
     }

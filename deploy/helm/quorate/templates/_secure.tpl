@@ -44,7 +44,7 @@
 - cluster
 - drain
 - --local
-- --within={{ .Values.drain.timeoutSeconds }}s
+- --timeout={{ .Values.drain.timeoutSeconds }}s
 {{/* From its beginning: the drain, the stop, and the start of the pod that comes after. */}}
 {{- printf "- --lasts=%ds" (add .Values.drain.timeoutSeconds .Values.drain.stopSeconds .Values.probes.startupSeconds) }}
 {{- end -}}

@@ -2,9 +2,12 @@
 
 use super::connection::Connection;
 use super::outbox::Outbox;
+use super::permit::Permit;
+use crate::auth::Checked;
 use crate::delivery::Seat;
 use crate::forwarder::{Numbering, Operation, answer_by};
 use crate::gateway::{Gateway, Running};
+use crate::quotas::{self, OpenStream};
 use quorate_machine::{ConsumerIdentity, ConsumerToken, Op};
 use quorate_types::{ConsumerId, Reason, Refusal, Rope, SessionId};
 use quorate_wire as wire;
@@ -13,11 +16,16 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
 /// Serves one stream, from its first request to the detach.
-pub(super) async fn serve(gateway: Gateway, mut requests: Streaming<v1::ConsumeRequest>, outbox: Outbox) {
+pub(super) async fn serve(
+    gateway: Gateway,
+    mut requests: Streaming<v1::ConsumeRequest>,
+    outbox: Outbox,
+    caller: Checked,
+) {
     let first = tokio::select! {
         biased;
         () = outbox.tx.closed() => return,
-        () = gateway.draining().cancelled() => {
+        () = gateway.draining().cancelled_owned() => {
             let refusal = Refusal::new(Reason::Unavailable, "the node is stopping: attach to another one");
             return outbox.end(gateway.status(&refusal));
         }
@@ -31,8 +39,13 @@ pub(super) async fn serve(gateway: Gateway, mut requests: Streaming<v1::ConsumeR
             return outbox.end(gateway.status(&Refusal::new(Reason::InvalidArgument, text)));
         }
     };
-    match attach(&gateway, &request).await {
-        Ok(attached) => run(gateway, attached, requests, outbox).await,
+    let user = caller.user().map(str::to_owned);
+    let mut permit = Permit::new(caller, request.namespace.clone(), request.subscription.clone());
+    if let Err(refusal) = permit.check() {
+        return outbox.end(gateway.status(&refusal));
+    }
+    match attach(&gateway, &request, user.as_deref()).await {
+        Ok(attached) => run(gateway, attached, requests, outbox, permit).await,
         Err(refusal) => outbox.end(gateway.status(&refusal)),
     }
 }
@@ -43,15 +56,18 @@ struct Attached {
     seat: Seat,
     consumer: ConsumerId,
     credit: u32,
+    /// The stream is one of those of its namespace.
+    open: OpenStream,
 }
 
-async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Refusal> {
+async fn attach(gateway: &Gateway, request: &v1::Attach, user: Option<&str>) -> Result<Attached, Refusal> {
     let deadline = gateway.deadline();
     let subscription = wire::subscription(&request.subscription)?;
     let credit = credit(request.credit, gateway)?;
     let identity = identity(request)?;
     let group = gateway.shard(&request.namespace, request.shard).await?.group;
     let running = gateway.serving(group)?;
+    let open = gateway.quotas().open(quotas::whose(&wire::namespace(&request.namespace)?, user))?;
     wait_deliverable(gateway, &running, deadline).await?;
     let number = gateway.consumer_number();
     // Before the group hears of it: the first leases may come before the answer.
@@ -70,7 +86,7 @@ async fn attach(gateway: &Gateway, request: &v1::Attach) -> Result<Attached, Ref
         Ok(_) => {
             let consumer = ConsumerId { session: answer.session, number };
             running.delivery.attached(consumer);
-            Ok(Attached { running, seat, consumer, credit })
+            Ok(Attached { running, seat, consumer, credit, open })
         }
         Err(refusal) if refusal.is_retryable() => {
             // It may be attached yet: the comparison then finds it without a connection.
@@ -136,16 +152,23 @@ async fn wait_deliverable(gateway: &Gateway, running: &Running, deadline: Instan
     })
 }
 
-async fn run(gateway: Gateway, attached: Attached, requests: Streaming<v1::ConsumeRequest>, outbox: Outbox) {
-    let Attached { running, seat, consumer, credit } = attached;
+async fn run(
+    gateway: Gateway,
+    attached: Attached,
+    requests: Streaming<v1::ConsumeRequest>,
+    outbox: Outbox,
+    permit: Permit,
+) {
+    let Attached { running, seat, consumer, credit, open } = attached;
     let _count = gateway.metrics().consumer();
     let node = gateway.me().node.get();
     let first = v1::Attached { consumer: consumer.to_string(), node, credit };
     outbox.send(v1::ConsumeResponse { response: Some(Response::Attached(first)) }).await;
-    let mut connection = Connection::new(gateway.clone(), running.clone(), seat, consumer, outbox);
+    let mut connection = Connection::new(gateway.clone(), running.clone(), seat, (consumer, permit), outbox);
     let end = connection.serve(requests).await;
     let written = connection.finish(end.map(|refusal: Refusal| -> Status { gateway.status(&refusal) }));
     running.delivery.ended(consumer, written);
+    drop(open);
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! One attached consumer: requests in, deliveries and answers out.
 
+use super::followed::Followed;
 use super::outbox::{Outbox, Outgoing};
+use super::permit::Permit;
 use super::{attach, settle};
 use crate::delivery::{Cutter, Seat};
 use crate::forwarder::{Numbering, Operation, answer_by};
@@ -25,6 +27,7 @@ pub(super) struct Connection {
     gateway: Gateway,
     running: Running,
     consumer: ConsumerId,
+    permit: Permit,
     outbox: Outbox,
     granted: mpsc::Receiver<LeaseRun>,
     closed: oneshot::Receiver<Refusal>,
@@ -40,6 +43,8 @@ pub(super) struct Connection {
     queued: u64,
     /// The caller ended its side.
     ended: bool,
+    /// Messages that it holds and that are followed.
+    followed: Followed,
 }
 
 /// Why a connection is over: `None` in good order.
@@ -50,7 +55,7 @@ impl Connection {
         gateway: Gateway,
         running: Running,
         seat: Seat,
-        consumer: ConsumerId,
+        (consumer, permit): (ConsumerId, Permit),
         outbox: Outbox,
     ) -> Self {
         let cutter = Cutter::new(running.delivery.replica());
@@ -58,6 +63,7 @@ impl Connection {
             gateway,
             running,
             consumer,
+            permit,
             outbox,
             granted: seat.runs,
             closed: seat.closed,
@@ -68,6 +74,7 @@ impl Connection {
             answers: VecDeque::new(),
             queued: 0,
             ended: false,
+            followed: Followed::default(),
         }
     }
 
@@ -88,6 +95,9 @@ impl Connection {
                     return Some(closed.unwrap_or_else(|_| gone()));
                 }
                 () = self.outbox.tx.closed() => return None,
+                () = self.permit.changed() => if let Err(refusal) = self.permit.check() {
+                    return Some(refusal);
+                },
                 // Whatever became of it; the next one may come.
                 _ = async { self.crediting.as_mut()?.await.ok() }, if self.crediting.is_some() => self.crediting = None,
                 Some(settled) = self.settles.next(), if !self.settles.is_empty() => self.answers.push_back(settled),
@@ -139,6 +149,7 @@ impl Connection {
     /// The next response; answers before deliveries, they are what a publisher of results waits for.
     async fn output(&mut self) -> Result<Option<Outgoing>, Refusal> {
         if let Some(settled) = self.answers.pop_front() {
+            self.gateway.metrics().settled(&settled);
             let response = v1::ConsumeResponse { response: Some(Response::Settled(settled)) };
             return Ok(Some(Outgoing { response: Ok(response), written: 0 }));
         }
@@ -157,9 +168,10 @@ impl Connection {
             let count = run.count.min(RESPONSE_MESSAGES_MAX - messages);
             let cut = self.cutter.cut(run.topic, run.offset, count, RESPONSE_BYTES_MAX - bytes).await?;
             for piece in cut.pieces {
+                let first_position = run.position + (piece.first() - run.offset);
+                self.followed.deliver(&self.gateway, first_position, &piece);
                 messages += piece.end() - piece.first();
                 bytes += piece.bytes;
-                let first_position = run.position + (piece.first() - run.offset);
                 deliveries.push(v1::Delivery { first_position, attempt: run.attempt, run: Some(piece.run) });
             }
             let done = cut.end - run.offset;
@@ -220,13 +232,16 @@ impl Connection {
 
     fn settle(&mut self, id: u64, given: &[v1::Settlement]) {
         self.gateway.metrics().settle_requested();
+        let spans = self.followed.settle(&self.gateway, given);
         let submitted = settle::settlements(given)
             .and_then(|settlements| self.submit(Op::Settle { consumer: self.consumer, settlements }));
         let (deadline, group) = (self.gateway.deadline(), self.running.forwarder.group());
         self.settles.push_back(match submitted {
-            Ok(answer) => {
-                Box::pin(async move { settle::settled(id, answer_by(answer, deadline, group).await) })
-            }
+            Ok(answer) => Box::pin(async move {
+                let answer = answer_by(answer, deadline, group).await;
+                spans.end(answer.reply.as_ref().err());
+                settle::settled(id, answer)
+            }),
             Err(refusal) => Box::pin(std::future::ready(settle::refused(id, &refusal))),
         });
     }

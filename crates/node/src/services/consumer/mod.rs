@@ -2,12 +2,15 @@
 
 mod attach;
 mod connection;
+mod followed;
 mod outbox;
+mod permit;
 mod settle;
 
 pub(super) use attach::token;
 pub(super) use settle::{check_count, settlements};
 
+use super::caller;
 use crate::gateway::Gateway;
 use futures::stream::BoxStream;
 use quorate_wire::v1::{self, consumer_server::Consumer};
@@ -35,7 +38,8 @@ impl Consumer for ConsumerService {
         request: Request<Streaming<v1::ConsumeRequest>>,
     ) -> Result<Response<Self::ConsumeStream>, Status> {
         let (outbox, responses) = outbox::outbox();
-        tokio::spawn(attach::serve(self.gateway.clone(), request.into_inner(), outbox));
+        let caller = caller(&request);
+        tokio::spawn(attach::serve(self.gateway.clone(), request.into_inner(), outbox, caller));
         Ok(Response::new(Box::pin(responses)))
     }
 }

@@ -4,7 +4,8 @@ use super::outcomes::Outcomes;
 use super::prepare::PerTopic;
 use super::stream::Broken;
 use crate::forwarder::{Answer, answer_by};
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
+use crate::traces::Spans;
 use futures::Stream;
 use quorate_types::{GroupId, Refusal};
 use quorate_wire::v1;
@@ -23,6 +24,8 @@ pub(super) struct InFlight {
     pub(super) deadline: Instant,
     /// Its share of the connection's bytes; free again when it is answered.
     pub(super) room: Option<OwnedSemaphorePermit>,
+    /// Of its messages that are followed.
+    pub(super) spans: Spans,
 }
 
 /// What the answer waits for.
@@ -41,7 +44,15 @@ impl InFlight {
     /// The end of a stream that broke.
     pub(super) fn broken(status: Status) -> Self {
         let now = Instant::now();
-        Self { sequence: 0, awaited: Awaited::End(status), bytes: 0, arrived: now, deadline: now, room: None }
+        Self {
+            sequence: 0,
+            awaited: Awaited::End(status),
+            bytes: 0,
+            arrived: now,
+            deadline: now,
+            room: None,
+            spans: Spans::default(),
+        }
     }
 }
 
@@ -63,7 +74,7 @@ async fn respond(
     broken: &Broken,
     metrics: &DataMetrics,
 ) -> Result<v1::PublishResponse, Status> {
-    let InFlight { sequence, awaited, bytes, arrived, deadline, room } = in_flight;
+    let InFlight { sequence, awaited, bytes, arrived, deadline, room, spans } = in_flight;
     let outcomes = match awaited {
         Awaited::End(status) => return Err(status),
         Awaited::Refused(refusal) => Outcomes::refused(refusal),
@@ -79,6 +90,7 @@ async fn respond(
         broken.note(refusal);
     }
     outcomes.count(metrics, arrived.elapsed());
+    spans.end(outcomes.first.as_ref().err());
     Ok(outcomes.response(sequence))
 }
 

@@ -102,6 +102,7 @@ mod tests {
             &request,
             &GatewayLimits::new(&Config::default()),
             ShardPlace::ONLY,
+            &[],
         )?;
         let Op::Commit(commit) = op else { panic!("{op:?}") };
         Ok((*commit, fragment))

@@ -3,13 +3,16 @@
 mod answers;
 mod commit;
 mod outcomes;
+mod permitted;
 mod placing;
 mod prepare;
 mod stream;
 
+use crate::auth::Checked;
 use crate::forwarder::{Numbering, Operation};
 use crate::gateway::{Gateway, ShardAt};
-use crate::services::session;
+use crate::quotas::{self, Exceeded};
+use crate::services::{caller, session};
 use futures::stream::BoxStream;
 use outcomes::{Outcomes, unexpected};
 use prepare::Prepared;
@@ -97,13 +100,19 @@ impl PublisherService {
         self.gateway.shard_of_topic_in(&all, shard, &wire::topic(topic)?).await
     }
 
-    async fn publish_one(&self, request: v1::PublishRequest) -> Result<Outcomes, Refusal> {
+    async fn publish_one(
+        &self,
+        request: v1::PublishRequest,
+        mut caller: Checked,
+    ) -> Result<Outcomes, Refusal> {
         if request.session != 0 || request.sequence != 0 {
             let text = "Publish uses the node's session: leave session and sequence 0, or use PublishStream";
             return Err(Refusal::new(Reason::InvalidArgument, text));
         }
         let ShardAt { group, place } = placing::shard_of(&self.gateway, &request).await?;
-        let Prepared { op, fragment, per_topic } = prepare::prepare(&request, self.gateway.limits(), place)?;
+        let denied = permitted::denied(&mut caller, &request)?;
+        let Prepared { op, fragment, per_topic } =
+            prepare::prepare(&request, self.gateway.limits(), place, &denied)?;
         let bytes = fragment.len() as u64;
         let running = if commit::publishes(&request) {
             self.gateway.publishing(group)?
@@ -113,6 +122,16 @@ impl PublisherService {
         let operation = Operation { numbering: Numbering::Gateway, op, fragment };
         let answer = running.forwarder.call(operation, self.gateway.deadline()).await?;
         Ok(Outcomes::of(group, answer, bytes, per_topic))
+    }
+
+    /// Whether quotas let a request through; where its namespace is no name, that is said when it is looked up.
+    fn within_quota(&self, request: &v1::PublishRequest, user: Option<&str>) -> Result<(), Exceeded> {
+        if !self.gateway.quotas().any() {
+            return Ok(());
+        }
+        let Ok(namespace) = wire::namespace(&request.namespace) else { return Ok(()) };
+        let (messages, bytes) = prepare::volume(request);
+        self.gateway.quotas().publish(&quotas::whose(&namespace, user), messages, bytes)
     }
 
     fn status(&self, refusal: &Refusal) -> Status {
@@ -150,9 +169,17 @@ impl Publisher for PublisherService {
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
         let arrived = Instant::now();
-        let published = self.publish_one(request.into_inner()).await;
+        let caller = caller(&request);
+        let request = request.into_inner();
+        if let Err(exceeded) = self.within_quota(&request, caller.user()) {
+            self.gateway.metrics().publish_refused(exceeded.refusal.reason);
+            return Err(wire::with_retry_after(self.status(&exceeded.refusal), exceeded.wait));
+        }
+        let spans = prepare::follow(self.gateway.traces(), &request);
+        let published = self.publish_one(request, caller).await;
         let outcomes = published.unwrap_or_else(Outcomes::refused);
         outcomes.count(self.gateway.metrics(), arrived.elapsed());
+        spans.end(outcomes.first.as_ref().err());
         match &outcomes.first {
             Err(refusal) if outcomes.is_whole() => Err(self.status(refusal)),
             _ => Ok(Response::new(outcomes.response(0))),
@@ -163,7 +190,10 @@ impl Publisher for PublisherService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        let responses = stream::serve(self.gateway.clone(), request.into_inner());
+        let responses = {
+            let caller = caller(&request);
+            stream::serve(self.gateway.clone(), request.into_inner(), caller)
+        };
         Ok(Response::new(Box::pin(responses)))
     }
 }

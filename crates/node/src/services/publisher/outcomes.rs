@@ -2,7 +2,7 @@
 
 use super::prepare::PerTopic;
 use crate::forwarder::Answer as ForwarderAnswer;
-use crate::metrics_data::DataMetrics;
+use crate::metrics::DataMetrics;
 use quorate_machine::{Answer, Appended};
 use quorate_types::{GroupId, LogId, Reason, Refusal};
 use quorate_wire::error_of;

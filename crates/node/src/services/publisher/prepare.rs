@@ -3,6 +3,7 @@
 use super::commit;
 use crate::gateway::GatewayLimits;
 use crate::message_options::options_to_publish;
+use crate::traces::{Kind, Spans, Traces};
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_machine::{Op, Publish, PublishRun, Publishes, block};
@@ -23,6 +24,8 @@ pub(super) struct Checks<'a> {
     pub(super) limits: &'a GatewayLimits,
     /// The shard to which it goes.
     pub(super) place: ShardPlace,
+    /// Topics of the request, by their place in it, to which the caller may not publish.
+    pub(super) denied: &'a [(usize, Refusal)],
 }
 
 /// What is remembered of the publishes of an operation to several topics; nothing for a publish to one.
@@ -42,13 +45,17 @@ pub(super) fn prepare(
     request: &v1::PublishRequest,
     limits: &GatewayLimits,
     place: ShardPlace,
+    denied: &[(usize, Refusal)],
 ) -> Result<Prepared, Refusal> {
-    let checks = &Checks { limits, place };
+    let checks = &Checks { limits, place, denied };
     if let Some(commit) = &request.commit {
         return commit::prepare(request, commit, checks);
     }
     if !request.more.is_empty() {
         return prepare_each(request, checks);
+    }
+    if let Some((_, refusal)) = denied.first() {
+        return Err(refusal.clone());
     }
     let topic = wire::topic(&request.topic)?;
     check_size(&request.messages, limits)?;
@@ -101,6 +108,9 @@ pub(super) fn gather(
     let parts = std::iter::once(first).chain(more).zip(messages.clone());
     for (at, ((topic, mandatory), messages)) in parts.enumerate() {
         let checked = topic.and_then(|topic| {
+            if let Some((_, refusal)) = checks.denied.iter().find(|(denied, _)| *denied == at) {
+                return Err(refusal.clone());
+            }
             check_count(messages.len())?;
             publish(topic, messages, checks)
         });
@@ -138,6 +148,20 @@ fn fragments<'a>(request: &v1::PublishRequest, lists: impl Iterator<Item = &'a V
 /// The messages of a request to all of its topics.
 pub(super) fn all_messages(request: &v1::PublishRequest) -> impl Iterator<Item = &Bytes> {
     request.messages.iter().chain(request.more.iter().flat_map(|more| &more.messages))
+}
+
+/// How many messages a request has, and how many bytes they have as they came.
+pub(super) fn volume(request: &v1::PublishRequest) -> (u64, u64) {
+    all_messages(request).fold((0, 0), |(count, bytes), message| (count + 1, bytes + message.len() as u64))
+}
+
+/// Spans of the messages that are followed.
+pub(super) fn follow(traces: &Traces, request: &v1::PublishRequest) -> Spans {
+    traces.of_messages(Kind::Publish, all_messages(request), |span| {
+        // Of a request with several topics the first: a publisher's own is in its span.
+        span.say("messaging.destination.name", &request.topic);
+        span.say("quorate.namespace", &request.namespace);
+    })
 }
 
 /// The publish of messages to a topic, each of which is checked.

@@ -21,14 +21,14 @@ fn whole(fragment: &Rope) -> Bytes {
 }
 
 fn refused(messages: Vec<Bytes>) -> Refusal {
-    prepare(&request(messages), &limits(), ShardPlace::ONLY).unwrap_err()
+    prepare(&request(messages), &limits(), ShardPlace::ONLY, &[]).unwrap_err()
 }
 
 #[test]
 fn messages_are_kept_as_they_came_and_equal_subjects_are_one_run() {
     let messages = vec![encoded("a", 3), encoded("a", 300), encoded("b", 1), encoded("a", 1)];
     let Prepared { op, fragment, .. } =
-        prepare(&request(messages.clone()), &limits(), ShardPlace::ONLY).unwrap();
+        prepare(&request(messages.clone()), &limits(), ShardPlace::ONLY, &[]).unwrap();
     let Op::Publish(publish) = op else { panic!("{op:?}") };
     let runs: Vec<(&str, u32)> = publish.runs.iter().map(|r| (r.subject.as_str(), r.count)).collect();
     assert_eq!(runs, [("a", 2), ("b", 1), ("a", 1)]);
@@ -55,7 +55,10 @@ fn what_is_no_message_is_refused_by_its_place() {
     assert_eq!(refused(vec![encoded("a\n", 1)]).reason, Reason::InvalidArgument);
     let mut unnamed = request(vec![encoded("a", 1)]);
     unnamed.topic = "a b".into();
-    assert_eq!(prepare(&unnamed, &limits(), ShardPlace::ONLY).unwrap_err().reason, Reason::InvalidArgument);
+    assert_eq!(
+        prepare(&unnamed, &limits(), ShardPlace::ONLY, &[]).unwrap_err().reason,
+        Reason::InvalidArgument
+    );
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
         ],
         ..request(vec![b.clone(), a.clone()])
     };
-    let Prepared { op, fragment, per_topic } = prepare(&request, &limits(), ShardPlace::ONLY).unwrap();
+    let Prepared { op, fragment, per_topic } = prepare(&request, &limits(), ShardPlace::ONLY, &[]).unwrap();
     let Op::PublishEach(publishes) = op else { panic!("{op:?}") };
     let topics: Vec<_> = publishes.iter().map(|p| (p.topic, p.count())).collect();
     let void = ("void", 0);
@@ -107,7 +110,7 @@ fn each_topic_is_refused_on_its_own_and_the_fragments_follow_each_other() {
 #[test]
 fn the_limits_are_those_of_all_topics_together() {
     let refused = |first, others: Vec<v1::TopicMessages>| {
-        prepare(&v1::PublishRequest { more: others, ..request(first) }, &limits(), ShardPlace::ONLY)
+        prepare(&v1::PublishRequest { more: others, ..request(first) }, &limits(), ShardPlace::ONLY, &[])
             .unwrap_err()
             .reason
     };
@@ -121,7 +124,7 @@ fn the_limits_are_those_of_all_topics_together() {
 fn large_messages_that_make_up_most_of_a_request_stay_where_they_lie() {
     let large = encoded("a", 16 << 10);
     let stays = |request: &v1::PublishRequest| {
-        let fragment = prepare(request, &limits(), ShardPlace::ONLY).unwrap().fragment;
+        let fragment = prepare(request, &limits(), ShardPlace::ONLY, &[]).unwrap().fragment;
         fragment.parts().iter().filter(|part| part.as_ptr() == large.as_ptr()).count()
     };
     assert_eq!(stays(&request(vec![large.clone(), encoded("b", 9), large.clone()])), 2);
@@ -141,10 +144,10 @@ fn large_messages_that_make_up_most_of_a_request_stay_where_they_lie() {
 #[test]
 fn a_fragment_in_parts_is_the_one_that_is_copied_together() {
     let messages = vec![encoded("a", 5_000), encoded("b", 9), encoded("c", 20_000)];
-    let one = prepare(&request(messages.clone()), &limits(), ShardPlace::ONLY).unwrap().fragment;
+    let one = prepare(&request(messages.clone()), &limits(), ShardPlace::ONLY, &[]).unwrap().fragment;
     assert!(one.parts().len() > 1);
     assert_eq!(whole(&one), block::fragment(&messages));
     let each = v1::PublishRequest { more: vec![more(b"stock", messages.clone())], ..request(messages) };
-    let each = prepare(&each, &limits(), ShardPlace::ONLY).unwrap().fragment;
+    let each = prepare(&each, &limits(), ShardPlace::ONLY, &[]).unwrap().fragment;
     assert_eq!(whole(&each), whole(&one).repeat(2));
 }

@@ -2,19 +2,22 @@
 
 use super::answers::{Awaited, InFlight, answers};
 use super::commit;
+use super::permitted;
 use super::placing;
 use super::prepare::{self, Prepared};
+use crate::auth::Checked;
 use crate::forwarder::{Numbering, Operation};
 use crate::gateway::{Gateway, Running, ShardAt};
+use crate::quotas::{self, OpenStream};
 use crate::services::session;
 use bytes::Bytes;
 use futures::Stream;
-use quorate_machine::Settlement;
+use quorate_machine::{QuotaOf, Settlement};
 use quorate_types::{Reason, Refusal, Rope, SessionId, ShardPlace};
 use quorate_wire::v1;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 
 /// Requests of one stream that may be unanswered: as many as the group's forwarder sends at a time.
@@ -26,6 +29,7 @@ const REQUEST_BYTES: usize = 256;
 pub(super) fn serve(
     gateway: Gateway,
     requests: Streaming<v1::PublishRequest>,
+    caller: Checked,
 ) -> impl Stream<Item = Result<v1::PublishResponse, Status>> + Send + 'static {
     let (tx, rx) = mpsc::channel(IN_FLIGHT_MAX);
     let broken = Arc::new(Broken::default());
@@ -35,8 +39,10 @@ pub(super) fn serve(
         room,
         tx,
         broken: Arc::clone(&broken),
+        caller,
         last: None,
         session: SessionId::NONE,
+        payer: None,
     };
     tokio::spawn(taker.run(requests));
     answers(rx, broken, gateway.metrics().clone())
@@ -88,15 +94,27 @@ struct Taker {
     room: Arc<Semaphore>,
     tx: mpsc::Sender<InFlight>,
     broken: Arc<Broken>,
+    /// Who publishes.
+    caller: Checked,
     /// Where the last request went.
     last: Option<Last>,
     /// The session of the last request that had one: it is a client's.
     session: SessionId,
+    /// Whose quotas the last request counted for.
+    payer: Option<Payer>,
+}
+
+/// Who publishes on a stream, and where to.
+struct Payer {
+    namespace: String,
+    whose: Vec<QuotaOf>,
+    /// The stream is one of theirs.
+    _open: OpenStream,
 }
 
 impl Taker {
     async fn run(mut self, mut requests: Streaming<v1::PublishRequest>) {
-        let draining = self.gateway.draining().clone();
+        let draining = self.gateway.draining();
         loop {
             let request = tokio::select! {
                 biased;
@@ -140,17 +158,51 @@ impl Taker {
     }
 
     async fn take(&mut self, request: v1::PublishRequest, room: OwnedSemaphorePermit) -> InFlight {
-        let arrived = Instant::now();
-        let deadline = self.gateway.deadline();
         let sequence = request.sequence;
-        let (bytes, awaited) = match self.submit(request).await {
+        let spans = prepare::follow(self.gateway.traces(), &request);
+        let paced = self.pace(&request).await;
+        // What its sender has to wait for its quota is not the cluster's time.
+        let (arrived, deadline) = (Instant::now(), self.gateway.deadline());
+        let submitted = match paced {
+            Ok(()) => self.submit(request).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (bytes, awaited) = match submitted {
             Ok((bytes, awaited)) => (bytes, awaited),
             Err(refusal) => {
                 self.broken.note(&refusal);
                 (0, Awaited::Refused(refusal))
             }
         };
-        InFlight { sequence, awaited, bytes, arrived, deadline, room: Some(room) }
+        InFlight { sequence, awaited, bytes, arrived, deadline, room: Some(room), spans }
+    }
+
+    /// Waits until the quotas that the request counts for let it through. Nothing is read from the stream meanwhile.
+    async fn pace(&mut self, request: &v1::PublishRequest) -> Result<(), Refusal> {
+        let patience = self.gateway.deadline();
+        if self.payer.as_ref().is_none_or(|payer| payer.namespace != request.namespace) {
+            // The former one's stream ends first.
+            self.payer = None;
+            let whose = quotas::whose(&quorate_wire::namespace(&request.namespace)?, self.caller.user());
+            let open = self.gateway.quotas().open(whose.clone())?;
+            self.payer = Some(Payer { namespace: request.namespace.clone(), whose, _open: open });
+        }
+        let Some(payer) = self.payer.as_ref() else { return Ok(()) };
+        let (messages, bytes) = prepare::volume(request);
+        let draining = self.gateway.draining();
+        while let Err(exceeded) = self.gateway.quotas().publish(&payer.whose, messages, bytes) {
+            let at = Instant::now() + exceeded.wait;
+            if at > patience {
+                return Err(exceeded.refusal);
+            }
+            tokio::select! {
+                biased;
+                () = self.tx.closed() => return Err(exceeded.refusal),
+                () = draining.cancelled() => return Err(exceeded.refusal),
+                () = sleep_until(at) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn submit(&mut self, request: v1::PublishRequest) -> Result<(u64, Awaited), Refusal> {
@@ -159,7 +211,7 @@ impl Taker {
         }
         let (running, place) = self.running(&request).await?;
         if commit::publishes(&request) {
-            self.gateway.check_disk(running.forwarder.group())?;
+            self.gateway.check_pressure(running.forwarder.group())?;
         }
         let session = session::of_client(running.forwarder.group(), request.session)?;
         self.check_session(session, &running)?;
@@ -168,7 +220,9 @@ impl Taker {
             session => Numbering::Client { session, sequence: request.sequence },
         };
         let group = running.forwarder.group();
-        match prepare::prepare(&request, self.gateway.limits(), place) {
+        let permitted = permitted::denied(&mut self.caller, &request);
+        let limits = self.gateway.limits();
+        match permitted.and_then(|denied| prepare::prepare(&request, limits, place, &denied)) {
             Ok(Prepared { op, fragment, per_topic }) => {
                 let bytes = fragment.len() as u64;
                 let answer = running.forwarder.submit(Operation { numbering, op, fragment })?;
