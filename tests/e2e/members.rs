@@ -82,7 +82,7 @@ async fn growing_to_five_nodes_and_shrinking_to_three_others_under_load_loses_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_node_is_replaced_by_a_new_one() -> Result<()> {
+async fn a_lost_node_is_replaced_by_a_new_one_and_does_not_come_back() -> Result<()> {
     let mut cluster = Cluster::start(3).await?;
     cluster.topic("orders").await?;
     let confirmed = Arc::new(AtomicU64::new(0));
@@ -90,8 +90,15 @@ async fn a_lost_node_is_replaced_by_a_new_one() -> Result<()> {
     cluster.nodes[2].kill().await?;
     cluster.join_one()?.start()?;
     done(&cluster, &["replace", "3", "4"]).await?;
-    cluster.nodes.remove(2);
+    let mut lost = cluster.nodes.remove(2);
     cluster.wait_whole().await?;
+    lost.start()?;
+    let ended = lost.wait(GRACE).await.context("it finds that it was removed")?;
+    ensure!(
+        !ended.success() && lost.log().contains("was removed from the cluster"),
+        "{ended}: {}",
+        lost.log()
+    );
 
     // Now a majority can do without one of the first nodes: with the new one.
     cluster.nodes[0].kill().await?;

@@ -4,11 +4,11 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Driver, SHARD, Step, bind_from, compacted, create_subscription, create_topic, sub, topic};
+use common::{Driver, SHARD, Step, compacted, create_subscription, create_topic, sub, topic};
 use proptest::prelude::*;
 use quorate_machine::{
-    Answer, KeyHash, MessageOptions, Op, Publish, PublishRun, Reply, Settlement, Start, SubscriptionConfig,
-    TopicConfig, Verdict, block,
+    Answer, KeyHash, MessageOptions, Op, Publish, PublishRun, Reply, Start, SubscriptionConfig, TopicConfig,
+    Verdict, block,
 };
 use quorate_types::{Limits, Millis, Reason, SessionId, Subject};
 use std::collections::BTreeMap;
@@ -157,19 +157,11 @@ proptest! {
                         driver.run_step(step).0.unwrap();
                     }
                 }
-                Act::Settle(lease, skip, verdict) => {
-                    let leases = driver.state().leases_of(consumer);
-                    let Some(lease) = leases.get(lease % leases.len().max(1)) else { continue };
-                    let (first, last) = (lease.position + skip % lease.count, lease.position + lease.count - 1);
-                    let settlements = vec![Settlement { first, last, attempt: lease.attempt, verdict }];
-                    driver.done(session, Op::Settle { consumer, settlements });
-                }
+                Act::Settle(lease, skip, verdict) => driver.settle_part(consumer, lease, skip, verdict),
                 Act::Late(from) => {
                     late += 1;
-                    let name = format!("late{late}");
-                    driver.done(session, create_subscription(&name, SubscriptionConfig::default()));
                     let from = from.min(published.len() as u64);
-                    driver.done(session, bind_from("t", &name, &["#"], Start::Offset(from)));
+                    driver.subscribe_late(session, "t", &format!("late{late}"), from);
                 }
                 Act::Seek(from) => {
                     let to = quorate_machine::SeekTo::Start(Start::Offset(from.min(published.len() as u64)));
@@ -185,8 +177,7 @@ proptest! {
         }
         // What begins now with everything gets at least the newest of each key, in order.
         driver.pass(0);
-        driver.done(session, create_subscription("all", SubscriptionConfig::default()));
-        driver.done(session, bind_from("t", "all", &["#"], Start::Offset(0)));
+        driver.subscribe_late(session, "t", "all", 0);
         driver.pass(0);
         let (reader, effects) = driver.attach(session, 9, "all", 10_000);
         let got: Vec<u64> = common::delivered(&effects, reader).iter().flat_map(|r| r.offset..r.offset + r.count).collect();

@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Driver, SHARD, Step, bind_from, create_subscription, create_topic, gathered, sub, topic};
+use common::{Driver, SHARD, Step, create_subscription, create_topic, gathered, sub, topic};
 use proptest::prelude::*;
 use quorate_machine::{
     MessageOptions, Op, Publish, PublishRun, SeekTo, Settlement, Start, SubscriptionConfig, TopicConfig,
@@ -123,19 +123,11 @@ proptest! {
                         driver.run_step(step).0.unwrap();
                     }
                 }
-                Act::Settle(lease, skip, verdict) => {
-                    let leases = driver.state().leases_of(consumer);
-                    let Some(lease) = leases.get(lease % leases.len().max(1)) else { continue };
-                    let (first, last) = (lease.position + skip % lease.count, lease.position + lease.count - 1);
-                    let settlements = vec![Settlement { first, last, attempt: lease.attempt, verdict }];
-                    driver.done(session, Op::Settle { consumer, settlements });
-                }
+                Act::Settle(lease, skip, verdict) => driver.settle_part(consumer, lease, skip, verdict),
                 Act::Late(from) => {
                     late += 1;
-                    let name = format!("late{late}");
-                    driver.done(session, create_subscription(&name, SubscriptionConfig::default()));
-                    let start = Start::Offset(from.min(published.len() as u64));
-                    driver.done(session, bind_from("t", &name, &["#"], start));
+                    let from = from.min(published.len() as u64);
+                    driver.subscribe_late(session, "t", &format!("late{late}"), from);
                 }
                 Act::Seek(from) => {
                     let to = SeekTo::Start(Start::Offset(from.min(published.len() as u64)));

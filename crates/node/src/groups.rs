@@ -160,7 +160,10 @@ pub(crate) async fn register(core: Core) {
         if known == Some(true) {
             return;
         }
-        if core.first.is_empty() || core.system(|s| !s.nodes().is_empty()) == Some(true) {
+        // Who is among the first finds the beginning in its own group 0. If that is still empty after so long, the others may have
+        // gone on without this node, and removed it: what it has of their log nobody commits to it any more.
+        let forming = !core.first.is_empty() && core.system(|s| s.nodes().is_empty()) != Some(false);
+        if !forming || core.started.elapsed() >= core.session_timeout {
             ask_peers(&core).await;
         }
         sleep(REGISTER_EVERY).await;

@@ -39,8 +39,7 @@ pub fn quorate() -> &'static Path {
 
 fn build() -> Result<()> {
     let mut cargo = Command::new(env!("CARGO"));
-    // Of the whole workspace, as the tests are: with one package's features alone all dependencies would be compiled again.
-    cargo.args(["build", "--workspace", "--bin", "quorate"]).current_dir(root());
+    cargo.args(["build", "--package", "quorate-cli", "--bin", "quorate"]).current_dir(root());
     if target_directory().ends_with("release") {
         cargo.arg("--release");
     }

@@ -244,6 +244,21 @@ impl Driver {
         (consumer, self.done(session, attach(consumer, subscription, credit)))
     }
 
+    /// Settles one of the leases that a consumer holds, from a message in the middle of it on; nothing if it holds none.
+    pub fn settle_part(&mut self, consumer: ConsumerId, lease: usize, skip: u64, verdict: Verdict) {
+        let leases = self.state().leases_of(consumer);
+        let Some(lease) = leases.get(lease % leases.len().max(1)) else { return };
+        let (first, last) = (lease.position + skip % lease.count, lease.position + lease.count - 1);
+        let settlements = vec![Settlement { first, last, attempt: lease.attempt, verdict }];
+        self.done(consumer.session, Op::Settle { consumer, settlements });
+    }
+
+    /// A new subscription that begins with what a topic keeps from that offset on.
+    pub fn subscribe_late(&mut self, session: SessionId, topic: &str, name: &str, from: u64) {
+        self.done(session, create_subscription(name, SubscriptionConfig::default()));
+        self.done(session, bind_from(topic, name, &["#"], Start::Offset(from)));
+    }
+
     /// Settles one range under the consumer's own session.
     pub fn settle(
         &mut self,

@@ -187,7 +187,7 @@ impl Taker {
             let open = self.gateway.quotas().open(whose.clone())?;
             self.payer = Some(Payer { namespace: request.namespace.clone(), whose, _open: open });
         }
-        let Some(payer) = self.payer.as_ref() else { return Ok(()) };
+        let Some(payer) = self.payer.as_ref().filter(|_| self.gateway.quotas().any()) else { return Ok(()) };
         let (messages, bytes) = prepare::volume(request);
         let draining = self.gateway.draining();
         while let Err(exceeded) = self.gateway.quotas().publish(&payer.whose, messages, bytes) {
