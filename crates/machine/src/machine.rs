@@ -283,7 +283,7 @@ impl Machine {
 
     /// Ends a node's session, and takes its consumers away.
     pub(crate) fn end_session(&mut self, session: SessionId, why: &Refusal, ctx: &mut Context<'_>) {
-        self.sessions.end(session, ctx.dirty);
+        self.sessions.end(session, self.version(), ctx.dirty);
         if let Some(shard) = self.shard_mut() {
             shard.leave(session, why, ctx);
         }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Sessions of producers whose record is gone that are still told so; of older ones nothing is known.
+/// Sessions of producers whose record is gone, and ones before the former ones, that are still told so; of older ones nothing
+/// is known.
 const GONE_MAX: usize = 1_000;
 
 /// What makes a session that of a producer.
@@ -59,6 +60,8 @@ pub(crate) struct Producers {
     by_former: BTreeMap<SessionId, SessionId>,
     /// Last sessions of producers whose record is gone: those with the highest ids.
     gone: BTreeSet<SessionId>,
+    /// Sessions that were taken over, and are not the newest such of their producer: those with the highest ids.
+    fenced: BTreeSet<SessionId>,
 }
 
 impl Producers {
@@ -105,10 +108,12 @@ impl Producers {
 
     /// Notes that the record of the producer with this session is gone.
     pub(crate) fn note_gone(&mut self, id: SessionId) {
-        self.gone.insert(id);
-        while self.gone.len() > GONE_MAX {
-            self.gone.pop_first();
-        }
+        note(&mut self.gone, id);
+    }
+
+    /// Notes a session that was taken over, and that no producer names any more as the one before its own.
+    pub(crate) fn note_fenced(&mut self, id: SessionId) {
+        note(&mut self.fenced, id);
     }
 
     pub(crate) fn gone(&self) -> &BTreeSet<SessionId> {
@@ -120,11 +125,26 @@ impl Producers {
         self.gone = gone;
     }
 
+    pub(crate) fn fenced(&self) -> &BTreeSet<SessionId> {
+        &self.fenced
+    }
+
+    /// Puts back what was stored.
+    pub(crate) fn load_fenced(&mut self, fenced: BTreeSet<SessionId>) {
+        self.fenced = fenced;
+    }
+
     /// Why a session is not open, if it was a producer's.
     pub(crate) fn refusal(&self, id: SessionId) -> Option<Refusal> {
         if let Some(newest) = self.by_former(id) {
             let text = format!(
                 "the producer of session {id} was opened again and goes on in session {newest}: whoever opened it last may publish, and nobody else"
+            );
+            return Some(Refusal::new(Reason::ProducerFenced, text));
+        }
+        if self.fenced.contains(&id) {
+            let text = format!(
+                "the producer of session {id} was opened again since: whoever opened it last may publish, and nobody else"
             );
             return Some(Refusal::new(Reason::ProducerFenced, text));
         }
@@ -134,6 +154,13 @@ impl Producers {
             );
             Refusal::new(Reason::ProducerExpired, text)
         })
+    }
+}
+
+fn note(sessions: &mut BTreeSet<SessionId>, id: SessionId) {
+    sessions.insert(id);
+    while sessions.len() > GONE_MAX {
+        sessions.pop_first();
     }
 }
 

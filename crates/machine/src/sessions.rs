@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// The version of the machine by which sessions that were taken over more than once are remembered.
+const FENCED_SINCE: u32 = 2;
+
 /// Who talks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Party {
@@ -97,10 +100,12 @@ impl Sessions {
         former: SessionId,
         party: Party,
         now: Millis,
+        version: u32,
         dirty: &mut BTreeSet<RowKey>,
     ) -> SessionId {
         let before = self.take(former);
         dirty.insert(RowKey::Session(former));
+        self.note_fenced(before.as_ref(), version, dirty);
         let id = self.open(party, now, dirty);
         if let (Some(before), Some(session)) = (before, self.open.get_mut(&id)) {
             (session.last, session.answers) = (before.last, before.answers);
@@ -138,12 +143,23 @@ impl Sessions {
         Some(session)
     }
 
-    /// Ends a session. Says whether it was open.
-    pub(crate) fn end(&mut self, id: SessionId, dirty: &mut BTreeSet<RowKey>) -> bool {
+    /// The session before this one of a producer is named by nobody from now on: whoever still talks in it is told all the same
+    /// that it is fenced.
+    fn note_fenced(&mut self, session: Option<&Session>, version: u32, dirty: &mut BTreeSet<RowKey>) {
+        let former = session.and_then(Session::producer).and_then(|producer| producer.former);
+        if let (Some((former, _)), true) = (former, version >= FENCED_SINCE) {
+            self.producers.note_fenced(former);
+            dirty.insert(RowKey::FencedProducers);
+        }
+    }
+
+    /// Ends a session; `version`: of the machine. Says whether it was open.
+    pub(crate) fn end(&mut self, id: SessionId, version: u32, dirty: &mut BTreeSet<RowKey>) -> bool {
         let Some(session) = self.take(id) else { return false };
         if session.producer().is_some() {
             self.producers.note_gone(id);
             dirty.insert(RowKey::GoneProducers);
+            self.note_fenced(Some(&session), version, dirty);
         }
         dirty.insert(RowKey::Session(id));
         dirty.extend(session.answers.pages().keys().map(|page| RowKey::Answers(session.pages_of(id), *page)));
@@ -225,7 +241,7 @@ impl Sessions {
         self.open.len()
     }
 
-    /// Sessions of producers that would not be found, or that are said to be gone.
+    /// Sessions of producers that would not be found, or that are said to be gone or fenced.
     pub(crate) fn misplaced_producers(&self) -> impl Iterator<Item = SessionId> {
         let named = self.open.iter().filter_map(|(id, session)| Some((*id, session.producer()?)));
         let lost = named.filter(|&(id, producer)| !self.producers.knows(id, producer)).map(|(id, _)| id);
@@ -234,7 +250,8 @@ impl Sessions {
             let is_open = self.open.get(id).is_some_and(|session| session.producer().is_some());
             is_open == self.producers.gone().contains(id)
         });
-        lost.chain(wrong)
+        let open = self.producers.fenced().iter().copied().filter(|id| self.open.contains_key(id));
+        lost.chain(wrong).chain(open)
     }
 
     /// The nodes' sessions, by node.
@@ -319,7 +336,7 @@ mod tests {
         sessions.answer(id, &Ok(Answer::Done), Millis::new(500), 2, &mut BTreeSet::new());
         assert_eq!(sessions.over(Millis::new(1_499)), None);
         assert_eq!(sessions.over(Millis::new(1_500)), Some(id));
-        assert!(sessions.end(id, &mut BTreeSet::new()));
+        assert!(sessions.end(id, 1, &mut BTreeSet::new()));
         assert_eq!(sessions.next_end(), None);
     }
 

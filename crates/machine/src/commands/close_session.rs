@@ -22,7 +22,7 @@ impl Machine {
                 producer.name
             )));
         }
-        self.sessions.end(session, ctx.dirty);
+        self.sessions.end(session, self.version(), ctx.dirty);
         Ok(Answer::Done)
     }
 }

@@ -13,7 +13,7 @@ impl Machine {
             let text = format!("there is no producer {name}: it was never opened, or it expired");
             return Err(Refusal::new(Reason::ProducerNotFound, text));
         };
-        self.sessions.end(session, ctx.dirty);
+        self.sessions.end(session, self.version(), ctx.dirty);
         Ok(Answer::Done)
     }
 }

@@ -50,7 +50,8 @@ impl Machine {
                     former: Some((session, producer.instance)),
                     ..producer.clone()
                 };
-                self.sessions.succeed(session, Party::Producer(Box::new(producer)), ctx.now, ctx.dirty)
+                let (party, version) = (Party::Producer(Box::new(producer)), self.version());
+                self.sessions.succeed(session, party, ctx.now, version, ctx.dirty)
             }
         };
         let last = self.sessions.get(session).map_or(0, |session| session.last);

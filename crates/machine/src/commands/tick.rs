@@ -11,7 +11,7 @@ impl Machine {
             if !ctx.spend() {
                 return Ok(Answer::Done);
             }
-            self.sessions.end(session, ctx.dirty);
+            self.sessions.end(session, self.version(), ctx.dirty);
         }
         if let Some(shard) = self.shard_mut() {
             shard.tick(ctx);

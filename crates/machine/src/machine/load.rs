@@ -63,7 +63,9 @@ impl Machine {
             let of = session.pages_of(*id);
             keys.extend(session.answers.pages().keys().map(|page| RowKey::Answers(of, *page)));
         }
-        keys.extend((!self.sessions.producers.gone().is_empty()).then_some(RowKey::GoneProducers));
+        let producers = &self.sessions.producers;
+        keys.extend((!producers.gone().is_empty()).then_some(RowKey::GoneProducers));
+        keys.extend((!producers.fenced().is_empty()).then_some(RowKey::FencedProducers));
         keys
     }
 
@@ -79,6 +81,10 @@ impl Machine {
             (RowKey::GoneProducers, _) => {
                 let gone = self.sessions.producers.gone();
                 (!gone.is_empty()).then(|| rows::gone_producers::encode(gone))
+            }
+            (RowKey::FencedProducers, _) => {
+                let fenced = self.sessions.producers.fenced();
+                (!fenced.is_empty()).then(|| rows::gone_producers::encode(fenced))
             }
             (_, Body::Shard(shard)) => shard.row(key),
             (_, Body::System(system)) => system.row(key),
@@ -122,6 +128,9 @@ impl Machine {
             }
             RowKey::GoneProducers => {
                 self.sessions.producers.load_gone(rows::gone_producers::decode(bytes).map_err(bad)?);
+            }
+            RowKey::FencedProducers => {
+                self.sessions.producers.load_fenced(rows::gone_producers::decode(bytes).map_err(bad)?);
             }
             RowKey::Answers(id, first) => self.load_answers(key, id, first, bytes)?,
             _ => match &mut self.body {

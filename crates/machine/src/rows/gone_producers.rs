@@ -1,4 +1,4 @@
-//! One row of a shard: the last sessions of producers whose record is gone.
+//! Two rows of a shard: the last sessions of producers whose record is gone, and sessions that were taken over more than once.
 
 use crate::codec::{DecodeError, decode_row, encode_row};
 use quorate_types::SessionId;

@@ -142,6 +142,8 @@ pub(crate) enum RowKey {
     Removed(NodeId),
     /// Which node is about to stop.
     Drain,
+    /// Sessions of producers that were taken over more than once since; none when there are none.
+    FencedProducers,
 }
 
 impl RowKey {
@@ -178,6 +180,7 @@ impl RowKey {
             Self::Moving(g) => (27, [Some(g.get()), None, None]),
             Self::Removed(n) => (28, [Some(n.get()), None, None]),
             Self::Drain => (29, [None; 3]),
+            Self::FencedProducers => (30, [None; 3]),
         };
         let mut key = vec![kind];
         ids.into_iter().flatten().for_each(|id| key.extend_from_slice(&id.to_be_bytes()));
@@ -220,6 +223,7 @@ impl RowKey {
             (27, [g]) => Self::Moving(GroupId::new(*g)),
             (28, [n]) => Self::Removed(NodeId::new(*n)),
             (29, []) => Self::Drain,
+            (30, []) => Self::FencedProducers,
             _ => return None,
         })
     }
@@ -264,6 +268,7 @@ mod tests {
             RowKey::Moving(GroupId::new(3)),
             RowKey::Removed(NodeId::new(5)),
             RowKey::Drain,
+            RowKey::FencedProducers,
         ];
         let bytes: Vec<Vec<u8>> = keys.iter().map(|k| k.encode()).collect();
         assert!(bytes.is_sorted());

@@ -47,6 +47,7 @@ impl Pair {
     pub(crate) fn new(kind: usize) -> Self {
         let (mut driver, session) = Driver::shard();
         driver.raise();
+        driver.raise();
         driver.bodies = backlog::BODIES;
         let mut pair = Self { driver, model: Model::default(), session, boot: 1, kind, sent: Vec::new() };
         pair.model.answers.insert(session, Vec::new());

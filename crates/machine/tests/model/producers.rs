@@ -24,18 +24,19 @@ impl Producer {
     }
 }
 
-/// The producers, and the last sessions of those that are gone.
+/// The producers, and sessions that are over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Producers {
     pub(crate) there: BTreeMap<&'static str, Producer>,
     gone: Vec<SessionId>,
+    /// All sessions that were taken over.
+    fenced: Vec<SessionId>,
 }
 
 impl Producers {
     /// Why a session is not open.
     pub(crate) fn reason(&self, session: SessionId) -> Reason {
-        let former = |p: &Producer| p.sessions.iter().rev().nth(1).is_some_and(|(id, _)| *id == session);
-        if self.there.values().any(former) {
+        if self.fenced.contains(&session) {
             Reason::ProducerFenced
         } else if self.gone.contains(&session) {
             Reason::ProducerExpired
@@ -73,6 +74,7 @@ impl Model {
         }
         if !same {
             let answers = producer.sessions.last().and_then(|(former, _)| self.answers.remove(former));
+            self.producers.fenced.extend(producer.sessions.last().map(|(former, _)| *former));
             let none = self.answers.insert(session, answers.unwrap_or_default());
             assert!(none.is_none() && session != SessionId::NONE, "session {session} is not new");
             producer.sessions.push((session, instance));
