@@ -1,7 +1,8 @@
-//! Leaders of a namespace's shards on different nodes: each shard has one that it prefers.
+//! Leaders on different nodes: each shard has one that it prefers.
 //!
 //! Whoever leads a shard hands it over when the preferred node is there, has what the leader has, and could lead it as well. So
-//! leaders are spread after a namespace was created, and again after nodes came back. Nothing depends on it but the load, so there
+//! leaders are spread after a namespace was created, and again after nodes came back or joined. What a shard prefers depends on its
+//! namespace and its nodes alone, not on who leads what at this moment, so that nobody hands over because somebody else did. Nothing depends on it but the load, so there
 //! is no hurry: a new leader waits, and a node hands over one shard at a time.
 
 use crate::core::Core;
@@ -55,21 +56,26 @@ impl Spreading {
         }
         self.0 = Instant::now();
         probe::sometimes("leader handed over to where its shard prefers it");
-        tracing::info!(group = %group.id(), node = %preferred, "handing over: leaders of the namespace's shards are spread");
+        tracing::info!(group = %group.id(), node = %preferred, "handing over: leaders are spread");
         hand_over_to(core, group, |voter| voter.node == preferred).await;
     }
 }
 
-/// The node that is to lead a group: of shard `i` of a namespace with several the `i`th of its nodes, counted round.
+/// The node that is to lead a group. An only namespace with an only shard prefers none: to move its leader would cost something, and
+/// spread nothing.
 pub(crate) fn preferred(system: &System, group: GroupId) -> Option<NodeId> {
-    let namespaces = system.namespaces();
-    let namespace = namespaces.iter().find(|namespace| namespace.groups.contains(&group))?;
-    nth(&namespace.groups, group, system.voters_of(group)?)
+    let namespaces: Vec<_> =
+        system.namespaces().into_iter().map(|namespace| (namespace.id.get(), namespace.groups)).collect();
+    in_turn(&namespaces, group, system.voters_of(group)?)
 }
 
-fn nth(groups: &[GroupId], group: GroupId, nodes: &[NodeId]) -> Option<NodeId> {
-    let shard = groups.iter().position(|of| *of == group).filter(|_| groups.len() > 1)?;
-    nodes.get(shard.checked_rem(nodes.len())?).copied()
+/// Of shard `i` of the namespace with the id `n` the `n + i`th of its nodes, counted round. `namespaces`: ids, with their groups.
+fn in_turn(namespaces: &[(u64, Vec<GroupId>)], group: GroupId, nodes: &[NodeId]) -> Option<NodeId> {
+    let (id, groups) = namespaces.iter().find(|(_, groups)| groups.contains(&group))?;
+    let shard = groups.iter().position(|of| *of == group)?;
+    let alone = groups.len() == 1 && namespaces.iter().filter(|(_, groups)| groups.len() == 1).count() < 2;
+    let turn = id.wrapping_add(shard as u64).checked_rem(nodes.len() as u64).filter(|_| !alone)?;
+    nodes.get(usize::try_from(turn).ok()?).copied()
 }
 
 /// Whether a node could lead as well as this one: it is there, votes, has what there is, room on its disk and a clock that is right.
@@ -93,14 +99,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_prefer_the_nodes_in_turn_and_an_only_one_prefers_none() {
-        let groups: Vec<GroupId> = (5..9).map(GroupId::new).collect();
+    fn shards_and_namespaces_prefer_the_nodes_in_turn_and_an_only_shard_prefers_none() {
+        let groups = |ids: &[u64]| ids.iter().copied().map(GroupId::new).collect::<Vec<_>>();
         let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
-        let of = |groups: &[GroupId], group| nth(groups, GroupId::new(group), &nodes).map(NodeId::get);
-        assert_eq!([5, 6, 7, 8].map(|g| of(&groups, g)), [Some(1), Some(2), Some(3), Some(1)]);
-        assert_eq!(of(&groups[..1], 5), None);
-        assert_eq!(of(&groups, 9), None);
-        assert_eq!(nth(&groups, GroupId::new(5), &[]), None);
+        let mut namespaces = vec![(1, groups(&[1])), (2, groups(&[5, 6, 7, 8]))];
+        let of = |namespaces: &[(u64, Vec<GroupId>)], ids: &[u64]| {
+            let led = ids.iter().map(|id| in_turn(namespaces, GroupId::new(*id), &nodes).map(NodeId::get));
+            led.collect::<Vec<_>>()
+        };
+        assert_eq!(of(&namespaces, &[5, 6, 7, 8]), [Some(3), Some(1), Some(2), Some(3)]);
+        assert_eq!(of(&namespaces, &[1, 9]), [None, None]);
+        namespaces.extend([(3, groups(&[9])), (4, groups(&[10]))]);
+        assert_eq!(of(&namespaces, &[1, 9, 10]), [Some(2), Some(1), Some(2)]);
+        assert_eq!(in_turn(&namespaces, GroupId::new(5), &[]), None);
     }
 
     #[tokio::test(start_paused = true)]

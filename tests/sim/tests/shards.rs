@@ -80,3 +80,27 @@ fn shards_are_led_by_different_nodes_and_one_that_dies_costs_neither_a_message_n
     };
     Story::tell(7, |_| {}, tale);
 }
+
+#[test]
+fn leaders_of_namespaces_with_one_shard_are_spread_and_spread_again_when_a_node_comes_back() {
+    let _turn = turn();
+    let tale = |story: &mut Story| {
+        let groups = story.work(async |client: Client| {
+            let mut groups = Vec::new();
+            for name in ["one", "two", "three"] {
+                let made = client.create_namespace(name, 1).await.unwrap();
+                groups.extend(made.groups.into_iter().map(GroupId::new));
+            }
+            groups
+        });
+        story.wait(|story| leaders(story, &groups).len() == 3);
+        let led = groups.iter().map(|group| story.leader(*group)).collect::<Vec<_>>();
+        let victim = led[1].unwrap();
+        story.kill(victim);
+        story.wait(|story| leaders(story, &groups).len() == 2 && !leaders(story, &groups).contains(&victim));
+        story.start(victim);
+        story.wait(|story| leaders(story, &groups).len() == 3);
+        assert_eq!(groups.iter().map(|group| story.leader(*group)).collect::<Vec<_>>(), led);
+    };
+    Story::tell(8, |_| {}, tale);
+}

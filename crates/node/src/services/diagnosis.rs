@@ -65,6 +65,12 @@ fn of_node(node: &Node) -> Vec<Problem> {
         let advice = "consume or purge what is stored, shorten retention, or give the node a larger disk; publishes are refused while a majority is low";
         found.push(problem(Severity::Critical, "DISK_LOW", text, advice));
     }
+    if node.memory_high {
+        let (used, limit) = (node.memory_used_bytes / 1_000_000, node.memory_limit_bytes / 1_000_000);
+        let text = format!("node {id} uses {used} MB of the {limit} MB of memory that it may");
+        let advice = "publish less, let consumers catch up, or give the node more memory; publishes through it, and to groups that need it, are refused meanwhile";
+        found.push(problem(Severity::Critical, "MEMORY_HIGH", text, advice));
+    }
     found
 }
 

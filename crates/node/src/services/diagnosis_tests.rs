@@ -63,6 +63,7 @@ fn what_is_meant_to_be_is_only_noticed() {
 #[test]
 fn each_other_thing_is_named() {
     assert_eq!(codes(|s| s.nodes[0].disk_low = true), ["DISK_LOW"]);
+    assert_eq!(codes(|s| s.nodes[0].memory_high = true), ["MEMORY_HIGH"]);
     assert_eq!(codes(|s| s.nodes[0].unready = "it starts".to_owned()), ["NODE_UNREADY"]);
     assert_eq!(codes(|s| s.groups[0].replicas[0].set_role(Role::Follower)), ["NO_LEADER"]);
     assert_eq!(codes(|s| s.groups[0].replicas[1].lag = LAG_MAX + 1), ["LAGGING"]);

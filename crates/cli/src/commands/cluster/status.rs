@@ -18,12 +18,13 @@ pub(super) fn text(status: &v1::StatusResponse) -> String {
             n.peer_address.clone(),
             known(humantime::format_duration(uptime).to_string()),
             known(format!("{} MB{}", n.free_bytes / 1_000_000, if n.disk_low { " LOW" } else { "" })),
+            known(memory(n)),
             known(n.version.clone()),
             n.zone.clone(),
         ]
     });
-    let nodes =
-        table(&["NODE", "STATE", "CLIENTS", "PEERS", "UP", "FREE DISK", "VERSION", "ZONE"], nodes.collect());
+    let header = ["NODE", "STATE", "CLIENTS", "PEERS", "UP", "FREE DISK", "MEMORY", "VERSION", "ZONE"];
+    let nodes = table(&header, nodes.collect());
     let replicas = status.groups.iter().flat_map(|group| {
         group.replicas.iter().map(|r| {
             vec![
@@ -54,6 +55,16 @@ fn words(status: &v1::StatusResponse) -> String {
     }
     let said = |p: &v1::Problem| format!("{}: {}\n  → {}", severity(p.severity()), p.text, p.advice);
     status.problems.iter().map(said).collect::<Vec<_>>().join("\n")
+}
+
+/// What its process uses, of what it may.
+fn memory(node: &v1::Node) -> String {
+    let mark = if node.memory_high { " HIGH" } else { "" };
+    match (node.memory_used_bytes / 1_000_000, node.memory_limit_bytes / 1_000_000) {
+        (0, _) => String::new(),
+        (used, 0) => format!("{used} MB{mark}"),
+        (used, limit) => format!("{used} of {limit} MB{mark}"),
+    }
 }
 
 fn state(node: &v1::Node) -> &'static str {
@@ -113,6 +124,9 @@ pub(super) fn document(status: &v1::StatusResponse) -> Value {
                 "uptime_ms": n.uptime_ms,
                 "free_bytes": n.free_bytes,
                 "disk_low": n.disk_low,
+                "memory_used_bytes": n.memory_used_bytes,
+                "memory_limit_bytes": n.memory_limit_bytes,
+                "memory_high": n.memory_high,
                 "machine_version": n.machine_version,
                 "zone": n.zone,
                 "leaving": n.leaving,
@@ -183,6 +197,22 @@ mod tests {
         let text = text(&status);
         assert!(text.contains("not formed yet") && text.contains("UNREACHABLE"), "{text}");
         assert_eq!(document(&status)["groups"][0]["replicas"][0]["role"], "unknown");
+    }
+
+    #[test]
+    fn memory_that_is_used_up_is_seen() {
+        let node = v1::Node {
+            reachable: true,
+            memory_used_bytes: 900_000_000,
+            memory_limit_bytes: 1_000_000_000,
+            memory_high: true,
+            ..Default::default()
+        };
+        assert_eq!(memory(&node), "900 of 1000 MB HIGH");
+        assert_eq!(memory(&v1::Node { memory_limit_bytes: 0, memory_high: false, ..node.clone() }), "900 MB");
+        assert_eq!(memory(&v1::Node::default()), "");
+        let status = v1::StatusResponse { nodes: vec![node], ..Default::default() };
+        assert_eq!(document(&status)["nodes"][0]["memory_high"], true);
     }
 
     #[test]
