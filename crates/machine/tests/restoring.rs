@@ -92,6 +92,23 @@ fn rows_that_make_no_shard_end_the_restore() {
 }
 
 #[test]
+fn a_copy_that_counts_on_from_where_nobody_has_counted_to_is_refused() {
+    let (copy, _) = copy();
+    for which in 0..4 {
+        let mut head = copy.head.clone();
+        match which {
+            0 => head.last_topic = u64::MAX,
+            1 => head.last_subscription = u64::MAX,
+            2 => head.last_binding = u64::MAX,
+            _ => head.now = quorate_types::Millis::new(u64::MAX),
+        }
+        let refused = step(&mut target(), TOKEN, 0, RestoreStep::Begin(head)).unwrap_err();
+        assert_eq!(refused.reason, Reason::InvalidArgument);
+        assert!(refused.message.contains("nobody has counted to"), "{refused}");
+    }
+}
+
+#[test]
 fn rows_that_come_twice_or_are_none_of_a_copy_are_refused() {
     let (copy, blocks) = copy();
     let mut target = target();

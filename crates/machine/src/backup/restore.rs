@@ -8,6 +8,7 @@ use super::ContentHash;
 use super::entry::placed;
 use super::rows::hashed;
 use crate::applied::{Answer, Reply};
+use crate::codec;
 use crate::commands::invalid;
 use crate::machine::Machine;
 use crate::op::Op;
@@ -214,6 +215,8 @@ impl Machine {
         if head.producers > u64::from(ctx.limits.producers_max) {
             return Err(refused("it has more producers than a shard may have"));
         }
+        let numbers = [head.now.get(), head.last_topic, head.last_subscription, head.last_binding];
+        codec::counted(&numbers).map_err(refused)?;
         let sessions_after = self.sessions.last_id;
         let shard = self.shard_only()?;
         if !shard.topics.is_empty() || !shard.subscriptions.is_empty() {

@@ -1,13 +1,13 @@
 //! One row per session. Its answers have rows of their own, so that an idle session costs nothing.
 
 use crate::answers::Answers;
-use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::codec::{DecodeError, counted, decode_row, encode_row};
 use crate::sessions::{Party, Session};
 use quorate_types::Millis;
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
-struct SessionRow {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SessionRow {
     party: Party,
     last: u64,
     seen: Millis,
@@ -19,6 +19,8 @@ pub(crate) fn encode(session: &Session) -> Vec<u8> {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Session, DecodeError> {
     let SessionRow { party, last, seen } = decode_row(bytes)?;
+    let epoch = if let Party::Producer(producer) = &party { producer.epoch } else { 0 };
+    counted(&[last, epoch])?;
     Ok(Session { party, last, seen, answers: Answers::default() })
 }
 

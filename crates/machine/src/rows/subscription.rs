@@ -1,14 +1,14 @@
 //! One row per subscription. Its messages are in pages; what is ready, leased and delayed is counted from them.
 
-use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::codec::{DecodeError, counted, decode_row, encode_row};
 use crate::config::SubscriptionConfig;
 use crate::ledger::Ledger;
 use crate::shard::Subscription;
 use quorate_types::{ConsumerId, SubscriptionId, SubscriptionName};
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
-struct SubscriptionRow {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SubscriptionRow {
     name: SubscriptionName,
     config: SubscriptionConfig,
     ledger: Ledger,
@@ -40,6 +40,8 @@ pub(crate) fn encode(subscription: &Subscription) -> Vec<u8> {
 
 pub(crate) fn decode(id: SubscriptionId, bytes: &[u8]) -> Result<Subscription, DecodeError> {
     let row: SubscriptionRow = decode_row(bytes)?;
+    let Ledger { routed, redelivered, .. } = row.ledger;
+    counted(&[row.next_position, row.went_back, row.attached, row.backlog_bytes, routed, redelivered])?;
     Ok(Subscription {
         ledger: Ledger { ready: 0, leased: 0, delayed: 0, ..row.ledger },
         backlog_bytes: row.backlog_bytes,

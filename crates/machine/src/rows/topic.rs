@@ -1,13 +1,13 @@
 //! One row per topic. Its blocks and bindings have rows of their own.
 
-use crate::codec::{DecodeError, decode_row, encode_row};
+use crate::codec::{DecodeError, counted, decode_row, encode_row};
 use crate::config::TopicConfig;
 use crate::shard::{MessageIds, Sweep, Topic};
 use quorate_types::{TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
-struct TopicRow {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TopicRow {
     name: TopicName,
     config: TopicConfig,
     next_offset: u64,
@@ -32,6 +32,8 @@ pub(crate) fn encode(topic: &Topic) -> Vec<u8> {
 
 pub(crate) fn decode(id: TopicId, bytes: &[u8]) -> Result<Topic, DecodeError> {
     let row: TopicRow = decode_row(bytes)?;
+    let (next_id, first_id) = row.message_ids;
+    counted(&[row.next_offset, row.appended, row.unrouted, next_id, first_id])?;
     Ok(Topic {
         next_offset: row.next_offset,
         appended: row.appended,

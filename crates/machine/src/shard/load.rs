@@ -214,7 +214,8 @@ impl Shard {
         };
         for (place, run) in page.ready {
             let position = page_start.saturating_add(u64::from(place));
-            if !fits(subscription, position, run.offset, run.count) {
+            let is_there = subscription.ready.contains_key(&position);
+            if is_there || !fits(subscription, position, run.offset, run.count) {
                 return Err(LoadError::contradiction(key));
             }
             subscription.ledger.ready = subscription.ledger.ready.saturating_add(run.count);
@@ -222,7 +223,8 @@ impl Shard {
         }
         for (place, lease) in page.leases {
             let position = page_start.saturating_add(u64::from(place));
-            if !fits(subscription, position, lease.offset, lease.count) {
+            let is_there = subscription.leases.contains_key(&position);
+            if is_there || !fits(subscription, position, lease.offset, lease.count) {
                 return Err(LoadError::contradiction(key));
             }
             subscription.ledger.leased = subscription.ledger.leased.saturating_add(lease.count);
@@ -230,7 +232,8 @@ impl Shard {
         }
         for (place, delayed) in page.delayed {
             let position = page_start.saturating_add(u64::from(place));
-            if !fits(subscription, position, delayed.run.offset, delayed.run.count) {
+            let is_there = subscription.delayed.contains_key(&position);
+            if is_there || !fits(subscription, position, delayed.run.offset, delayed.run.count) {
                 return Err(LoadError::contradiction(key));
             }
             subscription.ledger.delayed = subscription.ledger.delayed.saturating_add(delayed.run.count);
