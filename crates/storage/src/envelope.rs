@@ -127,7 +127,9 @@ impl<'a> Decoder<'a> {
         if !self.flag()? {
             return Ok(None);
         }
-        Ok(Some(LogId { term: self.u64()?, index: self.u64()? }))
+        let id = LogId { term: self.u64()?, index: self.u64()? };
+        // Of each entry there is a next one.
+        if id.index == u64::MAX { Err(Malformed::Field) } else { Ok(Some(id)) }
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {

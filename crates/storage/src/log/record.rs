@@ -286,6 +286,13 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_behind_which_nothing_could_come_is_refused() {
+        let last = Some(LogId { term: 1, index: u64::MAX });
+        let mark = GroupMark { last, ..GroupMark::default() };
+        assert_eq!(GroupMark::decode(&mark.encode()), Err(Malformed::Field));
+    }
+
+    #[test]
     fn marks_come_back() {
         let id = LogId { term: 1, index: 2 };
         let mark = GroupMark {

@@ -145,6 +145,7 @@ impl Replayed {
             ticket: 0,
         };
         match kind {
+            Kind::Entry | Kind::Carry if id.index == u64::MAX => return Err(Malformed::Field),
             Kind::Entry => {
                 self.entries.insert(id.index, slot);
                 self.mark.last = Some(id);
