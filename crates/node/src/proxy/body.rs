@@ -1,9 +1,8 @@
 //! A request's body, of which the first message was looked at.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use quorate_wire::CLIENT_BYTES_MAX;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,36 +14,42 @@ const PREFIX_BYTES: usize = 5;
 
 /// Gives what it had looked at first, then the rest.
 pub(super) struct Peeked {
-    seen: VecDeque<Frame<Bytes>>,
+    /// As one piece: in whatever pieces it came, each would cost more to keep than it may have bytes.
+    seen: Bytes,
+    /// What ended the look, if it was no data.
+    last: Option<Result<Frame<Bytes>, Status>>,
     rest: Body,
-    broken: Option<Status>,
 }
 
 impl Peeked {
     pub(super) fn new(rest: Body) -> Self {
-        Self { seen: VecDeque::new(), rest, broken: None }
+        Self { seen: Bytes::new(), last: None, rest }
     }
 
     /// The first message, without its prefix; `None` when there is none, it is too large, or it is compressed: whoever serves the
     /// call says so.
     pub(super) async fn first_message(&mut self) -> Option<Bytes> {
         let mut bytes = BytesMut::new();
+        let length = self.look(&mut bytes).await;
+        self.seen = bytes.freeze();
+        length.map(|length| self.seen.slice(PREFIX_BYTES..PREFIX_BYTES + length))
+    }
+
+    /// Reads until the first message is there, and says how long that is.
+    async fn look(&mut self, bytes: &mut BytesMut) -> Option<usize> {
         loop {
-            if let Some(length) = length(&bytes)?
-                && bytes.len() >= PREFIX_BYTES + length
-            {
-                bytes.advance(PREFIX_BYTES);
-                return Some(bytes.split_to(length).freeze());
+            match length(bytes)? {
+                Some(length) if bytes.len() >= PREFIX_BYTES + length => return Some(length),
+                _ => {}
             }
-            let frame = poll_fn(|cx| Pin::new(&mut self.rest).poll_frame(cx)).await?;
-            match frame {
-                Ok(frame) => {
-                    let data = frame.data_ref().cloned();
-                    self.seen.push_back(frame);
-                    bytes.extend_from_slice(&data?);
+            match poll_fn(|cx| Pin::new(&mut self.rest).poll_frame(cx)).await?.map(Frame::into_data) {
+                Ok(Ok(data)) => bytes.extend_from_slice(&data),
+                Ok(Err(frame)) => {
+                    self.last = Some(Ok(frame));
+                    return None;
                 }
                 Err(status) => {
-                    self.broken = Some(status);
+                    self.last = Some(Err(status));
                     return None;
                 }
             }
@@ -68,11 +73,11 @@ impl HttpBody for Peeked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(frame) = self.seen.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
+        if !self.seen.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.seen)))));
         }
-        if let Some(status) = self.broken.take() {
-            return Poll::Ready(Some(Err(status)));
+        if let Some(last) = self.last.take() {
+            return Poll::Ready(Some(last));
         }
         Pin::new(&mut self.rest).poll_frame(cx).map_err(|status| match status.code() {
             Code::Unknown => Status::new(Code::Unavailable, status.message()),
@@ -81,11 +86,11 @@ impl HttpBody for Peeked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.seen.is_empty() && self.broken.is_none() && self.rest.is_end_stream()
+        self.seen.is_empty() && self.last.is_none() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.seen.is_empty() { self.rest.size_hint() } else { SizeHint::default() }
+        if self.seen.is_empty() && self.last.is_none() { self.rest.size_hint() } else { SizeHint::default() }
     }
 }
 
@@ -130,6 +135,15 @@ mod tests {
             assert_eq!(body.first_message().await, Some(Bytes::from_static(b"abc")));
             assert_eq!(all(body).await, pieces.concat());
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_goes_on_as_one_piece() {
+        let mut body = body(&[b"\0", b"\0\0", b"\0\x03a", b"b", b"c", b"d"]);
+        body.first_message().await.unwrap();
+        let first = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), Bytes::from_static(b"\0\0\0\0\x03abc"));
+        assert_eq!(all(body).await, b"d");
     }
 
     #[tokio::test]
