@@ -80,9 +80,14 @@ fn argon2() -> Option<Argon2<'static>> {
     Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-fn is_of(password: &[u8], hash: &str) -> bool {
+pub(super) fn is_of(password: &[u8], hash: &str) -> bool {
     let Ok(hash) = argon2::password_hash::PasswordHash::new(hash) else { return false };
-    // The parameters are those of the hash.
+    // The parameters are those of the hash, as long as they cost no more than those of our own hashes.
+    let is_affordable =
+        |asked: &Params| asked.m_cost() <= MEMORY_KIB && asked.t_cost() <= PASSES && asked.p_cost() <= LANES;
+    if !Params::try_from(&hash).is_ok_and(|asked| is_affordable(&asked)) {
+        return false;
+    }
     Argon2::default().verify_password(password, &hash).is_ok()
 }
 
@@ -92,7 +97,7 @@ fn nobody() -> String {
     HASH.get_or_init(|| hash(b"nobody", [0; 16]).unwrap_or_default()).clone()
 }
 
-fn hash(password: &[u8], salt: [u8; 16]) -> Option<String> {
+pub(super) fn hash(password: &[u8], salt: [u8; 16]) -> Option<String> {
     let salt = SaltString::encode_b64(&salt).ok()?;
     Some(argon2()?.hash_password(password, &salt).ok()?.to_string())
 }
@@ -143,6 +148,19 @@ mod tests {
         assert_eq!(is("nobody", None).await, Ok(false));
         assert_eq!(is("x", Some(PasswordHash("nonsense".to_owned()))).await, Ok(false));
         assert_eq!(hash_of_new("short", &entropy).await.map_err(|r| r.reason), Err(Reason::InvalidArgument));
+    }
+
+    #[test]
+    fn a_hash_that_asks_for_more_than_ours_do_is_of_no_password() {
+        let of = |memory_kib, passes, lanes| {
+            let params = Params::new(memory_kib, passes, lanes, None).unwrap();
+            let salt = SaltString::encode_b64(&[7; 16]).unwrap();
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let hash = argon2.hash_password(b"correct horse", &salt).unwrap().to_string();
+            is_of(b"correct horse", &hash)
+        };
+        assert!(of(MEMORY_KIB, PASSES, LANES) && of(64, 1, 1));
+        assert!(!of(MEMORY_KIB + 1, PASSES, LANES) && !of(64, PASSES + 1, 1) && !of(64, 1, LANES + 1));
     }
 
     #[tokio::test]
