@@ -109,6 +109,11 @@ impl Message {
     }
 }
 
+/// Consecutive messages with their numbers. A node that counts beyond what there is brings down nobody.
+pub(crate) fn numbered(first: u64, messages: Vec<Bytes>) -> impl Iterator<Item = (u64, Bytes)> {
+    (0..).zip(messages).map(move |(after, message)| (first.saturating_add(after), message))
+}
+
 /// A node sent what is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a readable message")]

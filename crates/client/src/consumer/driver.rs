@@ -4,7 +4,7 @@ use super::{Attachment, Chunk, Delivery, Lease, Shared};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::ConsumeError;
-use crate::message::Message;
+use crate::message::{Message, numbered};
 use crate::nodes::Route;
 use crate::options::ConsumerOptions;
 use crate::pulse::Pulse;
@@ -294,14 +294,13 @@ impl Driver {
                 self.topic = Arc::from(run.topic.as_str());
             }
             items.reserve(run.messages.len());
-            for (at, encoded) in (0_u64..).zip(run.messages) {
-                let position = delivery.first_position + at;
+            for ((position, encoded), at) in numbered(delivery.first_position, run.messages).zip(0..) {
                 let message = Message::decode(encoded).map_err(|_| ConsumeError::Malformed { position });
                 items.push(message.map(|message| Delivery {
                     position,
                     attempt: delivery.attempt,
                     topic: Arc::clone(&self.topic),
-                    offset: run.first_offset + at,
+                    offset: run.first_offset.saturating_add(at),
                     timestamp: Millis::new(run.timestamp_ms),
                     message,
                     lease: Lease { generation, shared: Arc::clone(&self.parts.shared) },

@@ -215,7 +215,7 @@ impl Batch {
 
 fn receipt_of(receipt: &v1::Receipt, after: u64, count: u32) -> Receipt {
     Receipt {
-        offset: receipt.first_offset + after,
+        offset: receipt.first_offset.saturating_add(after),
         count,
         routed: receipt.routed,
         group: GroupId::new(receipt.group),

@@ -6,7 +6,7 @@ use crate::channel::Channel;
 use crate::client::Client;
 use crate::error::CallError;
 use crate::layout::is_elsewhere;
-use crate::message::Message;
+use crate::message::{Message, numbered};
 use bytes::Bytes;
 use part::Part;
 use quorate_types::{Millis, Reason, Refusal};
@@ -81,7 +81,7 @@ pub(crate) fn stored(
 ) -> impl Iterator<Item = Result<StoredMessage, Refusal>> {
     let v1::Run { topic, first_offset, timestamp_ms, messages } = run;
     let (timestamp, shard) = (Millis::new(timestamp_ms), shard.unwrap_or_default());
-    (first_offset..).zip(messages).map(move |(offset, encoded)| match Message::decode(encoded) {
+    numbered(first_offset, messages).map(move |(offset, encoded)| match Message::decode(encoded) {
         Ok(message) => Ok(StoredMessage { offset, shard, timestamp, message }),
         Err(error) => {
             let text = format!("offset {offset} of {topic}: {error}");
