@@ -20,6 +20,10 @@ tidy:
 sim *ARGS:
     cargo run -p quorate-tests --bin sim -- {{ARGS}}
 
+# Decoders against damaged bytes, so many milliseconds for each (docs/fuzzing.md).
+fuzz TIME_MS="60000":
+    BOLERO_RANDOM_TEST_TIME_MS={{TIME_MS}} cargo test --workspace --lib fuzz
+
 # Real processes, real disks, `kill -9`.
 e2e *ARGS:
     cargo e2e {{ARGS}}

@@ -12,6 +12,7 @@
 
 mod bans;
 mod crates;
+mod decoders;
 mod documents;
 mod layout;
 mod manifests;
@@ -106,6 +107,14 @@ fn every_test_that_architecture_names_exists() {
     let workspace = workspace();
     let architecture = workspace.document("ARCHITECTURE.md").expect("ARCHITECTURE.md is at the top");
     hold(documents::tests_exist(architecture, &workspace.sources));
+}
+
+#[test]
+fn every_decoder_has_a_fuzz_target() {
+    let workspace = workspace();
+    let table = workspace.document(decoders::TABLE).expect("the table of fuzz targets is there");
+    hold(workspace.sources.iter().flat_map(|source| decoders::are_fuzzed(source, table)).collect());
+    hold(documents::tests_exist(table, &workspace.sources));
 }
 
 #[test]

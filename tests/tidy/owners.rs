@@ -24,6 +24,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli", "tests"]),
     ("comfy-table", &["cli"]),
     ("turmoil", &["tests"]),
+    ("bolero", &["fuzz"]),
     // Errors are enums; `anyhow` is for programs, the load generator's driver among them, and for tests.
     ("anyhow", &["cli", "bench", "tests"]),
 ];

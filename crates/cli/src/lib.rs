@@ -10,6 +10,8 @@ mod commands;
 mod config;
 mod environment;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod line;
 mod logging;
 mod output;

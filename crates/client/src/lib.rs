@@ -40,6 +40,8 @@ mod consumer;
 mod credentials;
 mod entropy;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod layout;
 mod look;
 mod message;

@@ -22,6 +22,8 @@ mod codec;
 mod commands;
 mod config;
 mod ended;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod ledger;
 mod machine;

@@ -153,3 +153,7 @@ impl BootCounter {
         self.0.fetch_max(seen.get() + 1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+#[path = "identity_fuzz.rs"]
+mod fuzz;

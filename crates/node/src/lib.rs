@@ -16,6 +16,8 @@ mod drain;
 mod figures;
 mod formation;
 mod forwarder;
+#[cfg(test)]
+mod fuzz;
 mod gateway;
 mod gathering;
 mod groups;

@@ -36,7 +36,7 @@ impl LedgerError {
 }
 
 /// What the row store knows of a group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     /// The entry that the rows are as of.
     pub(crate) applied: Option<LogId>,
@@ -55,7 +55,7 @@ impl Ledger {
         Self { generation, ..Self::default() }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         Encoder::new(VERSION)
             .log_id(self.applied)
             .log_id(self.installed)
@@ -64,7 +64,7 @@ impl Ledger {
             .seal()
     }
 
-    fn decode(value: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
         let mut fields = unseal(value, VERSION)?;
         let ledger = Self {
             applied: fields.log_id()?,

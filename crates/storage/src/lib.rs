@@ -12,6 +12,8 @@ mod disk;
 mod envelope;
 mod error;
 pub mod file;
+#[cfg(test)]
+mod fuzz;
 mod group_storage;
 mod ledger;
 mod log;

@@ -4,6 +4,8 @@
 
 mod access;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod limits;
 mod memory;

@@ -11,6 +11,8 @@ pub mod v1;
 
 mod fields;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod headers;
 mod limits;
 mod link;

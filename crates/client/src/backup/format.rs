@@ -258,3 +258,7 @@ fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 #[cfg(test)]
 #[path = "format_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "format_fuzz.rs"]
+mod fuzz;

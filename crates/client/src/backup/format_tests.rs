@@ -4,7 +4,7 @@ use super::*;
 use std::future::Future;
 
 /// Memory is all that is waited for.
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
@@ -34,7 +34,7 @@ fn parts(shard: u32) -> Vec<v1::CopyPart> {
     ]
 }
 
-fn written() -> Vec<u8> {
+pub(super) fn written() -> Vec<u8> {
     block_on(async {
         let mut writer = BackupWriter::begin(Vec::new(), "5f0c", 1_800_000_000_000).await.unwrap();
         writer.namespace("shop", 2).await.unwrap();
@@ -49,7 +49,7 @@ fn written() -> Vec<u8> {
     })
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<BackupItem>, FormatError> {
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<BackupItem>, FormatError> {
     block_on(async {
         let mut reader = BackupReader::begin(bytes).await?;
         let mut items = Vec::new();

@@ -12,6 +12,8 @@ mod snapshot;
 mod vote;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use input::Input;

@@ -6,8 +6,8 @@ use crate::shard::Consumer;
 use quorate_types::{ConsumerId, NodeId, SubscriptionId};
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
-struct ConsumerRow {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ConsumerRow {
     node: NodeId,
     subscription: SubscriptionId,
     credit: u32,

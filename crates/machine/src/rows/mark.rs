@@ -5,8 +5,8 @@ use crate::shard::Mark;
 use quorate_types::{MarkName, Millis, TopicId};
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
-struct MarkRow {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MarkRow {
     name: MarkName,
     at: Millis,
     offsets: Vec<(TopicId, u64)>,

@@ -9,6 +9,8 @@ mod caller;
 mod config;
 mod credentials;
 mod first_user;
+#[cfg(test)]
+mod fuzz;
 mod layer;
 mod passed;
 mod password;

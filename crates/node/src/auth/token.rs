@@ -139,7 +139,7 @@ async fn follow(of: Weak<Inner>) {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
+pub(super) struct Key {
     id: Option<String>,
     kind: Kind,
 }
@@ -196,10 +196,14 @@ impl Jwk {
 fn read(path: &Path) -> Result<Vec<Key>, TokenKeysError> {
     let bytes =
         std::fs::read(path).map_err(|source| TokenKeysError::Unreadable { path: path.to_owned(), source })?;
-    let jwks: Jwks = serde_json::from_slice(&bytes)
-        .map_err(|source| TokenKeysError::Format { path: path.to_owned(), source })?;
-    let keys: Vec<Key> = jwks.keys.iter().filter_map(Jwk::key).collect();
+    let keys = keys_of(&bytes).map_err(|source| TokenKeysError::Format { path: path.to_owned(), source })?;
     if keys.is_empty() { Err(TokenKeysError::NoKey { path: path.to_owned() }) } else { Ok(keys) }
+}
+
+/// Those of a JWKS that are understood.
+pub(super) fn keys_of(jwks: &[u8]) -> Result<Vec<Key>, serde_json::Error> {
+    let jwks: Jwks = serde_json::from_slice(jwks)?;
+    Ok(jwks.keys.iter().filter_map(Jwk::key).collect())
 }
 
 impl Kind {
@@ -234,7 +238,7 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Payload {
+pub(super) struct Payload {
     sub: String,
     exp: u64,
     nbf: Option<u64>,
@@ -251,7 +255,7 @@ enum Audience {
 }
 
 /// What the token says, if one of the keys signed it.
-fn signed_by(keys: &[Key], token: &str) -> Result<Payload, TokenError> {
+pub(super) fn signed_by(keys: &[Key], token: &str) -> Result<Payload, TokenError> {
     let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Format)?;
     let (header, payload) = message.split_once('.').ok_or(TokenError::Format)?;
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Format);
@@ -272,7 +276,7 @@ fn signed_by(keys: &[Key], token: &str) -> Result<Payload, TokenError> {
 }
 
 impl Payload {
-    fn check(self, issuer: &str, audience: &str, now_s: u64) -> Result<Claims, TokenError> {
+    pub(super) fn check(self, issuer: &str, audience: &str, now_s: u64) -> Result<Claims, TokenError> {
         let is_for = match &self.aud {
             None => false,
             Some(Audience::One(one)) => one == audience,

@@ -79,7 +79,7 @@ pub(crate) fn list_texts(list: &PeerList) -> Vec<String> {
     list.iter().map(|(node, address)| format!("{node}={address}")).collect()
 }
 
-fn list_of_texts(texts: &[String]) -> PeerList {
+pub(crate) fn list_of_texts(texts: &[String]) -> PeerList {
     let entry = |t: &String| {
         let (node, address) = t.split_once('=')?;
         Some((NodeId::new(node.parse().ok()?), address.to_owned()))

@@ -5,6 +5,8 @@
 //! namespace. Nodes that have a replica of everything look at no message.
 
 mod body;
+#[cfg(test)]
+mod fuzz;
 mod place;
 
 use crate::auth::{Caller, PASSED};

@@ -81,7 +81,7 @@ fn roles(names: &[String]) -> Result<Vec<RoleName>, Refusal> {
     names.iter().map(|name| role(name)).collect()
 }
 
-fn grant(given: &v1::Grant) -> Result<Grant, Refusal> {
+pub(super) fn grant(given: &v1::Grant) -> Result<Grant, Refusal> {
     let permission = |text: &String| {
         let known = Permission::ALL.map(Permission::as_str).join(", ");
         Permission::from_text(text)
@@ -96,7 +96,7 @@ fn grant(given: &v1::Grant) -> Result<Grant, Refusal> {
     Ok(Grant { permissions, namespace, names })
 }
 
-fn grant_message(grant: &Grant) -> v1::Grant {
+pub(super) fn grant_message(grant: &Grant) -> v1::Grant {
     let namespace = grant.namespace.as_ref().map_or(EVERY_NAMESPACE, |n| n.as_str()).to_owned();
     let permissions = grant.permissions.iter().map(ToString::to_string).collect();
     v1::Grant { permissions, namespace, names: grant.names.to_string() }

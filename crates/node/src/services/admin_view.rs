@@ -62,7 +62,7 @@ pub(super) fn config_of_topic(config: Option<v1::TopicConfig>) -> Result<TopicCo
     })
 }
 
-fn topic_config(config: &TopicConfig) -> v1::TopicConfig {
+pub(super) fn topic_config(config: &TopicConfig) -> v1::TopicConfig {
     v1::TopicConfig {
         retention_ms: config.retention_age.map(millis),
         retention_bytes: config.retention_bytes,
@@ -178,7 +178,7 @@ fn backoff_of(kind: Kind) -> Backoff {
     }
 }
 
-fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
+pub(super) fn subscription_config(config: &SubscriptionConfig) -> v1::SubscriptionConfig {
     let backoff = match config.backoff {
         Backoff::None => None,
         Backoff::Fixed { delay } => Some(Kind::FixedMs(millis(delay))),

@@ -163,7 +163,7 @@ fn check_link(gateway: &Gateway, link: Option<&Link>) -> Result<(), Refusal> {
 }
 
 /// What a forwarded operation must be, whatever the peer believes: apply must find the fragments where the operations say.
-fn check_operation(envelope: &Envelope, fragment: &bytes::Bytes) -> Result<(), Refusal> {
+pub(super) fn check_operation(envelope: &Envelope, fragment: &bytes::Bytes) -> Result<(), Refusal> {
     if envelope.origin == Origin::Leader && !envelope.op.opens_or_closes_session() {
         return Err(invalid("only what opens or closes a session goes without a number"));
     }

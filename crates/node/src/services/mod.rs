@@ -15,6 +15,8 @@ mod consumer;
 mod diagnosis;
 mod figures;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod peers;
 mod publisher;
 mod quotas;

@@ -37,7 +37,7 @@ pub(crate) async fn read(disk: &dyn Disk, segment: u64) -> Result<Option<Scan>, 
     }
 }
 
-fn decode(segment: u64, bytes: &[u8]) -> Result<Scan, Malformed> {
+pub(crate) fn decode(segment: u64, bytes: &[u8]) -> Result<Scan, Malformed> {
     let mut fields = unseal(bytes, VERSION)?;
     if fields.u64()? != segment {
         return Err(Malformed::Field);

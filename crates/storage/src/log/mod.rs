@@ -1,13 +1,13 @@
 //! The segmented log: one sequence of files for all groups of a node, written by one task (DESIGN §5).
 
 mod group;
-mod index;
+pub(crate) mod index;
 mod keeper;
 mod read;
 pub(crate) mod record;
 mod replay;
-mod scan;
-mod segment;
+pub(crate) mod scan;
+pub(crate) mod segment;
 mod state;
 mod writer;
 

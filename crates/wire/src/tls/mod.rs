@@ -6,6 +6,8 @@
 mod connect;
 mod error;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod listen;
 mod names;
 mod plain;

@@ -2,6 +2,8 @@
 
 mod answers;
 mod commit;
+#[cfg(test)]
+mod fuzz;
 mod outcomes;
 mod permitted;
 mod placing;
