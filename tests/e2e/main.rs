@@ -19,6 +19,7 @@ mod formation;
 mod harness;
 mod letters;
 mod members;
+mod namespaces;
 mod operations;
 mod quorum;
 mod quotas;

@@ -30,7 +30,13 @@ impl Authority {
     /// A certificate with this common name for this machine, which is good until the 1st of January of that year. One of the same
     /// name is replaced.
     pub fn issue(&self, name: &str, until_year: i32) -> Result<KeyFiles> {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        self.issue_for(name, until_year, &["localhost", "127.0.0.1"])
+    }
+
+    /// The same for these hosts.
+    pub fn issue_for(&self, name: &str, until_year: i32, hosts: &[&str]) -> Result<KeyFiles> {
+        let mut params =
+            CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_after = rcgen::date_time_ymd(until_year, 1, 1);
         let key = KeyPair::generate()?;

@@ -1,5 +1,6 @@
 //! A cluster of real processes in a directory of its own.
 
+use super::network::Network;
 use super::node::Node;
 use super::ports::{Ports, free_ports};
 use super::turn::Turn;
@@ -33,6 +34,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// How its clients behave.
     pub options: ClientOptions,
+    /// Where its nodes are, if they are apart.
+    pub network: Option<Network>,
     directory: Option<TempDir>,
     /// Whether [`Cluster::finish`] found everything in order.
     finished: bool,
@@ -55,17 +58,35 @@ impl Cluster {
         Ok(Self {
             nodes,
             options: ClientOptions::default(),
+            network: None,
             directory: Some(directory),
             finished: false,
             _turn: turn,
         })
     }
 
+    /// Nodes that do not run yet, each in a namespace of its own, which reach each other.
+    pub fn apart(mut network: Network, nodes: usize) -> Result<Self> {
+        let mut cluster = Self::new(nodes)?;
+        for node in &mut cluster.nodes {
+            node.place = network.add()?;
+            // Nobody but this cluster is in its network.
+            node.arguments.push("--insecure".to_owned());
+        }
+        let peers = cluster.peers();
+        cluster.nodes.iter_mut().for_each(|node| node.peers.clone_from(&peers));
+        cluster.network = Some(network);
+        Ok(cluster)
+    }
+
+    fn peers(&self) -> String {
+        self.nodes.iter().map(Node::as_peer).collect::<Vec<_>>().join(",")
+    }
+
     /// Another node, which is to join the others when it is started.
     pub fn join_one(&mut self) -> Result<&mut Node> {
         let id = self.nodes.iter().map(|node| node.id).max().unwrap_or_default() + 1;
-        let peers: Vec<String> =
-            self.nodes.iter().map(|node| format!("{}=127.0.0.1:{}", node.id, node.ports.peer)).collect();
+        let peers = self.peers();
         let directory =
             self.directory.as_ref().context("the story goes on")?.path().join(format!("node-{id}"));
         // Nodes that are down come back to their ports.
@@ -73,8 +94,12 @@ impl Cluster {
         let is_new = |ports: &Ports| ports.all().iter().all(|port| !taken.contains(port));
         let ports = free_ports(2 * self.nodes.len() + 1)?.into_iter().find(is_new);
         let ports = ports.context("some ports are nobody's")?;
-        let mut node = Node::new(id, ports, directory, peers.join(","));
+        let mut node = Node::new(id, ports, directory, peers);
         node.arguments.push("--join".to_owned());
+        if let Some(network) = &mut self.network {
+            node.place = network.add()?;
+            node.arguments.push("--insecure".to_owned());
+        }
         self.nodes.push(node);
         self.nodes.last_mut().context("it was just put there")
     }

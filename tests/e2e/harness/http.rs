@@ -1,6 +1,7 @@
 //! The least of an HTTP client: the ports under test must answer anything that speaks HTTP/1.1.
 
 use anyhow::{Context, Result};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -8,10 +9,15 @@ use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The status code and the body of a GET.
+/// The status code and the body of a GET from this machine.
 pub async fn get(port: u16, path: &str) -> Result<(u16, String)> {
+    get_at(Ipv4Addr::LOCALHOST, port, path).await
+}
+
+/// The same from elsewhere.
+pub async fn get_at(address: Ipv4Addr, port: u16, path: &str) -> Result<(u16, String)> {
     let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let mut stream = TcpStream::connect((address, port)).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();

@@ -7,16 +7,43 @@ use super::wait::until;
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
+/// Where a node runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub address: Ipv4Addr,
+    /// The network namespace; `None`: that of the test.
+    pub namespace: Option<String>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { address: Ipv4Addr::LOCALHOST, namespace: None }
+    }
+}
+
+impl Place {
+    /// The program, to be started there.
+    fn command(&self) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(quorate()) };
+        let mut command = Command::new("ip");
+        // It becomes the program, under the same process id.
+        command.args(["netns", "exec", namespace]).arg(quorate());
+        command
+    }
+}
+
 /// A node: its directory, its ports and, while it runs, its process.
 pub struct Node {
     pub id: u64,
     pub ports: Ports,
+    pub place: Place,
     pub directory: PathBuf,
     pub log: PathBuf,
     /// As given to `--peers`.
@@ -32,11 +59,17 @@ impl Node {
     pub fn new(id: u64, ports: Ports, directory: PathBuf, peers: String) -> Self {
         let log = directory.with_extension("log");
         let arguments = Vec::new();
-        Self { id, ports, directory, log, peers, arguments, child: None, lifeline: None }
+        let place = Place::default();
+        Self { id, ports, place, directory, log, peers, arguments, child: None, lifeline: None }
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.client)
+        format!("{}:{}", self.place.address, self.ports.client)
+    }
+
+    /// Where the other nodes reach it, as in `--peers`.
+    pub fn as_peer(&self) -> String {
+        format!("{}={}:{}", self.id, self.place.address, self.ports.peer)
     }
 
     pub fn is_running(&self) -> bool {
@@ -49,13 +82,16 @@ impl Node {
         std::fs::create_dir_all(&self.directory)?;
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let kept = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("QUORATE_"));
-        let mut child = Command::new(quorate())
+        let address = self.place.address;
+        let mut child = self
+            .place
+            .command()
             .arg("serve")
             .arg(format!("--node={}", self.id))
             .arg(format!("--data-dir={}", self.directory.display()))
-            .arg(format!("--listen-client=127.0.0.1:{}", self.ports.client))
-            .arg(format!("--listen-peer=127.0.0.1:{}", self.ports.peer))
-            .arg(format!("--listen-http=127.0.0.1:{}", self.ports.http))
+            .arg(format!("--listen-client={address}:{}", self.ports.client))
+            .arg(format!("--listen-peer={address}:{}", self.ports.peer))
+            .arg(format!("--listen-http={address}:{}", self.ports.http))
             .arg(format!("--peers={}", self.peers))
             // It stops when our end of this pipe closes: a killed test leaves nothing running.
             .arg("--exit-with-parent")
@@ -71,6 +107,16 @@ impl Node {
         self.lifeline = child.stdin.take();
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Whether it has not ended by itself since it was started.
+    pub fn runs_still(&mut self) -> Result<bool> {
+        let child = self.child.as_mut().context("it was not started")?;
+        let ended = child.try_wait()?.is_some();
+        if ended {
+            self.child = None;
+        }
+        Ok(!ended)
     }
 
     /// What is in memory of its process.
@@ -92,12 +138,12 @@ impl Node {
 
     /// Waits until it says that it serves; not when it has ended.
     pub async fn wait_ready(&mut self) -> Result<()> {
-        let (id, port) = (self.id, self.ports.http);
+        let (id, address, port) = (self.id, self.place.address, self.ports.http);
         until(&format!("node {id} to be ready"), async || {
             if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
                 return Ok(Err(anyhow!("node {id} ended by itself: {status}")));
             }
-            let (status, body) = http::get(port, "/readyz").await?;
+            let (status, body) = http::get_at(address, port, "/readyz").await?;
             ensure!(status == 200, "node {id} is not ready: {}", body.trim());
             Ok(Ok(()))
         })
