@@ -36,6 +36,8 @@ mod quota;
 mod rows;
 mod sessions;
 mod settlement;
+#[cfg(test)]
+mod shapes;
 mod shard;
 mod system;
 
