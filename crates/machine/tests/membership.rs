@@ -78,6 +78,18 @@ fn before_all_nodes_know_the_version_nothing_of_this_is_decided() {
 }
 
 #[test]
+fn the_first_version_refuses_an_unknown_node_in_the_words_that_it_always_had() {
+    let mut driver = Driver::new(GroupId::SYSTEM);
+    driver.lead(Op::FormCluster { nodes: vec![record(1, 1)] }).0.unwrap();
+    let refused = driver.lead(Op::RegisterNode { node: record(2, 2) }).0.unwrap_err().message;
+    let words = "node 2 is not one of this cluster's nodes: start it with the id of one of them";
+    assert_eq!(refused, words);
+    driver.lead(Op::RaiseVersion { to: 2 }).0.unwrap();
+    let refused = driver.lead(Op::RegisterNode { node: record(2, 2) }).0.unwrap_err().message;
+    assert_eq!(refused, format!("{words}, or with --join to let it come in"));
+}
+
+#[test]
 fn a_new_node_comes_in_only_if_it_says_so_and_gets_replicas_where_others_have_more() {
     let mut driver = formed(3);
     shards(&mut driver, "orders", 9);

@@ -17,7 +17,7 @@ impl System {
         &mut self,
         record: &NodeRecord,
         zone: &str,
-        new: bool,
+        (new, version): (bool, u32),
         ctx: &mut Context<'_>,
     ) -> Reply {
         check_record(record)?;
@@ -38,7 +38,7 @@ impl System {
             ctx.touch(RowKey::Node(record.node));
             Self::changed(&mut ctx.effects);
         }
-        self.register(record, ctx)?;
+        self.register(record, version, ctx)?;
         if self.zone(record.node) != zone {
             zone.clone_into(&mut self.places.entry(record.node).or_default().zone);
             ctx.touch(RowKey::Place(record.node));

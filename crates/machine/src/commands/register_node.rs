@@ -10,10 +10,12 @@ use quorate_types::{NodeId, Reason, Refusal};
 
 /// A DNS name has at most 253 bytes; then a colon and a port.
 const ADDRESS_BYTES_MAX: usize = 260;
+/// The version of the machine since which nodes can join.
+const JOIN_SINCE: u32 = 2;
 
 impl System {
-    /// The first voters of placements stay as they are: they name a past.
-    pub(crate) fn register(&mut self, record: &NodeRecord, ctx: &mut Context<'_>) -> Reply {
+    /// The first voters of placements stay as they are: they name a past. `version`: by which the group decides.
+    pub(crate) fn register(&mut self, record: &NodeRecord, version: u32, ctx: &mut Context<'_>) -> Reply {
         check_record(record)?;
         let removed = self.removed(record.node);
         let Some(known) = self.nodes.get_mut(&record.node) else {
@@ -24,8 +26,10 @@ impl System {
                 );
                 return Err(Refusal::new(Reason::NodeRemoved, text));
             }
+            // What is refused is kept as the answer, word by word: the first version says less on all nodes.
+            let or_join = if version < JOIN_SINCE { "" } else { ", or with --join to let it come in" };
             let text = format!(
-                "node {} is not one of this cluster's nodes: start it with the id of one of them, or with --join to let it come in",
+                "node {} is not one of this cluster's nodes: start it with the id of one of them{or_join}",
                 record.node
             );
             return Err(invalid(text));

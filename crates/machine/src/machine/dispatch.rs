@@ -32,7 +32,10 @@ impl Machine {
                 self.raise_version(*to, ctx)
             }
             Op::FormCluster { nodes } => self.system_only()?.form(nodes, ctx),
-            Op::RegisterNode { node } => self.system_only()?.register(node, ctx),
+            Op::RegisterNode { node } => {
+                let version = self.version();
+                self.system_only()?.register(node, version, ctx)
+            }
             Op::CreateNamespace { namespace, shards } => {
                 self.system_only()?.create_namespace(namespace, *shards, ctx)
             }
@@ -126,9 +129,10 @@ impl Machine {
     }
 
     fn membership(&mut self, op: &Op, origin: Option<SessionId>, ctx: &mut Context<'_>) -> Reply {
+        let version = self.version();
         let system = self.system_only()?;
         match op {
-            Op::JoinNode { node, zone, new } => system.join_node(node, zone, *new, ctx),
+            Op::JoinNode { node, zone, new } => system.join_node(node, zone, (*new, version), ctx),
             Op::RemoveNode { node } => system.remove_node(*node, ctx),
             Op::ForgetNode { node } => {
                 by_leader(origin)?;
