@@ -5,6 +5,10 @@ use anyhow::{Context, Result, ensure};
 use quorate_client::v1::Role;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// What a node that is terminated may take to end.
+const GRACE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_10_a_node_that_lost_its_disk_comes_back_as_a_learner_and_is_promoted() -> Result<()> {
@@ -47,6 +51,40 @@ async fn rule_10_a_node_that_lost_its_disk_comes_back_as_a_learner_and_is_promot
     let late = publish(&client, "orders", numbered("late", 500), &confirmed).await?;
     let consumed = consume(&client, "orders", 3_000).await?;
     consumed.check(&[early, meanwhile, late])?;
+    cluster.finish().await
+}
+
+/// As in the middle of an upgrade: nodes say where they are, and group 0 cannot know that yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_a_zone_comes_back_without_its_disk_before_zones_can_be_known() -> Result<()> {
+    let held = "--machine-version-max=1";
+    let mut cluster = Cluster::new(3)?;
+    for node in &mut cluster.nodes {
+        let zone = format!("--zone=zone-{}", node.id);
+        node.arguments = vec![held.to_owned(), zone, "--join".to_owned()];
+        node.start()?;
+    }
+    cluster.wait_ready().await?;
+    let wiped = cluster.followers().await?[0];
+    cluster.nodes[wiped].kill().await?;
+    cluster.nodes[wiped].wipe()?;
+    cluster.nodes[wiped].start()?;
+    cluster.wait_whole().await?;
+    cluster.wait_ready().await?;
+
+    for index in 0..3 {
+        let node = &mut cluster.nodes[index];
+        node.arguments.retain(|argument| argument != held);
+        node.terminate(GRACE).await?;
+        node.start()?;
+        cluster.wait_ready().await?;
+    }
+    until("the zones to be known", async || {
+        let zones: Vec<String> = cluster.status().await?.nodes.into_iter().map(|node| node.zone).collect();
+        ensure!(zones == ["zone-1", "zone-2", "zone-3"], "they are {zones:?}");
+        Ok(())
+    })
+    .await?;
     cluster.finish().await
 }
 

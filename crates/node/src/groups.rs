@@ -6,7 +6,7 @@ use crate::formation::peer_of;
 use crate::leader;
 use crate::node::Failure;
 use quorate_consensus::StartError;
-use quorate_machine::{NodeRecord, Placement};
+use quorate_machine::{Machine, NodeRecord, Op, Placement};
 use quorate_types::{GroupId, Reason, Voter};
 use quorate_wire::peer::RegisterRequest;
 use std::collections::BTreeSet;
@@ -155,10 +155,16 @@ pub(crate) async fn register(core: Core) {
             return;
         }
         // Group 0 as this node has it may be old, but it never has a newer record of this node than there is.
-        let known =
-            core.system(|s| s.node(core.me.node) == Some(&core.me) && s.zone(core.me.node) == core.zone);
-        if known == Some(true) {
+        let (known, placed) = core
+            .system(|s| (s.node(core.me.node) == Some(&core.me), s.zone(core.me.node) == core.zone))
+            .unwrap_or_default();
+        if known && placed {
             return;
+        }
+        if known && !takes_zones(&core) {
+            // Nothing to ask for yet: each time would be an entry.
+            sleep(REGISTER_EVERY).await;
+            continue;
         }
         // Who is among the first finds the beginning in its own group 0. If that is still empty after so long, the others may have
         // gone on without this node, and removed it: what it has of their log nobody commits to it any more.
@@ -168,6 +174,13 @@ pub(crate) async fn register(core: Core) {
         }
         sleep(REGISTER_EVERY).await;
     }
+}
+
+/// Whether group 0 can be told where nodes are: not as long as one of them runs a program that knows nothing of that.
+pub(crate) fn takes_zones(core: &Core) -> bool {
+    let op = Op::JoinNode { node: core.me.clone(), zone: String::new(), new: false };
+    let group = core.registry.group(GroupId::SYSTEM);
+    group.is_some_and(|group| group.read(Machine::version) >= op.since())
 }
 
 async fn ask_peers(core: &Core) {

@@ -6,6 +6,7 @@ use super::forward::{ForwardStream, forward};
 use crate::core::Core;
 use crate::formation::{PeerList, list_texts, peer_of, record_of};
 use crate::forwarder::encode_reply;
+use crate::groups::takes_zones;
 use crate::heartbeat::vouches;
 use crate::pressure::{Shortage, hinders};
 use quorate_consensus::Group;
@@ -121,8 +122,11 @@ impl Peers for PeersService {
             record.ok_or_else(|| refuse(Reason::InvalidArgument, "the request names no node".to_owned()))?;
         let core = &serving.core;
         let deadline = Instant::now() + core.operation_timeout;
-        let moved = core.system(|system| system.zone(node.node) != request.zone) == Some(true);
-        let op = if request.join || moved {
+        let (known, moved) = core
+            .system(|s| (s.node(node.node).is_some(), s.zone(node.node) != request.zone))
+            .unwrap_or_default();
+        // Whoever is known comes back also before zones can be; whoever is not is told that it cannot join yet.
+        let op = if (request.join || moved) && (!known || takes_zones(core)) {
             Op::JoinNode { node, zone: request.zone, new: request.join }
         } else {
             Op::RegisterNode { node }
