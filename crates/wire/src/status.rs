@@ -16,6 +16,9 @@ pub const LEADER_KEY: &str = "quorate-leader";
 /// Metadata key of how long to wait before the same would be taken, in milliseconds.
 pub const RETRY_AFTER_KEY: &str = "quorate-retry-after-ms";
 
+/// What a node means that knows no such method, and says nothing.
+const UNKNOWN_CALL: &str = "the node does not know this call: it runs an older program; upgrade it";
+
 /// The gRPC code of a reason.
 #[must_use]
 pub const fn code_of(reason: Reason) -> Code {
@@ -108,7 +111,10 @@ pub fn status_with_leader(refusal: &Refusal, leader: Option<&str>) -> Status {
 #[must_use]
 pub fn refusal_of(status: &Status) -> Refusal {
     let code = status.metadata().get(REASON_KEY).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    Refusal::new(reason_or(code, reason_of_code(status.code())), status.message())
+    let reason = reason_or(code, reason_of_code(status.code()));
+    // Nobody wrote that one: the node has no such method.
+    let text = if status.code() == Code::Unimplemented { UNKNOWN_CALL } else { status.message() };
+    Refusal::new(reason, text)
 }
 
 /// The client address of the node to try next, when the status names one.
@@ -143,11 +149,10 @@ pub(crate) fn reason_or(code: &str, unknown: Reason) -> Reason {
 /// message beyond the decoding limit as `OutOfRange`.
 const fn reason_of_code(code: Code) -> Reason {
     match code {
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::FailedPrecondition
-        | Code::Unimplemented => Reason::InvalidArgument,
+        Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => {
+            Reason::InvalidArgument
+        }
+        Code::Unimplemented => Reason::Upgrading,
         Code::PermissionDenied => Reason::PermissionDenied,
         Code::Unauthenticated => Reason::Unauthenticated,
         Code::OutOfRange => Reason::MessageTooLarge,
@@ -183,6 +188,12 @@ mod tests {
             let bare = Status::new(code_of(reason), "x");
             assert!(exempt || refusal_of(&bare).reason.kind() == reason.kind(), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_node_that_does_not_know_a_call_runs_an_older_program() {
+        let refusal = refusal_of(&Status::new(Code::Unimplemented, ""));
+        assert_eq!(refusal, Refusal::new(Reason::Upgrading, UNKNOWN_CALL));
     }
 
     #[test]

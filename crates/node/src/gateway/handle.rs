@@ -31,6 +31,10 @@ use tonic::transport::Channel;
 /// How often the end of what is unanswered is looked for while the node stops.
 const DRAIN_PERIOD: Duration = Duration::from_millis(10);
 
+/// A new group decides by the newest version so soon: its leader looks twice a second. Clients wait for longer, so that they are told why
+/// it does not.
+const RAISED_WITHIN: Duration = Duration::from_secs(2);
+
 /// How often it is looked where a new group was placed.
 const PLACED_WITHIN: Duration = Duration::from_millis(50);
 
@@ -195,7 +199,7 @@ impl Gateway {
     }
 
     /// [`Self::call`] of what a group decides only by a newer version of the machine, with its part of the entry's block. A new
-    /// group is raised to it in a moment: until the deadline that is waited for.
+    /// group is raised to it in a moment, which is waited for.
     ///
     /// # Errors
     /// `UPGRADING` when the group does not decide by that version until then; else as `call`.
@@ -206,15 +210,25 @@ impl Gateway {
         fragment: Rope,
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
+        self.knows(group, &op).await?;
+        let operation = Operation { numbering: Numbering::Gateway, op, fragment };
+        self.serving(group)?.forwarder.call(operation, deadline).await?.reply
+    }
+
+    /// Waits a moment until a group decides by a version of the machine that knows the operation.
+    ///
+    /// # Errors
+    /// `UPGRADING` when it does not; else as [`Self::serving`].
+    pub(crate) async fn knows(&self, group: GroupId, op: &Op) -> Result<(), Refusal> {
         let running = self.serving(group)?;
-        while let Err(refusal) = check_version(&running, &op) {
-            if Instant::now() >= deadline {
+        let until = Instant::now() + RAISED_WITHIN;
+        while let Err(refusal) = check_version(&running, op) {
+            if Instant::now() >= until {
                 return Err(refusal);
             }
             sleep(DRAIN_PERIOD).await;
         }
-        let operation = Operation { numbering: Numbering::Gateway, op, fragment };
-        running.forwarder.call(operation, deadline).await?.reply
+        Ok(())
     }
 
     /// One operation under a client's number: done once, through however many nodes it comes.

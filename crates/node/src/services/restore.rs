@@ -17,9 +17,15 @@ impl BackupService {
     ) -> Result<v1::BeginRestoreResponse, Refusal> {
         let (namespace, token) = (wire::namespace(&request.namespace)?, token_of(&request.token)?);
         let deadline = self.gateway().deadline();
+        let begin = |emptied| {
+            let (namespace, shards) = (namespace.clone(), request.shards);
+            NamespaceRestore::Begin { namespace, shards, token, emptied }
+        };
+        // Where it cannot be, nothing is closed for it.
+        let op = Op::RestoreNamespace(Box::new(begin(None)));
+        self.gateway().knows(GroupId::SYSTEM, &op).await?;
         let emptied = self.emptied(&request.namespace).await?;
-        let begin = NamespaceRestore::Begin { namespace, shards: request.shards, token, emptied };
-        match self.namespace_step(begin).await? {
+        match self.namespace_step(begin(emptied)).await? {
             Answer::NamespaceCreated { groups, revision, .. } => {
                 open_shards(self.gateway(), &groups, revision, deadline).await?;
                 Ok(v1::BeginRestoreResponse {})
