@@ -30,13 +30,22 @@ impl Machine {
         rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, LoadError> {
         let mut machine = Self::new(group);
-        let mut sorted = BTreeMap::new();
+        let (mut sorted, mut unknown) = (BTreeMap::new(), None);
         for (bytes, value) in rows {
-            let key = RowKey::decode(&bytes).ok_or(LoadError::Key(bytes))?;
-            sorted.insert(key, value);
+            match RowKey::decode(&bytes) {
+                Some(key) => _ = sorted.insert(key, value),
+                None => unknown = Some(bytes),
+            }
         }
         for (key, value) in &sorted {
             machine.load_row(*key, value)?;
+            // The first row says whether the state is that of a newer version, which may have rows that are unknown here.
+            if let Some(unknown) = unknown.take() {
+                return Err(LoadError::Key(unknown));
+            }
+        }
+        if let Some(unknown) = unknown {
+            return Err(LoadError::Key(unknown));
         }
         let sessions = &machine.sessions;
         if let Body::Shard(shard) = &mut machine.body {
@@ -177,5 +186,22 @@ impl Machine {
         }
         session.answers.insert(first, page);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_program_left_is_told_as_such_whatever_rows_it_has() {
+        let load = |version| {
+            let meta = rows::meta::encode(&Meta { version, ..Meta::default() });
+            Machine::load(GroupId::SYSTEM, [(vec![255], vec![]), (RowKey::Meta.encode(), meta)])
+        };
+        let (needed, known) = (Machine::VERSION + 1, Machine::VERSION);
+        assert_eq!(load(needed), Err(LoadError::Newer(TooOld { needed, known })));
+        assert_eq!(load(known), Err(LoadError::Key(vec![255])));
+        assert_eq!(Machine::load(GroupId::SYSTEM, [(vec![255], vec![])]), Err(LoadError::Key(vec![255])));
     }
 }
