@@ -32,6 +32,10 @@ e2e *ARGS:
 prove DURATION="60s" SEED="1":
     cargo run --release -- prove --duration {{DURATION}} --seed {{SEED}}
 
+# Node by node from an older commit to this tree, under load. Builds two programs: some minutes, once.
+upgrade *ARGS:
+    cargo run -p quorate-tests --bin upgrade -- {{ARGS}}
+
 # How fast it is here.
 bench *ARGS:
     cargo run --release -- bench {{ARGS}}

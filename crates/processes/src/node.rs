@@ -33,16 +33,13 @@ impl NodeProcess {
     /// `binary`: the program `quorate`.
     #[must_use]
     pub fn new(binary: &Path, spec: NodeSpec) -> Self {
-        let mut arguments = vec!["serve".to_owned()];
-        arguments.extend(spec.arguments.iter().cloned());
-        let process = Process::new(Command {
-            name: format!("node {}", spec.id),
-            program: binary.to_owned(),
-            arguments,
-            environment: Vec::new(),
-            log: spec.log.clone(),
-        });
+        let process = Process::new(command(binary, &spec, &[]));
         Self { spec, process }
+    }
+
+    /// Runs another program from its next start on, with further arguments.
+    pub fn run_with(&mut self, binary: &Path, further: &[String]) {
+        self.process.set_command(command(binary, &self.spec, further));
     }
 
     /// How it is started.
@@ -60,6 +57,17 @@ impl NodeProcess {
         std::fs::create_dir_all(path)
             .map_err(|source| ProcessError::Directory { path: path.clone(), source })?;
         self.process.start()
+    }
+}
+
+fn command(binary: &Path, spec: &NodeSpec, further: &[String]) -> Command {
+    let arguments = ["serve".to_owned()].into_iter().chain(spec.arguments.iter().chain(further).cloned());
+    Command {
+        name: format!("node {}", spec.id),
+        program: binary.to_owned(),
+        arguments: arguments.collect(),
+        environment: Vec::new(),
+        log: spec.log.clone(),
     }
 }
 

@@ -141,6 +141,11 @@ impl Process {
         &self.command
     }
 
+    /// Runs something else from its next start on.
+    pub fn set_command(&mut self, command: Command) {
+        self.command = command;
+    }
+
     /// The process id while it runs; that of its group too.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
