@@ -13,9 +13,10 @@ use crate::rows::{self, RowKey};
 use crate::shard::Times;
 use crate::system::{Drain, NodePlace};
 use quorate_types::{
-    Filter, GroupId, Incarnation, Millis, NamespaceId, NodeId, Permission, Reason, RoleName, ShardPlace,
-    Shards, TopicId, UserName,
+    Filter, GroupId, Incarnation, Millis, NamespaceId, NodeId, Permission, Reason, RoleName, SessionId,
+    ShardPlace, Shards, TopicId, UserName,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const TOKEN: [u8; 16] = [7; 16];
@@ -196,6 +197,9 @@ fn of_the_system() -> Vec<Shape> {
     let drain = Drain { node, until: Millis::new(1 << 41) };
     let bytes = rows::drain::encode(&drain);
     all.extend(Shape::row((RowKey::Drain, ""), drain, bytes, rows::drain::decode));
+    let fenced: BTreeSet<SessionId> = [1, 300].map(SessionId::new).into();
+    let bytes = rows::gone_producers::encode(&fenced);
+    all.extend(Shape::row((RowKey::FencedProducers, ""), fenced, bytes, rows::gone_producers::decode));
     all
 }
 

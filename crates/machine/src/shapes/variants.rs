@@ -65,7 +65,7 @@ variants! {
             Meta Limits Session Answers Topic Binding Block Subscription Page Consumer Node Namespace Placement CatchUp Closing Mark
             GoneProducers TopicBinding MessageIds Newest;
         since 2:
-            Times Restore RestoredNamespace User Role Quota Place Moving Removed Drain;
+            Times Restore RestoredNamespace User Role Quota Place Moving Removed Drain FencedProducers;
     }
     "effect" Effect { since 1: Deliver CloseConsumer DropBlock PlacementChanged; }
     "origin" Origin { since 1: Session Leader; }
