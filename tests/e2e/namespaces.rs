@@ -3,7 +3,7 @@
 //! Each story runs beside `quorate prove`, which publishes and consumes through all nodes and keeps the books: at its end nothing
 //! that was confirmed is lost, nothing comes again after its ack was confirmed, and all replicas have the same state.
 
-use crate::harness::{Authority, Cluster, Cut, Network, Place, Proof, SmallDisk, get_at, run, until};
+use crate::harness::{Authority, Cluster, Cut, Network, Node, Place, Proof, SmallDisk, get_at, run, until};
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -199,7 +199,7 @@ fn a_cluster_grows_to_five_nodes_that_are_apart_and_shrinks_to_three_under_load(
 #[test]
 fn a_node_whose_disk_is_full_costs_nothing_and_is_back_when_there_is_room() -> Result<()> {
     story(3, async |mut cluster| {
-        let disk = SmallDisk::mount(&cluster.nodes[1].directory, 256)?;
+        cluster.small_disk = Some(SmallDisk::mount(&cluster.nodes[1].directory, 256)?);
         for node in &mut cluster.nodes {
             // The limit that keeps disks from being full has a test of its own; and one segment fits.
             node.arguments.push("--disk-free-bytes-min=0".to_owned());
@@ -208,29 +208,29 @@ fn a_node_whose_disk_is_full_costs_nothing_and_is_back_when_there_is_room() -> R
         started(&mut cluster).await?;
         let mut proof = prove(&cluster, 18)?;
         load(&cluster).await?;
-        disk.fill()?;
-        others_go_on_though_full(&mut cluster).await?;
-        disk.empty()?;
+        cluster.small_disk.as_ref().context("it was mounted")?.fill()?;
+        others_go_on_though_full(&cluster, &cluster.nodes[1]).await?;
+        cluster.small_disk.as_ref().context("it was mounted")?.empty()?;
         if !cluster.nodes[1].runs_still()? {
             cluster.nodes[1].start()?;
         }
         cluster.nodes[1].wait_ready().await?;
         proof.goes_on()?;
         proof.kept().await?;
-        let told = cluster.finish().await;
-        drop(disk);
-        told
+        cluster.finish().await
     })
 }
 
-/// Whether the node with the full disk ends by itself, refuses, or lives on what it has: the others confirm what is published.
-async fn others_go_on_though_full(cluster: &mut Cluster) -> Result<()> {
+/// Whether the node with the full disk ends by itself, refuses, or lives on what it has: it has noticed, and the others confirm what is
+/// published.
+async fn others_go_on_though_full(cluster: &Cluster, full: &Node) -> Result<()> {
     let began = Instant::now();
     let before = published(cluster, 0).await?;
     until("the others to confirm", async || {
         let now = published(cluster, 0).await?;
         ensure!(now > before + 500, "{before} messages, then {now}");
         ensure!(began.elapsed() >= FAULT, "the disk has not been full for long enough");
+        ensure!(full.log().contains("No space left on device"), "node {} has not noticed", full.id);
         Ok(())
     })
     .await

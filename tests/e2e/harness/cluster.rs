@@ -3,6 +3,7 @@
 use super::network::Network;
 use super::node::Node;
 use super::ports::{Ports, free_ports};
+use super::small_disk::SmallDisk;
 use super::turn::Turn;
 use super::wait::until;
 use anyhow::{Context, Result, ensure};
@@ -36,6 +37,8 @@ pub struct Cluster {
     pub options: ClientOptions,
     /// Where its nodes are, if they are apart.
     pub network: Option<Network>,
+    /// One of its directories. It goes before that does in which it is.
+    pub small_disk: Option<SmallDisk>,
     directory: Option<TempDir>,
     /// Whether [`Cluster::finish`] found everything in order.
     finished: bool,
@@ -59,6 +62,7 @@ impl Cluster {
             nodes,
             options: ClientOptions::default(),
             network: None,
+            small_disk: None,
             directory: Some(directory),
             finished: false,
             _turn: turn,
