@@ -28,7 +28,7 @@ macro_rules! of_its_type {
             RowKey::CatchUp(..) => $function::<crate::shard::CatchUp>($($argument),*),
             RowKey::Closing => $function::<(crate::shard::Closing, quorate_types::ShardPlace)>($($argument),*),
             RowKey::Mark(..) => $function::<rows::mark::MarkRow>($($argument),*),
-            RowKey::GoneProducers => {
+            RowKey::GoneProducers | RowKey::FencedProducers => {
                 $function::<std::collections::BTreeSet<quorate_types::SessionId>>($($argument),*)
             }
             RowKey::TopicBinding(..) => $function::<quorate_types::Filter>($($argument),*),
