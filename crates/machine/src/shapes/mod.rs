@@ -33,6 +33,9 @@ const HEAD: &str = "\
 # A line here never changes and never goes: mod.rs beside this file says how one is added.
 ";
 
+/// What is wrong with bytes that should be an example.
+type Read = Box<dyn Fn(&[u8]) -> Option<String>>;
+
 /// One example, and what reads it.
 struct Shape {
     /// The version of the machine that has it first.
@@ -40,8 +43,7 @@ struct Shape {
     kind: &'static str,
     name: String,
     bytes: Vec<u8>,
-    /// What is wrong with bytes that should be the example.
-    read: Box<dyn Fn(&[u8]) -> Option<String>>,
+    read: Read,
 }
 
 impl Shape {
