@@ -1,6 +1,6 @@
 //! Nodes that come and go while messages do; and nodes that are drained before they are stopped.
 
-use crate::harness::{Cluster, consume, get, numbered, publish, run, until};
+use crate::harness::{Cluster, consume, get, numbered, publish, until};
 use anyhow::{Context, Result, ensure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,30 +10,6 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(20);
 /// Messages of one round of publishing.
 const ROUND: usize = 200;
-
-/// Runs `quorate cluster …` against all nodes that are there.
-async fn command(cluster: &Cluster, arguments: &[&str]) -> Result<crate::harness::Finished> {
-    let addresses: Vec<String> =
-        cluster.nodes.iter().filter(|n| n.is_running()).map(|n| n.address()).collect();
-    let nodes = addresses.join(",");
-    let mut all = vec!["cluster"];
-    all.extend(arguments);
-    all.extend(["--nodes", &nodes]);
-    run(&all).await
-}
-
-async fn done(cluster: &Cluster, arguments: &[&str]) -> Result<()> {
-    let ended = command(cluster, arguments).await?;
-    ensure!(ended.code == Some(0), "`cluster {}`: {}{}", arguments.join(" "), ended.stdout, ended.stderr);
-    Ok(())
-}
-
-async fn refused(cluster: &Cluster, arguments: &[&str], code: i32, reason: &str) -> Result<()> {
-    let ended = command(cluster, arguments).await?;
-    let said = ended.code == Some(code) && ended.stderr.contains(reason);
-    ensure!(said, "`cluster {}` ended with {:?}: {}", arguments.join(" "), ended.code, ended.stderr);
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn growing_to_five_nodes_and_shrinking_to_three_others_under_load_loses_nothing() -> Result<()> {
@@ -55,9 +31,9 @@ async fn growing_to_five_nodes_and_shrinking_to_three_others_under_load_loses_no
     });
     for id in ["4", "5"] {
         cluster.join_one()?.start()?;
-        done(&cluster, &["join", id]).await?;
+        cluster.done(&["join", id]).await?;
     }
-    done(&cluster, &["rebalance"]).await?;
+    cluster.done(&["rebalance"]).await?;
     let status = cluster.status().await?;
     let replicas = |node: u64| status.groups.iter().filter(|g| g.wanted.contains(&node) && g.id != 0).count();
     ensure!((1..=5).all(|node| replicas(node) == 3), "replicas are not spread: {status:?}");
@@ -67,12 +43,12 @@ async fn growing_to_five_nodes_and_shrinking_to_three_others_under_load_loses_no
     }
     for gone in [0, 0] {
         let id = cluster.nodes[gone].id.to_string();
-        done(&cluster, &["remove", &id]).await?;
+        cluster.done(&["remove", &id]).await?;
         let mut node = cluster.nodes.remove(gone);
         let ended = node.wait(GRACE).await.context("a removed node ends by itself")?;
         ensure!(node.log().contains("was removed from the cluster"), "it ended with {ended}: {}", node.log());
     }
-    refused(&cluster, &["remove", "3"], 1, "QUORUM_AT_RISK").await?;
+    cluster.refused(&["remove", "3"], 1, "QUORUM_AT_RISK").await?;
     stop.store(true, Ordering::Relaxed);
     let rounds = load.await??;
     ensure!(rounds.len() > 3, "there was no load");
@@ -89,7 +65,7 @@ async fn a_lost_node_is_replaced_by_a_new_one_and_does_not_come_back() -> Result
     let early = publish(&cluster.client(0)?, "orders", numbered("early", 1_000), &confirmed).await?;
     cluster.nodes[2].kill().await?;
     cluster.join_one()?.start()?;
-    done(&cluster, &["replace", "3", "4"]).await?;
+    cluster.done(&["replace", "3", "4"]).await?;
     let mut lost = cluster.nodes.remove(2);
     cluster.wait_whole().await?;
     lost.start()?;
@@ -115,7 +91,7 @@ async fn a_node_is_drained_only_while_a_majority_can_do_without_it_and_serves_af
     let leader = cluster.leader().await?;
     let (drained, other, id) = (leader, (leader + 1) % 3, cluster.nodes[leader].id.to_string());
     cluster.nodes[other].kill().await?;
-    refused(&cluster, &["drain", &id, "--timeout", "3s"], 1, "QUORUM_AT_RISK").await?;
+    cluster.refused(&["drain", &id, "--timeout", "3s"], 1, "QUORUM_AT_RISK").await?;
     let (ready, why) = get(cluster.nodes[drained].ports.http, "/readyz").await?;
     ensure!(ready == 200, "what was refused is taken back: {why}");
     cluster.nodes[other].start()?;
@@ -131,7 +107,7 @@ async fn a_node_is_drained_only_while_a_majority_can_do_without_it_and_serves_af
             Ok(())
         })
         .await?;
-        done(&cluster, &["drain", &id]).await
+        cluster.done(&["drain", &id]).await
     };
     let (published, is_drained) = tokio::join!(publishing, draining);
     let (published, ()) = (published?, is_drained?);
@@ -139,16 +115,16 @@ async fn a_node_is_drained_only_while_a_majority_can_do_without_it_and_serves_af
     ensure!(ready == 503 && why.contains("being drained"), "{ready}: {why}");
     ensure!(cluster.leader().await? != drained, "it leads still");
     let waiting = cluster.nodes[other].id.to_string();
-    refused(&cluster, &["drain", &waiting, "--timeout", "3s"], 3, "DRAIN_BUSY").await?;
-    done(&cluster, &["drain", &id]).await?;
+    cluster.refused(&["drain", &waiting, "--timeout", "3s"], 3, "DRAIN_BUSY").await?;
+    cluster.done(&["drain", &id]).await?;
 
     ensure!(cluster.nodes[drained].terminate(GRACE).await?.success(), "a drained node ends in order");
     cluster.nodes[drained].start()?;
     cluster.nodes[drained].wait_ready().await?;
-    done(&cluster, &["drain", &waiting]).await?;
-    done(&cluster, &["undrain", &waiting]).await?;
+    cluster.done(&["drain", &waiting]).await?;
+    cluster.done(&["undrain", &waiting]).await?;
     cluster.nodes[other].wait_ready().await?;
-    done(&cluster, &["status"]).await?;
+    cluster.done(&["status"]).await?;
     consume(&cluster.client(drained)?, "orders", 5_000).await?.check(&[published])?;
     cluster.finish().await
 }
@@ -157,9 +133,9 @@ async fn a_node_is_drained_only_while_a_majority_can_do_without_it_and_serves_af
 async fn a_node_that_is_alone_is_not_drained() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     until("the only node to decide by the newest version", async || {
-        refused(&cluster, &["remove", "1"], 1, "QUORUM_AT_RISK").await
+        cluster.refused(&["remove", "1"], 1, "QUORUM_AT_RISK").await
     })
     .await?;
-    refused(&cluster, &["drain", "1", "--timeout", "3s"], 1, "QUORUM_AT_RISK").await?;
+    cluster.refused(&["drain", "1", "--timeout", "3s"], 1, "QUORUM_AT_RISK").await?;
     cluster.finish().await
 }

@@ -3,7 +3,7 @@
 //! Each story runs beside `quorate prove`, which publishes and consumes through all nodes and keeps the books: at its end nothing
 //! that was confirmed is lost, nothing comes again after its ack was confirmed, and all replicas have the same state.
 
-use crate::harness::{Authority, Cluster, Cut, Network, Node, Place, Proof, SmallDisk, get_at, run, until};
+use crate::harness::{Authority, Cluster, Cut, Network, Node, Place, Proof, SmallDisk, get_at, until};
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,26 +36,9 @@ async fn started(cluster: &mut Cluster) -> Result<()> {
     cluster.wait_ready().await
 }
 
-fn addresses(cluster: &Cluster) -> Vec<String> {
-    cluster.nodes.iter().filter(|node| node.is_running()).map(|node| node.address()).collect()
-}
-
 /// Load for so long.
 fn prove(cluster: &Cluster, seconds: u64) -> Result<Proof> {
-    Proof::begin(&addresses(cluster), Duration::from_secs(seconds), &[])
-}
-
-/// Runs `quorate cluster …`; what it ended with, and what it said.
-async fn command(cluster: &Cluster, arguments: &[&str]) -> Result<(Option<i32>, String)> {
-    let nodes = addresses(cluster).join(",");
-    let ended = run(&[&["cluster"], arguments, &["--nodes", &nodes]].concat()).await?;
-    Ok((ended.code, format!("{}{}", ended.stdout, ended.stderr)))
-}
-
-async fn done(cluster: &Cluster, arguments: &[&str]) -> Result<()> {
-    let (code, said) = command(cluster, arguments).await?;
-    ensure!(code == Some(0), "`cluster {}`: {said}", arguments.join(" "));
-    Ok(())
+    Proof::begin(&cluster.addresses(), Duration::from_secs(seconds), &[])
 }
 
 /// Waits until the load is under way: a publisher's first message is there.
@@ -137,13 +120,12 @@ fn nodes_are_restarted_one_after_the_other_and_none_while_another_is_down() -> R
         let mut proof = prove(&cluster, 20)?;
         load(&cluster).await?;
         cluster.nodes[2].kill().await?;
-        let (code, said) = command(&cluster, &["drain", "1", "--timeout", "2s"]).await?;
-        ensure!(code == Some(1) && said.contains("QUORUM_AT_RISK"), "it ended with {code:?}: {said}");
+        cluster.refused(&["drain", "1", "--timeout", "2s"], 1, "QUORUM_AT_RISK").await?;
         cluster.nodes[2].start()?;
         cluster.wait_ready().await?;
         for node in 0..3 {
             let id = cluster.nodes[node].id.to_string();
-            done(&cluster, &["drain", &id]).await?;
+            cluster.done(&["drain", &id]).await?;
             ensure!(cluster.nodes[node].terminate(GRACE).await?.success(), "a drained node ends in order");
             cluster.nodes[node].start()?;
             cluster.wait_ready().await?;
@@ -162,7 +144,7 @@ fn a_node_that_is_dead_is_replaced_under_load() -> Result<()> {
         load(&cluster).await?;
         cluster.nodes[2].kill().await?;
         cluster.join_one()?.start()?;
-        done(&cluster, &["replace", "3", "4"]).await?;
+        cluster.done(&["replace", "3", "4"]).await?;
         proof.goes_on()?;
         drop(cluster.nodes.remove(2));
         cluster.wait_whole().await?;
@@ -181,10 +163,10 @@ fn a_cluster_grows_to_five_nodes_that_are_apart_and_shrinks_to_three_under_load(
         load(&cluster).await?;
         for id in ["4", "5"] {
             cluster.join_one()?.start()?;
-            done(&cluster, &["join", id]).await?;
+            cluster.done(&["join", id]).await?;
         }
         for gone in ["2", "1"] {
-            done(&cluster, &["remove", gone]).await?;
+            cluster.done(&["remove", gone]).await?;
             let at =
                 cluster.nodes.iter().position(|node| node.id.to_string() == gone).context("it was there")?;
             let mut node = cluster.nodes.remove(at);
@@ -257,7 +239,7 @@ fn certificates_are_replaced_under_load_and_no_confirmation_is_dropped() -> Resu
         cluster.options = authority.trusted(None)?;
         started(&mut cluster).await?;
         let ca = format!("--ca={}", authority.ca.display());
-        let mut proof = Proof::begin(&addresses(&cluster), Duration::from_secs(14), &[ca])?;
+        let mut proof = Proof::begin(&cluster.addresses(), Duration::from_secs(14), &[ca])?;
         load(&cluster).await?;
         for node in &cluster.nodes {
             issue(&node.place, node.id, YEARS[1])?;

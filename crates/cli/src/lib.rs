@@ -12,6 +12,7 @@ mod environment;
 mod failure;
 #[cfg(test)]
 mod fuzz;
+mod input;
 mod line;
 mod logging;
 mod output;

@@ -1,30 +1,24 @@
 //! How much tenants and users may do.
 
 use crate::channel::Channel;
-use crate::client::{Called, Client};
+use crate::client::Client;
 use crate::error::CallError;
 use quorate_wire::v1;
 use quorate_wire::v1::quotas_client::QuotasClient;
-use std::future::Future;
-use tonic::{Response, Status};
+
+fn client_of(channel: Channel) -> QuotasClient<Channel> {
+    QuotasClient::new(channel)
+}
 
 impl Client {
-    async fn quota_call<Q, T, F, A>(&self, request: Q, attempt: F) -> Called<T>
-    where
-        Q: Clone,
-        F: Fn(QuotasClient<Channel>, Q) -> A,
-        A: Future<Output = Result<Response<T>, Status>>,
-    {
-        self.call(request, |channel, request| attempt(QuotasClient::new(channel), request)).await
-    }
-
     /// Sets the quota of a namespace or a user, or replaces it.
     ///
     /// # Errors
     /// [`CallError`]: `INVALID_ARGUMENT`, `LIMIT_REACHED`, `UPGRADING`, or no answer.
     pub async fn put_quota(&self, quota: v1::Quota) -> Result<(), CallError> {
         let request = v1::PutQuotaRequest { quota: Some(quota) };
-        let called = self.quota_call(request, |mut quotas, request| async move { quotas.put(request).await });
+        let called =
+            self.call(request, |channel, request| async move { client_of(channel).put(request).await });
         called.await.result.map(drop)
     }
 
@@ -36,7 +30,7 @@ impl Client {
         let quota = v1::Quota { of: Some(of), ..Default::default() };
         let request = v1::DeleteQuotaRequest { quota: Some(quota) };
         let called =
-            self.quota_call(request, |mut quotas, request| async move { quotas.delete(request).await });
+            self.call(request, |channel, request| async move { client_of(channel).delete(request).await });
         called.await.result.map(drop)
     }
 
@@ -47,7 +41,7 @@ impl Client {
     pub async fn quotas(&self) -> Result<Vec<v1::Quota>, CallError> {
         let request = v1::ListQuotasRequest {};
         let called =
-            self.quota_call(request, |mut quotas, request| async move { quotas.list(request).await });
+            self.call(request, |channel, request| async move { client_of(channel).list(request).await });
         called.await.result.map(|response| response.quotas)
     }
 }

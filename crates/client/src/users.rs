@@ -5,27 +5,21 @@ use crate::client::Client;
 use crate::error::CallError;
 use quorate_wire::v1::access_client::AccessClient;
 use quorate_wire::{CLIENT_BYTES_MAX, v1};
-use std::future::Future;
-use tonic::{Response, Status};
+
+fn client_of(channel: Channel) -> AccessClient<Channel> {
+    AccessClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX)
+}
 
 impl Client {
-    async fn access<Q, T, F, A>(&self, request: Q, attempt: F) -> Result<T, CallError>
-    where
-        Q: Clone,
-        F: Fn(AccessClient<Channel>, Q) -> A,
-        A: Future<Output = Result<Response<T>, Status>>,
-    {
-        let client = |channel| AccessClient::new(channel).max_decoding_message_size(CLIENT_BYTES_MAX);
-        self.call(request, |channel, request| attempt(client(channel), request)).await.result
-    }
-
     /// Who the nodes take this client for.
     ///
     /// # Errors
     /// [`CallError`]: `UNAUTHENTICATED`, or no answer.
     pub async fn who_am_i(&self) -> Result<v1::WhoAmIResponse, CallError> {
         let request = v1::WhoAmIRequest {};
-        self.access(request, |mut access, request| async move { access.who_am_i(request).await }).await
+        self.call(request, |channel, request| async move { client_of(channel).who_am_i(request).await })
+            .await
+            .result
     }
 
     /// Creates a user; without a password it comes with a token or a certificate. Without an answer it may be there: asking again
@@ -41,9 +35,9 @@ impl Client {
     ) -> Result<(), CallError> {
         let (user, password) = (user.to_owned(), password.map(str::to_owned));
         let request = v1::CreateUserRequest { user, roles: roles.to_vec(), password };
-        let called =
-            self.access(request, |mut access, request| async move { access.create_user(request).await });
-        called.await.map(drop)
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).create_user(request).await });
+        called.await.result.map(drop)
     }
 
     /// Changes a user's password, or takes it away.
@@ -72,9 +66,9 @@ impl Client {
     }
 
     async fn change_user(&self, request: v1::ChangeUserRequest) -> Result<(), CallError> {
-        let called =
-            self.access(request, |mut access, request| async move { access.change_user(request).await });
-        called.await.map(drop)
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).change_user(request).await });
+        called.await.result.map(drop)
     }
 
     /// Deletes a user.
@@ -83,9 +77,9 @@ impl Client {
     /// [`CallError`]: `USER_NOT_FOUND`, `PERMISSION_DENIED`, or no answer.
     pub async fn delete_user(&self, user: &str) -> Result<(), CallError> {
         let request = v1::DeleteUserRequest { user: user.to_owned() };
-        let called =
-            self.access(request, |mut access, request| async move { access.delete_user(request).await });
-        called.await.map(drop)
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).delete_user(request).await });
+        called.await.result.map(drop)
     }
 
     /// The users, by name.
@@ -94,9 +88,9 @@ impl Client {
     /// [`CallError`]: `PERMISSION_DENIED`, or no answer.
     pub async fn users(&self) -> Result<Vec<v1::User>, CallError> {
         let request = v1::ListUsersRequest {};
-        let called =
-            self.access(request, |mut access, request| async move { access.list_users(request).await });
-        called.await.map(|response| response.users)
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).list_users(request).await });
+        called.await.result.map(|response| response.users)
     }
 
     /// Creates a role, or replaces what it permits.
@@ -106,8 +100,8 @@ impl Client {
     pub async fn put_role(&self, name: &str, grants: Vec<v1::Grant>) -> Result<(), CallError> {
         let request = v1::PutRoleRequest { role: Some(v1::UserRole { name: name.to_owned(), grants }) };
         let called =
-            self.access(request, |mut access, request| async move { access.put_role(request).await });
-        called.await.map(drop)
+            self.call(request, |channel, request| async move { client_of(channel).put_role(request).await });
+        called.await.result.map(drop)
     }
 
     /// Deletes a role that no user has.
@@ -116,9 +110,9 @@ impl Client {
     /// [`CallError`]: `ROLE_NOT_FOUND`, `ROLE_IN_USE`, `PERMISSION_DENIED`, or no answer.
     pub async fn delete_role(&self, name: &str) -> Result<(), CallError> {
         let request = v1::DeleteRoleRequest { role: name.to_owned() };
-        let called =
-            self.access(request, |mut access, request| async move { access.delete_role(request).await });
-        called.await.map(drop)
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).delete_role(request).await });
+        called.await.result.map(drop)
     }
 
     /// The roles that were created, by name.
@@ -127,8 +121,8 @@ impl Client {
     /// [`CallError`]: `PERMISSION_DENIED`, or no answer.
     pub async fn roles(&self) -> Result<Vec<v1::UserRole>, CallError> {
         let request = v1::ListRolesRequest {};
-        let called =
-            self.access(request, |mut access, request| async move { access.list_roles(request).await });
-        called.await.map(|response| response.roles)
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).list_roles(request).await });
+        called.await.result.map(|response| response.roles)
     }
 }

@@ -141,7 +141,7 @@ pub enum Effect {
         /// Index of the entry.
         index: u64,
     },
-    /// Nodes, namespaces or placement changed (system group only).
+    /// Nodes, namespaces, placement, users, roles or quotas changed (system group only).
     PlacementChanged,
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::Driver;
-use quorate_machine::{Op, Quota, QuotaOf};
+use quorate_machine::{Answer, Effect, Op, Quota, QuotaOf};
 use quorate_types::{GroupId, NamespaceName, Reason};
 
 fn namespace(name: &str) -> QuotaOf {
@@ -53,4 +53,15 @@ fn what_is_no_quota_is_refused_and_so_is_one_too_many() {
     }
     assert_eq!(refused(namespace("more"), messages(1)), Some(Reason::LimitReached));
     assert_eq!(refused(namespace("n7"), messages(2)), None, "one that is there is replaced");
+}
+
+#[test]
+fn whoever_holds_others_to_quotas_is_told_that_they_changed() {
+    let mut driver = Driver::new(GroupId::SYSTEM);
+    driver.raise();
+    let of = namespace("shop");
+    for op in [Op::PutQuota { of: of.clone(), quota: messages(1) }, Op::DeleteQuota { of: of.clone() }] {
+        assert_eq!(driver.lead(op), (Ok(Answer::Done), vec![Effect::PlacementChanged]));
+    }
+    assert_eq!(driver.lead(Op::DeleteQuota { of }), (Ok(Answer::Done), vec![]), "there was none any more");
 }

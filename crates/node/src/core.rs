@@ -4,16 +4,15 @@ use crate::directory::Directory;
 use crate::gateway::Gateway;
 use crate::inboxes::Inboxes;
 use crate::leader_clock::LeaderClock;
-use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
 use crate::node::{Failure, fail};
+use crate::pace::Pace;
 use crate::peer_pool::PeerPool;
-use crate::placing::MovePace;
 use crate::pressure::Pressure;
 use quorate_consensus::{Group, Registry};
 use quorate_machine::{NodeRecord, System};
 use quorate_storage::Storage;
-use quorate_types::{ClusterId, GroupId};
+use quorate_types::{ClusterId, GroupId, NodeId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -44,8 +43,10 @@ pub(crate) struct Core {
     pub(crate) has_all_groups: Arc<AtomicBool>,
     pub(crate) liveness: Liveness,
     pub(crate) leader_clock: LeaderClock,
-    pub(crate) spread_pace: SpreadPace,
-    pub(crate) move_pace: MovePace,
+    /// When this node handed a group over last, to spread leaders.
+    pub(crate) spread_pace: Pace,
+    /// When this node began a move last.
+    pub(crate) move_pace: Pace,
     /// The zone that this node is in; empty: none.
     pub(crate) zone: String,
     /// It was told to join: the cluster may not know it.
@@ -68,6 +69,27 @@ impl Core {
         self.registry.group(GroupId::SYSTEM)?.read(|machine| machine.system().map(look))
     }
 
+    /// Looks at group 0 now, and whenever something has changed there ([`crate::delivery::EffectRouter::placement_changed`]), until
+    /// the node stops.
+    pub(crate) async fn follow_system<R>(
+        &self,
+        mut changed: watch::Receiver<u64>,
+        look: impl Fn(&System) -> R,
+        mut take: impl FnMut(R),
+    ) {
+        loop {
+            changed.mark_unchanged();
+            if let Some(seen) = self.system(&look) {
+                take(seen);
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                heard = changed.changed() => if heard.is_err() { return },
+            }
+        }
+    }
+
     /// What of this node's own groups does not run yet; `None` when all of them have been recovered from the disk. A node
     /// that learns from the others which groups it has, because its disk is new, has nothing to recover.
     pub(crate) fn recovering(&self) -> Option<String> {
@@ -82,7 +104,7 @@ impl Core {
 
     /// How many groups beside group 0 are placed on this node, as far as group 0 says here.
     fn placed(&self) -> Option<usize> {
-        self.system(|s| s.groups().iter().filter(|p| p.nodes.contains(&self.me.node)).count())
+        self.system(|system| placed_on(system, self.me.node))
     }
 
     /// The node must stop.
@@ -93,7 +115,7 @@ impl Core {
     /// Why this node is not ready to serve; `None` when it is: a voter of all its groups, close to their leaders, whose word is
     /// recent. A node that has no group yet serves by asking others.
     pub(crate) fn unready(&self) -> Option<String> {
-        if self.gateway.draining().is_cancelled() {
+        if self.gateway.is_draining() {
             let why = if self.gateway.is_ending() { "stopping" } else { "being drained" };
             return Some(format!("the node is {why}"));
         }
@@ -101,7 +123,7 @@ impl Core {
         let me = self.me.node;
         let placed = self.system(|s| {
             s.node(me)?;
-            Some(s.groups().iter().filter(|p| p.nodes.contains(&me)).count())
+            Some(placed_on(s, me))
         });
         match placed.flatten() {
             None => return Some("group 0 does not say yet which groups run here".to_owned()),
@@ -149,7 +171,12 @@ impl Core {
     fn is_to_vote(&self, system: &System, group: &Group) -> bool {
         match group.id() {
             GroupId::SYSTEM => system.system_voters(&group.members().voting_nodes()).contains(&self.me.node),
-            id => system.groups().iter().any(|p| p.group == id && p.nodes.contains(&self.me.node)),
+            id => system.placement(id).is_some_and(|placement| placement.nodes.contains(&self.me.node)),
         }
     }
+}
+
+/// How many groups beside group 0 are placed on a node.
+fn placed_on(system: &System, node: NodeId) -> usize {
+    system.groups().iter().filter(|placement| placement.nodes.contains(&node)).count()
 }

@@ -11,7 +11,6 @@ use quorate_consensus::Group;
 use quorate_machine::Op;
 use quorate_types::probe;
 use quorate_types::{GroupId, NodeId, Reason, Refusal};
-use quorate_wire::v1;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -55,7 +54,7 @@ pub(crate) async fn undrain(core: &Core) -> Result<(), Refusal> {
 /// # Errors
 /// Retryable, when group 0 does not answer.
 pub(crate) async fn free(core: &Core, node: NodeId) -> Result<(), Refusal> {
-    let deadline = Instant::now() + core.operation_timeout;
+    let deadline = core.gateway.deadline();
     core.gateway.call_of_node(GroupId::SYSTEM, Op::EndDrain { node }, deadline).await.map(drop)
 }
 
@@ -153,8 +152,7 @@ fn lacks(core: &Core, group: &Group, reports: &Reports) -> Option<Refusal> {
     let others = voters.iter().filter(|node| **node != core.me.node);
     let (good, bad): (Vec<NodeId>, Vec<NodeId>) = others.partition(|node| {
         reports.replica(**node, id).is_some_and(|replica| {
-            let follows = [v1::Role::Leader, v1::Role::Follower].iter().any(|r| *r as u32 == replica.role);
-            follows && replica.last_index + NEAR_ENTRIES >= commit_index
+            reports.follows(**node, id) && replica.last_index + NEAR_ENTRIES >= commit_index
         })
     });
     let needed = voters.len() / 2 + 1;

@@ -39,8 +39,7 @@ pub(crate) async fn start(
 
 /// The first voters of group 0, for a node that formed the cluster.
 pub(crate) fn first_of(records: &[NodeRecord]) -> Vec<(Voter, String)> {
-    let voter = |r: &NodeRecord| (Voter { node: r.node, incarnation: r.incarnation }, r.peer_address.clone());
-    records.iter().map(voter).collect()
+    records.iter().map(|record| (record.voter(), record.peer_address.clone())).collect()
 }
 
 /// Follows group 0 until the node stops.
@@ -85,7 +84,7 @@ pub(crate) async fn follow(core: &Core, mut changed: watch::Receiver<u64>) -> Re
 
 /// A slot that has ended, or was taken back through another node, leaves no reason not to serve.
 fn serve_again(core: &Core) {
-    if core.gateway.draining().is_cancelled() && !drain::has_slot(core) {
+    if core.gateway.is_draining() && !drain::has_slot(core) {
         core.gateway.resume();
     }
 }

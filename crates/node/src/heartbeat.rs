@@ -6,7 +6,7 @@ use crate::node::Failure;
 use crate::pressure::Shortage;
 use futures::future::join_all;
 use quorate_consensus::Group;
-use quorate_types::{GroupId, Millis, NodeId, Voter};
+use quorate_types::{GroupId, Millis, NodeId};
 use quorate_wire::peer::{HeartbeatGroup, HeartbeatRequest};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -64,14 +64,13 @@ fn is_fresh(quorum_age: Option<Duration>, session_timeout: Duration) -> bool {
 
 async fn beat(core: &Core, node: NodeId, groups: &[Group]) {
     let Some(record) = core.directory.record(node) else { return };
-    let target = Voter { node, incarnation: record.incarnation };
     let led_there = groups.iter().filter(|g| {
         let leadership = g.leadership().borrow().clone();
         !leadership.me && leadership.leader.is_some_and(|leader| leader.node == node)
     });
     let own = core.pressure.own();
     let request = HeartbeatRequest {
-        link: Some(core.gateway.link(target)),
+        link: Some(core.gateway.link(record.voter())),
         boot: 0,
         disk_low: own.disk,
         memory_high: own.memory,

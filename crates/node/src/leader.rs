@@ -8,7 +8,7 @@ use crate::late_bindings;
 use crate::leader_clock::SKEW_MAX;
 use crate::leader_spread::Spreading;
 use crate::machine_version;
-use crate::membership::{Change, Wanted, member, next_change};
+use crate::membership::{Change, Wanted, next_change};
 use crate::placing::{self, Strangers};
 use quorate_consensus::{Group, GroupStatus};
 use quorate_machine::{NodeRecord, Op};
@@ -137,13 +137,13 @@ async fn mend_membership(core: &Core, group: &Group) {
     let change =
         next_change(&members.voters, &members.learners, members.changing, &wanted, |v| caught_up(&status, v));
     let moved = wanted.voters.iter().chain(&wanted.learners).find_map(|r| {
-        let known = members.addresses.get(&member(r))?;
-        (*known != r.peer_address).then(|| (member(r), r.peer_address.clone()))
+        let known = members.addresses.get(&r.voter())?;
+        (*known != r.peer_address).then(|| (r.voter(), r.peer_address.clone()))
     });
     let outcome = match (change, moved) {
         (Some(Change::AddLearner(r)), _) => {
-            tracing::info!(group = %group.id(), voter = %member(&r), "adding a learner");
-            group.add_learner(member(&r), r.peer_address).await
+            tracing::info!(group = %group.id(), voter = %r.voter(), "adding a learner");
+            group.add_learner(r.voter(), r.peer_address).await
         }
         (Some(Change::SetVoters(voters)), _) => {
             let me = core.gateway.me();
@@ -204,7 +204,7 @@ async fn hand_over_if_skewed(core: &Core, group: &Group) {
 
 /// A node that is about to stop may be elected for want of a better one; as soon as there is one, that leads.
 async fn hand_over_if_draining(core: &Core, group: &Group) {
-    if core.gateway.draining().is_cancelled() && !core.gateway.is_ending() && has_slot(core) {
+    if core.gateway.is_draining() && !core.gateway.is_ending() && has_slot(core) {
         hand_over(core, group).await;
     }
 }

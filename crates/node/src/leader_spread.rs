@@ -12,28 +12,11 @@ use quorate_consensus::Group;
 use quorate_machine::System;
 use quorate_types::probe;
 use quorate_types::{GroupId, NodeId};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// So long a node waits between two groups: each costs those who publish there a round trip or two.
 const BETWEEN: Duration = Duration::from_secs(1);
-
-/// When this node handed a group over last. Clone handle.
-#[derive(Clone, Default)]
-pub(crate) struct SpreadPace(Arc<Mutex<Option<Instant>>>);
-
-impl SpreadPace {
-    /// Whether another group may be handed over now; it then counts as done.
-    fn takes_turn(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < BETWEEN) {
-            return false;
-        }
-        *last = Some(Instant::now());
-        true
-    }
-}
 
 /// Of one leadership: when the preferred node was asked last, or the leadership began.
 pub(crate) struct Spreading(Instant);
@@ -51,7 +34,10 @@ impl Spreading {
             return;
         }
         let Some(preferred) = core.system(|system| preferred(system, group.id())).flatten() else { return };
-        if preferred == core.me.node || !can_lead(core, group, preferred) || !core.spread_pace.takes_turn() {
+        if preferred == core.me.node
+            || !can_lead(core, group, preferred)
+            || !core.spread_pace.takes_turn(BETWEEN)
+        {
             return;
         }
         self.0 = Instant::now();
@@ -116,10 +102,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_node_hands_over_one_group_at_a_time() {
-        let pace = SpreadPace::default();
-        assert!(pace.takes_turn());
-        assert!(!pace.takes_turn());
+        let pace = crate::pace::Pace::default();
+        assert!(pace.takes_turn(BETWEEN));
+        assert!(!pace.takes_turn(BETWEEN));
         tokio::time::advance(BETWEEN).await;
-        assert!(pace.takes_turn());
+        assert!(pace.takes_turn(BETWEEN));
     }
 }

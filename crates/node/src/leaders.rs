@@ -81,11 +81,7 @@ pub(crate) fn spread(system: &System, reports: &Reports) -> Vec<v1::LeaderMove> 
         let group = placement.group;
         let Some(leader) = reports.leader(group) else { continue };
         let follows = |node: &NodeId| {
-            let replica = reports.replica(*node, group);
-            let votes = replica.is_some_and(|r| {
-                [v1::Role::Leader, v1::Role::Follower].iter().any(|role| *role as u32 == r.role)
-            });
-            votes && Some(*node) != draining && !system.is_leaving(*node)
+            reports.follows(*node, group) && Some(*node) != draining && !system.is_leaving(*node)
         };
         let able: Vec<NodeId> =
             system.voters_of(group).unwrap_or_default().iter().copied().filter(follows).collect();
@@ -108,7 +104,7 @@ pub(crate) fn spread(system: &System, reports: &Reports) -> Vec<v1::LeaderMove> 
 /// Groups that move, and the one that moves next.
 pub(crate) fn moves(system: &System, reports: &Reports) -> (Vec<v1::ReplicaMove>, Option<v1::ReplicaMove>) {
     let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect();
-    let from = |group| system.groups().into_iter().find(|p| p.group == group).map(|p| numbers(&p.nodes));
+    let from = |group| system.placement(group).map(|placement| numbers(&placement.nodes));
     let message = |(group, to): (&GroupId, &Vec<NodeId>)| v1::ReplicaMove {
         group: group.get(),
         from: from(*group).unwrap_or_default(),

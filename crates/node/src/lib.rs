@@ -38,6 +38,7 @@ mod membership;
 mod message_options;
 mod metrics;
 mod node;
+mod pace;
 mod peer_pool;
 mod placing;
 mod pressure;

@@ -42,11 +42,11 @@ pub(crate) fn next_change(
     wanted: &Wanted,
     caught_up: impl Fn(Voter) -> bool,
 ) -> Option<Change> {
-    let is_known = |r: &&NodeRecord| voters.contains(&member(r)) || learners.contains(&member(r));
+    let is_known = |r: &&NodeRecord| voters.contains(&r.voter()) || learners.contains(&r.voter());
     if let Some(missing) = wanted.voters.iter().find(|r| !is_known(r)) {
         return Some(Change::AddLearner(missing.clone()));
     }
-    let target: BTreeSet<Voter> = wanted.voters.iter().map(member).collect();
+    let target: BTreeSet<Voter> = wanted.voters.iter().map(NodeRecord::voter).collect();
     let ready = |v: &Voter| voters.contains(v) || (learners.contains(v) && caught_up(*v));
     if !target.is_empty() && target.iter().all(ready) && (changing || target != *voters) {
         return Some(Change::SetVoters(target));
@@ -63,16 +63,11 @@ pub(crate) fn next_change(
     if changing || voters.iter().any(replaced) {
         return Some(Change::SetVoters(voters.iter().filter(|v| !replaced(v)).copied().collect()));
     }
-    let listens = |l: &Voter| target.contains(l) || wanted.learners.iter().any(|r| member(r) == *l);
+    let listens = |l: &Voter| target.contains(l) || wanted.learners.iter().any(|r| r.voter() == *l);
     if let Some(extra) = learners.iter().find(|l| !listens(l)) {
         return Some(Change::RemoveLearner(*extra));
     }
     wanted.learners.iter().find(|r| !is_known(r)).map(|missing| Change::AddLearner(missing.clone()))
-}
-
-/// A node in the life that counts.
-pub(crate) fn member(record: &NodeRecord) -> Voter {
-    Voter { node: record.node, incarnation: record.incarnation }
 }
 
 #[cfg(test)]

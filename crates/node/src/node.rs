@@ -14,11 +14,10 @@ use crate::identity::{BootCounter, Identity, IdentityError};
 use crate::inboxes::Inboxes;
 use crate::leader::hand_over;
 use crate::leader_clock::LeaderClock;
-use crate::leader_spread::SpreadPace;
 use crate::liveness::Liveness;
 use crate::metrics::{Expiry, Metrics};
+use crate::pace::Pace;
 use crate::peer_pool::PeerPool;
-use crate::placing::MovePace;
 use crate::pressure::{self, Pressure, Watermarks};
 use crate::quotas;
 use crate::seams::Seams;
@@ -421,7 +420,7 @@ impl Birth {
         drop(self.pages.core.set(core.clone()));
         tokio::spawn(heartbeat::run(core.clone()));
         tokio::spawn(pressure::run(core.clone()));
-        tokio::spawn(quotas::follow(core.clone()));
+        tokio::spawn(quotas::follow(core.clone(), effects.placement_changed()));
         tokio::spawn(groups::register(core.clone()));
         tokio::spawn(report_failure(core.registry.clone(), self.failed.clone()));
         groups::follow(&core, placement).await.map_err(|e| e.to_string())
@@ -484,8 +483,8 @@ impl Birth {
             has_all_groups: Arc::new(AtomicBool::new(true)),
             liveness,
             leader_clock,
-            spread_pace: SpreadPace::default(),
-            move_pace: MovePace::default(),
+            spread_pace: Pace::default(),
+            move_pace: Pace::default(),
             zone: self.config.zone.clone(),
             joins: self.config.join,
             failed: self.failed.clone(),

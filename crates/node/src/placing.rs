@@ -6,7 +6,6 @@ use quorate_machine::{Op, System};
 use quorate_types::probe;
 use quorate_types::{GroupId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -14,21 +13,6 @@ use tokio::time::Instant;
 const BETWEEN: Duration = Duration::from_secs(2);
 /// Group 0 is told of the end of a move with this deadline; when it was not, the next look tells it again.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
-
-/// When this node began a move last. Clone handle.
-#[derive(Clone, Default)]
-pub(crate) struct MovePace(Arc<Mutex<Option<Instant>>>);
-
-impl MovePace {
-    fn takes_turn(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < BETWEEN) {
-            return false;
-        }
-        *last = Some(Instant::now());
-        true
-    }
-}
 
 /// Nodes that have a session with a group and no replica of it, since when. Of one leadership.
 #[derive(Default)]
@@ -75,7 +59,7 @@ pub(crate) async fn care(core: &Core, group: &Group, since: Instant) {
     };
     // Whoever is about to stop has enough to do, and so have those that take its place for a while.
     let next = core.system(|system| system.drain().is_none().then(|| system.next_move(usable))?).flatten();
-    let Some(next) = next.filter(|_| core.move_pace.takes_turn()) else { return };
+    let Some(next) = next.filter(|_| core.move_pace.takes_turn(BETWEEN)) else { return };
     tracing::info!(group = %next.group, from = ?next.from, to = ?next.to, "a group moves");
     probe::sometimes("a group moved");
     let op = Op::MoveGroup { group: next.group, from: next.from, to: next.to };

@@ -45,41 +45,25 @@ impl TlsConfig {
     /// # Errors
     /// [`ConfigError::Together`].
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let together: [(&[_], _); 4] = [
-            (
-                &[
-                    ("tls.client_cert", self.client_cert.is_some()),
-                    ("tls.client_key", self.client_key.is_some()),
-                ],
-                true,
-            ),
-            (
-                &[
-                    ("tls.client_ca", self.client_ca.is_some()),
-                    ("tls.client_cert", self.client_cert.is_some()),
-                ],
-                false,
-            ),
-            (
-                &[
-                    ("tls.peer_cert", self.peer_cert.is_some()),
-                    ("tls.peer_key", self.peer_key.is_some()),
-                    ("tls.peer_ca", self.peer_ca.is_some()),
-                ],
-                true,
-            ),
-            (
-                &[("tls.peer_names", !self.peer_names.is_empty()), ("tls.peer_ca", self.peer_ca.is_some())],
-                false,
-            ),
+        let client_cert = ("tls.client_cert", self.client_cert.is_some());
+        let client_key = ("tls.client_key", self.client_key.is_some());
+        let client_ca = ("tls.client_ca", self.client_ca.is_some());
+        let peer_cert = ("tls.peer_cert", self.peer_cert.is_some());
+        let peer_key = ("tls.peer_key", self.peer_key.is_some());
+        let peer_ca = ("tls.peer_ca", self.peer_ca.is_some());
+        let peer_names = ("tls.peer_names", !self.peer_names.is_empty());
+        let needs = [
+            (client_cert, client_key),
+            (client_key, client_cert),
+            (client_ca, client_cert),
+            (peer_cert, peer_key),
+            (peer_cert, peer_ca),
+            (peer_key, peer_cert),
+            (peer_ca, peer_cert),
+            (peer_names, peer_ca),
         ];
-        for (settings, either_way) in together {
-            let given = settings
-                .iter()
-                .find(|(_, given)| *given)
-                .filter(|first| either_way || settings.first() == Some(first));
-            let missing = settings.iter().find(|(_, given)| !given);
-            if let (Some((given, _)), Some((missing, _))) = (given, missing) {
+        for ((given, is_given), (missing, is_there)) in needs {
+            if is_given && !is_there {
                 return Err(ConfigError::Together { given, missing });
             }
         }

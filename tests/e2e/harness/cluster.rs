@@ -1,5 +1,6 @@
 //! A cluster of real processes in a directory of its own.
 
+use super::binary::{Finished, run};
 use super::network::Network;
 use super::node::Node;
 use super::ports::{Ports, free_ports};
@@ -142,6 +143,31 @@ impl Cluster {
     /// A client of one node only.
     pub fn client_of(&self, node: usize) -> Result<Client> {
         Ok(Client::new(&[self.nodes[node].address()], self.options.clone())?)
+    }
+
+    /// Where clients reach the nodes that run.
+    pub fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().filter(|node| node.is_running()).map(Node::address).collect()
+    }
+
+    async fn command(&self, arguments: &[&str]) -> Result<Finished> {
+        let nodes = self.addresses().join(",");
+        run(&[&["cluster"], arguments, &["--nodes", &nodes]].concat()).await
+    }
+
+    /// Runs `quorate cluster …`, which must do what it says.
+    pub async fn done(&self, arguments: &[&str]) -> Result<()> {
+        let ended = self.command(arguments).await?;
+        ensure!(ended.code == Some(0), "`cluster {}`: {}{}", arguments.join(" "), ended.stdout, ended.stderr);
+        Ok(())
+    }
+
+    /// Runs `quorate cluster …`, which must end with this code and say why.
+    pub async fn refused(&self, arguments: &[&str], code: i32, reason: &str) -> Result<()> {
+        let ended = self.command(arguments).await?;
+        let said = ended.code == Some(code) && ended.stderr.contains(reason);
+        ensure!(said, "`cluster {}` ended with {:?}: {}", arguments.join(" "), ended.code, ended.stderr);
+        Ok(())
     }
 
     /// The cluster as some running node sees it.

@@ -13,7 +13,7 @@ mod traffic;
 mod turn;
 mod wait;
 
-pub use binary::{Finished, quorate, run};
+pub use binary::{quorate, run};
 pub use certificates::Authority;
 pub use cluster::{Cluster, DEFAULT_GROUP, group};
 pub use http::{get, get_at};

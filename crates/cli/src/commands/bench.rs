@@ -99,20 +99,25 @@ async fn measure(args: &BenchArgs, output: Output) -> Result<(), Failure> {
     if let Some(lasts) = args.overload {
         return overload::run(args, lasts, output).await;
     }
+    let report = on_cluster(args, output, async |reach| measured(&asked(args), reach, output).await);
+    show(&report.await?, output)
+}
+
+/// On the cluster that was named, or on a throw-away one.
+async fn on_cluster<R>(
+    args: &BenchArgs,
+    output: Output,
+    seen: impl AsyncFnOnce(&Reach) -> Result<R, Failure>,
+) -> Result<R, Failure> {
     if !args.nodes.is_empty() {
-        let report = load(args, &Reach::new(args.nodes.clone(), &args.access)?, output).await;
-        return show(&report?, output);
+        return seen(&Reach::new(args.nodes.clone(), &args.access)?).await;
     }
     let starting = output.spinner("starting three nodes");
     let cluster = Throwaway::start(3, args.dir.as_deref(), &[]).await?;
     starting.finish_and_clear();
-    let report = load(args, &Reach::open(cluster.processes.addresses()), output).await;
+    let seen = seen(&Reach::open(cluster.processes.addresses())).await;
     cluster.stop(false).await?;
-    show(&report?, output)
-}
-
-async fn load(args: &BenchArgs, reach: &Reach, output: Output) -> Result<Report, Failure> {
-    measured(&asked(args), reach, output).await
+    seen
 }
 
 /// What was asked for.

@@ -3,16 +3,16 @@
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
+use crate::input;
 use crate::line::{self, LINE_BYTES_MAX};
 use crate::output::Output;
 use clap::Args;
 use quorate_client::{Client, Confirmation, Numbered, Producer, ProducerOptions, PublishError, Shards};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::fs::File;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
 /// Confirmations that are kept waiting while more lines are read.
 const WINDOW: usize = 1_000;
@@ -48,28 +48,16 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) async fn run(args: ImportArgs, output: Output) -> Result<(), Failure> {
-    if args.file == Path::new("-") {
-        return import(&args, BufReader::new(stdin()), output).await;
-    }
-    let unreadable = |source| Failure::Input { path: args.file.clone(), source };
-    let file = File::open(&args.file).await.map_err(unreadable)?;
-    import(&args, BufReader::new(file), output).await
-}
-
-async fn import(
-    args: &ImportArgs,
-    mut input: impl AsyncBufRead + Unpin,
-    output: Output,
-) -> Result<(), Failure> {
-    let mut importer = Importer::begin(args).await?;
+    let mut input = input::open(&args.file).await?;
+    let mut importer = Importer::begin(&args).await?;
     let spinner = output.spinner("importing");
     let mut number = 0;
-    while let Some(line) = next_line(&mut input).await.map_err(|e| bad_line(args, number + 1, e))? {
+    while let Some(line) = next_line(&mut input).await.map_err(|e| bad_line(&args, number + 1, e))? {
         number += 1;
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let message = line::decode(&line).map_err(|e| bad_line(args, number, std::io::Error::other(e)))?;
+        let message = line::decode(&line).map_err(|e| bad_line(&args, number, std::io::Error::other(e)))?;
         importer.send(&args.topic, number, message).await?;
         spinner.set_message(format!("{} stored", importer.stored));
     }
@@ -82,8 +70,11 @@ async fn import(
 }
 
 fn bad_line(args: &ImportArgs, number: u64, source: std::io::Error) -> Failure {
-    let name =
-        if args.file == Path::new("-") { "standard input".into() } else { args.file.display().to_string() };
+    let name = if input::is_standard(&args.file) {
+        "standard input".into()
+    } else {
+        args.file.display().to_string()
+    };
     Failure::Input { path: format!("{name}, line {number}").into(), source }
 }
 
@@ -183,6 +174,7 @@ impl Importer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::BufReader;
 
     #[tokio::test]
     async fn lines_are_taken_one_by_one_and_none_is_too_long() {

@@ -4,14 +4,13 @@ use super::backup::{restored_document, shard_lines};
 use crate::args::ClientArgs;
 use crate::clients::connect;
 use crate::failure::Failure;
+use crate::input;
 use crate::output::Output;
 use clap::Args;
 use quorate_client::{BackupReader, FormatError, RestoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use tokio::fs::File;
-use tokio::io::{AsyncRead, BufReader, stdin};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 A namespace of that name must not be there, or be empty. It is closed (NAMESPACE_RESTORING) until all of it is there, and what
@@ -45,15 +44,7 @@ fn renamed(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) async fn run(args: RestoreArgs, output: Output) -> Result<(), Failure> {
-    if args.file == Path::new("-") {
-        return restore(&args, BufReader::new(stdin()), output).await;
-    }
-    let unreadable = |source| Failure::Input { path: args.file.clone(), source };
-    let file = File::open(&args.file).await.map_err(unreadable)?;
-    restore(&args, BufReader::new(file), output).await
-}
-
-async fn restore(args: &RestoreArgs, input: impl AsyncRead + Unpin, output: Output) -> Result<(), Failure> {
+    let input = input::open(&args.file).await?;
     let names: BTreeMap<String, String> = args.namespaces.iter().cloned().collect();
     let client = connect(&args.client).await?;
     let mut backup = BackupReader::begin(input).await.map_err(RestoreError::from)?;

@@ -1,5 +1,6 @@
 //! Making namespaces of a backup.
 
+use super::client_of;
 use super::error::RestoreError;
 use super::format::{BackupItem, BackupReader, CopiedNamespace, hex};
 use crate::client::Client;
@@ -60,20 +61,20 @@ impl Client {
         let request =
             v1::BeginRestoreRequest { namespace: namespace.to_owned(), shards, token: token.clone() };
         let called = self
-            .backup_call(request, |mut client, request| async move { client.begin_restore(request).await });
+            .call(request, |channel, request| async move { client_of(channel).begin_restore(request).await });
         called.await.result.map(drop)
     }
 
     async fn put_part(&self, request: v1::PutPartRequest) -> Result<Bytes, CallError> {
         let called =
-            self.backup_call(request, |mut client, request| async move { client.put_part(request).await });
+            self.call(request, |channel, request| async move { client_of(channel).put_part(request).await });
         called.await.result.map(|response| response.content_hash)
     }
 
     async fn end_restore(&self, namespace: &str, token: &Bytes) -> Result<(), CallError> {
         let request = v1::EndRestoreRequest { namespace: namespace.to_owned(), token: token.clone() };
-        let called =
-            self.backup_call(request, |mut client, request| async move { client.end_restore(request).await });
+        let called = self
+            .call(request, |channel, request| async move { client_of(channel).end_restore(request).await });
         called.await.result.map(drop)
     }
 }

@@ -91,12 +91,7 @@ impl Replica {
         if let Some(current) = state.transfer.as_ref().filter(|(_, image)| image.is_fresh(now)) {
             return Some(current.clone());
         }
-        let mut live = state.machine.live_blocks();
-        live.sort_unstable();
-        let until = Some(now + self.bounds.transfer_timeout);
-        let image = Arc::new(Image { rows: state.rows(), live, until, frozen: Some(now) });
-        state.pins.retain(|pin| pin.strong_count() > 0);
-        state.pins.push(Arc::downgrade(&image));
+        let image = state.pin(now + self.bounds.transfer_timeout, Some(now));
         let current = (state.meta(), image);
         state.transfer = Some(current.clone());
         Some(current)
@@ -105,12 +100,7 @@ impl Replica {
     /// Freezes the state for a copy.
     pub(crate) fn freeze_for_copy(&self) -> Frozen {
         let mut state = self.lock();
-        let mut live = state.machine.live_blocks();
-        live.sort_unstable();
-        let until = Some(Instant::now() + COPY_MAX);
-        let image = Arc::new(Image { rows: state.rows(), live, until, frozen: None });
-        state.pins.push(Arc::downgrade(&image));
-        Frozen { group: self.group, image }
+        Frozen { group: self.group, image: state.pin(Instant::now() + COPY_MAX, None) }
     }
 
     /// A snapshot file is durable.
@@ -130,6 +120,16 @@ impl State {
             rows.pop();
         }
         rows
+    }
+
+    /// The state as it is, with blocks that are kept until then.
+    fn pin(&mut self, until: Instant, frozen: Option<Instant>) -> Arc<Image> {
+        let mut live = self.machine.live_blocks();
+        live.sort_unstable();
+        let image = Arc::new(Image { rows: self.rows(), live, until: Some(until), frozen });
+        self.pins.retain(|pin| pin.strong_count() > 0);
+        self.pins.push(Arc::downgrade(&image));
+        image
     }
 
     /// Lets go of an image that no new transfer would use.

@@ -245,7 +245,7 @@ impl Machine {
     }
 
     fn take_row(&mut self, row: &CopiedRow, ctx: &mut Context<'_>) -> Result<(), Refusal> {
-        let key = RowKey::decode(&row.key).ok_or_else(|| wrong(&LoadError::Key(row.key.clone())))?;
+        let key = RowKey::decode(&row.key).ok_or_else(|| refused(LoadError::Key(row.key.clone())))?;
         let here = match key {
             RowKey::Session(number) => self.take_producer(number, &row.value, ctx.now)?,
             RowKey::Answers(number, first) => {
@@ -266,7 +266,7 @@ impl Machine {
                 self.take_known(key, &row.value)?;
                 key
             }
-            _ => return Err(wrong(&LoadError::Key(row.key.clone()))),
+            _ => return Err(refused(LoadError::Key(row.key.clone()))),
         };
         ctx.touch(here);
         self.add_to_hash(&row.key, &row.value)
@@ -275,12 +275,12 @@ impl Machine {
     /// Takes a row as it is, which must be new and give itself back.
     fn take_known(&mut self, key: RowKey, value: &[u8]) -> Result<(), Refusal> {
         if self.row(key).is_some() {
-            return Err(wrong(&LoadError::contradiction(key)));
+            return Err(refused(LoadError::contradiction(key)));
         }
-        self.load_row(key, value).map_err(|e| wrong(&e))?;
+        self.load_row(key, value).map_err(refused)?;
         match self.row(key) {
             Some(back) if back == value => Ok(()),
-            _ => Err(wrong(&LoadError::contradiction(key))),
+            _ => Err(refused(LoadError::contradiction(key))),
         }
     }
 
@@ -288,11 +288,12 @@ impl Machine {
     fn take_producer(&mut self, number: SessionId, value: &[u8], now: Millis) -> Result<RowKey, Refusal> {
         let id = self.session_here(number)?;
         let key = RowKey::Session(number);
-        let session = rows::session::decode(value).map_err(|source| wrong(&LoadError::value(key, source)))?;
+        let session =
+            rows::session::decode(value).map_err(|source| refused(LoadError::value(key, source)))?;
         let producer = session.producer().filter(|p| p.began == number && p.former.is_none());
-        let producer = producer.ok_or_else(|| wrong(&LoadError::contradiction(key)))?;
+        let producer = producer.ok_or_else(|| refused(LoadError::contradiction(key)))?;
         if self.sessions.get(id).is_some() || self.sessions.producer(&producer.name).is_some() {
-            return Err(wrong(&LoadError::contradiction(key)));
+            return Err(refused(LoadError::contradiction(key)));
         }
         let party = Party::Producer(Box::new(producer.numbered(id)));
         self.sessions.insert(id, Session { party, seen: now.after(PRODUCERS_KEPT), ..session });
@@ -315,9 +316,9 @@ impl Machine {
         let mut at = fragment.ok_or_else(|| refused("the payloads do not make up the entry's block"))?;
         for entry in entries {
             for row in &entry.rows {
-                let key = RowKey::decode(&row.key).ok_or_else(|| wrong(&LoadError::Key(row.key.clone())))?;
+                let key = RowKey::decode(&row.key).ok_or_else(|| refused(LoadError::Key(row.key.clone())))?;
                 let RowKey::Block(topic, first) = key else {
-                    return Err(wrong(&LoadError::Key(row.key.clone())));
+                    return Err(refused(LoadError::Key(row.key.clone())));
                 };
                 let hashed = self.shard_only()?.take_block((topic, first), &row.value, (at, entry), ctx)?;
                 self.add_to_hash(&row.key, &hashed)?;
@@ -342,7 +343,7 @@ impl Machine {
         if let Err(error) = loaded {
             restoring.is_broken = true;
             ctx.touch(RowKey::Restore);
-            return Err(wrong(&error));
+            return Err(refused(error));
         }
         restoring.is_whole = true;
         let first = restoring.sessions_after.saturating_add(1);
@@ -394,17 +395,17 @@ impl Shard {
         ctx: &mut Context<'_>,
     ) -> Result<Vec<u8>, Refusal> {
         let key = RowKey::Block(topic, first);
-        let block = rows::block::decode(value).map_err(|source| wrong(&LoadError::value(key, source)))?;
+        let block = rows::block::decode(value).map_err(|source| refused(LoadError::value(key, source)))?;
         // A reference has its share of what was published, which is no part of the payload by itself.
         let bytes = if block.origin.is_some() { 0 } else { block.bytes };
         let fits = block.fragment.checked_add(bytes).is_some_and(|end| end <= entry.fragment_bytes);
         if !fits || entry.fragment_bytes == 0 {
-            return Err(wrong(&LoadError::contradiction(key)));
+            return Err(refused(LoadError::contradiction(key)));
         }
         let hashed = hashed(&block);
         let fragment = at.saturating_add(block.fragment);
         self.load_block(key, (topic, first), placed(block, ctx.id.index, fragment, ctx.block_bytes))
-            .map_err(|e| wrong(&e))?;
+            .map_err(refused)?;
         ctx.touch(key);
         Ok(hashed)
     }
@@ -414,10 +415,6 @@ impl Restoring {
     fn answer(&self) -> Answer {
         Answer::Restored { next: self.next, hash: self.hash }
     }
-}
-
-fn wrong(error: &LoadError) -> Refusal {
-    refused(error)
 }
 
 fn refused(why: impl Display) -> Refusal {

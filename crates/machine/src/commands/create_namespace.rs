@@ -2,10 +2,11 @@
 
 use super::{invalid, limit};
 use crate::applied::{Answer, Reply};
+use crate::op::NodeRecord;
 use crate::rows::RowKey;
 use crate::shard::Context;
 use crate::system::{NamespaceView, Placement, REPLICAS, System};
-use quorate_types::{GroupId, NamespaceId, NamespaceName, NodeId, Reason, Refusal, Shards, Voter};
+use quorate_types::{GroupId, NamespaceId, NamespaceName, Reason, Refusal, Shards};
 
 /// Namespaces of a cluster, for the same reason.
 const NAMESPACES_MAX: usize = 1_000;
@@ -56,9 +57,8 @@ impl System {
         let nodes = self.choose(REPLICAS);
         self.last_group += 1;
         let group = GroupId::new(self.last_group);
-        let voter =
-            |n: &NodeId| self.nodes.get(n).map(|r| Voter { node: r.node, incarnation: r.incarnation });
-        let first_voters = nodes.iter().filter_map(voter).collect();
+        let first_voters =
+            nodes.iter().filter_map(|node| self.nodes.get(node)).map(NodeRecord::voter).collect();
         self.placements.insert(group, Placement { group, namespace, first_voters, nodes });
         ctx.touch(RowKey::Placement(group));
         group

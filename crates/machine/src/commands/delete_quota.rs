@@ -9,10 +9,10 @@ use crate::system::System;
 impl System {
     /// Where there is none, nothing is to be done.
     pub(crate) fn delete_quota(&mut self, of: &QuotaOf, ctx: &mut Context<'_>) -> Reply {
-        let known = self.quotas.iter().find(|(_, (whose, _))| whose == of).map(|(number, _)| *number);
-        if let Some(number) = known {
+        if let Some(number) = self.quota_number(of) {
             self.quotas.remove(&number);
             ctx.touch(RowKey::Quota(number));
+            Self::changed(&mut ctx.effects);
         }
         Ok(Answer::Done)
     }

@@ -20,7 +20,7 @@ impl System {
         {
             return Err(invalid(format!("a user's name has 1 to {} bytes", QuotaOf::USER_BYTES_MAX)));
         }
-        let known = self.quotas.iter().find(|(_, (whose, _))| whose == of).map(|(number, _)| *number);
+        let known = self.quota_number(of);
         if known.is_none() && self.quotas.len() >= Quota::COUNT_MAX {
             return Err(limit("the number of quotas", Quota::COUNT_MAX));
         }
@@ -28,6 +28,7 @@ impl System {
         let number = known.unwrap_or_else(free);
         self.quotas.insert(number, (of.clone(), quota));
         ctx.touch(RowKey::Quota(number));
+        Self::changed(&mut ctx.effects);
         Ok(Answer::Done)
     }
 }

@@ -1,6 +1,6 @@
 //! What a node says of itself.
 
-use quorate_types::{Incarnation, NodeId};
+use quorate_types::{Incarnation, NodeId, Voter};
 use serde::{Deserialize, Serialize};
 
 /// A node as the cluster knows it.
@@ -14,4 +14,12 @@ pub struct NodeRecord {
     pub peer_address: String,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
+}
+
+impl NodeRecord {
+    /// The node in the life that counts.
+    #[must_use]
+    pub fn voter(&self) -> Voter {
+        Voter { node: self.node, incarnation: self.incarnation }
+    }
 }

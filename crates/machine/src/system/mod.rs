@@ -115,6 +115,11 @@ impl System {
         self.placements.values().cloned().collect()
     }
 
+    /// The number of the row of somebody's quota.
+    pub(crate) fn quota_number(&self, of: &QuotaOf) -> Option<u64> {
+        self.quotas.iter().find(|(_, (whose, _))| whose == of).map(|(number, _)| *number)
+    }
+
     /// All quotas.
     #[must_use]
     pub fn quotas(&self) -> BTreeMap<QuotaOf, Quota> {

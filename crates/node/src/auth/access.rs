@@ -46,18 +46,8 @@ impl Access {
     }
 
     /// Follows users and roles in group 0, until the node stops.
-    pub(crate) async fn follow(self, core: Core, mut changed: watch::Receiver<u64>) {
-        loop {
-            changed.mark_unchanged();
-            if let Some(view) = core.system(View::of) {
-                self.set(view);
-            }
-            tokio::select! {
-                biased;
-                () = core.stop.cancelled() => return,
-                heard = changed.changed() => if heard.is_err() { return },
-            }
-        }
+    pub(crate) async fn follow(self, core: Core, changed: watch::Receiver<u64>) {
+        core.follow_system(changed, View::of, |view| self.set(view)).await;
     }
 
     pub(super) fn set(&self, view: View) {
@@ -136,6 +126,11 @@ impl Access {
         self.0.clock.now().get() / 1_000
     }
 
+    /// Whether it is a token that is over.
+    fn is_over(&self, proof: &Proof) -> bool {
+        matches!(proof, Proof::Token { until, .. } if *until <= self.seconds())
+    }
+
     /// The roles of somebody whose proof is still good.
     fn still(&self, view: &View, user: &str, proof: &Proof) -> Result<Arc<[String]>, Refusal> {
         let of_user = || view.users.get(user).map(|user| Arc::clone(&user.roles)).ok_or_else(unauthenticated);
@@ -144,7 +139,7 @@ impl Access {
                 let known = view.users.get(user).and_then(|user| user.password.as_ref());
                 if known == Some(hash) { of_user() } else { Err(unauthenticated()) }
             }
-            Proof::Token { until, .. } if *until <= self.seconds() => Err(unauthenticated()),
+            token @ Proof::Token { .. } if self.is_over(token) => Err(unauthenticated()),
             Proof::Token { roles: Some(roles), .. } => Ok(Arc::clone(roles)),
             Proof::Token { roles: None, .. } => Ok(of_user().unwrap_or_else(|_| Arc::from([]))),
             Proof::Certificate => of_user(),
@@ -169,10 +164,7 @@ impl Access {
     /// # Errors
     /// `UNAUTHENTICATED` when a token is over.
     pub(super) fn check_time(&self, known: &Known) -> Result<(), Refusal> {
-        match known.proof {
-            Proof::Token { until, .. } if until <= self.seconds() => Err(unauthenticated()),
-            _ => Ok(()),
-        }
+        if self.is_over(&known.proof) { Err(unauthenticated()) } else { Ok(()) }
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -183,8 +175,8 @@ impl Access {
         let mut changes = self.0.revision.subscribe();
         let over = async {
             match known.proof {
-                Proof::Token { until, .. } => {
-                    while until > self.seconds() {
+                Proof::Token { .. } => {
+                    while !self.is_over(&known.proof) {
                         sleep(LOOK_EVERY).await;
                     }
                 }

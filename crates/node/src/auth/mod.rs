@@ -26,3 +26,4 @@ pub(crate) use layer::AuthLayer;
 pub(crate) use passed::PASSED;
 pub(crate) use password::hash_of_new;
 pub use token::{TokenKeys, TokenKeysError};
+pub(crate) use view::namespace_or_default;

@@ -60,7 +60,7 @@ impl Need<'_> {
 }
 
 /// None is the one that needs no naming.
-pub(super) fn namespace_or_default(namespace: &str) -> &str {
+pub(crate) fn namespace_or_default(namespace: &str) -> &str {
     if namespace.is_empty() { quorate_types::NamespaceName::DEFAULT } else { namespace }
 }
 

@@ -20,7 +20,7 @@ impl EffectRouter {
         Self { deliveries: Mutex::default(), placement: watch::Sender::new(0) }
     }
 
-    /// Ticks when nodes, namespaces or placement changed in group 0, or its state was replaced by a snapshot.
+    /// Ticks when nodes, namespaces, placement, users, roles or quotas changed in group 0, or its state was replaced by a snapshot.
     pub(crate) fn placement_changed(&self) -> watch::Receiver<u64> {
         self.placement.subscribe()
     }

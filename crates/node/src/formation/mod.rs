@@ -137,10 +137,8 @@ fn seen_of(answer: IdentifyResponse) -> Seen {
 /// A node as peers write it.
 #[must_use]
 pub(crate) fn peer_of(record: &NodeRecord) -> Peer {
-    let member =
-        quorate_wire::member(quorate_types::Voter { node: record.node, incarnation: record.incarnation });
     Peer {
-        member: Some(member),
+        member: Some(quorate_wire::member(record.voter())),
         peer_address: record.peer_address.clone(),
         client_address: record.client_address.clone(),
     }

@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::forwarder::{decode_envelope, decode_reply, encode_envelope};
 use quorate_machine::{Answer, Envelope, NodeRecord, Op, Origin, Reply, System};
-use quorate_types::{GroupId, NodeId, Reason, Refusal, Voter};
+use quorate_types::{GroupId, NodeId, Reason, Refusal};
 use quorate_wire::{peer, refusal_of};
 use tokio::time::{Instant, timeout_at};
 
@@ -44,9 +44,8 @@ impl Gateway {
         envelope: Envelope,
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
-        let target = Voter { node: there.node, incarnation: there.incarnation };
         let request = peer::ProposeRequest {
-            link: Some(self.link(target)),
+            link: Some(self.link(there.voter())),
             group: group.get(),
             envelope: encode_envelope(&envelope),
         };

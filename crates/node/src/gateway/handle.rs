@@ -163,7 +163,7 @@ impl Gateway {
     }
 
     fn check_draining(&self) -> Result<(), Refusal> {
-        if self.draining().is_cancelled() {
+        if self.is_draining() {
             return Err(self.unavailable("use another one"));
         }
         Ok(())
@@ -485,6 +485,11 @@ impl Gateway {
     /// Cancelled as soon as the node takes no work of clients, because it stops or is being drained.
     pub(crate) fn draining(&self) -> CancellationToken {
         self.inner.draining.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it is ([`Self::draining`]).
+    pub(crate) fn is_draining(&self) -> bool {
+        self.inner.draining.lock().unwrap_or_else(PoisonError::into_inner).is_cancelled()
     }
 
     /// Cancelled when everything ends.

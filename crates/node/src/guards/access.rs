@@ -1,6 +1,6 @@
 //! `quorate.v1.Access`.
 
-use super::{Act, caller, check, guarded};
+use super::{Act, caller, check, guard, guarded};
 use crate::auth::Need::Everywhere;
 use crate::services::AccessService;
 use quorate_types::Permission::Administer;
@@ -18,14 +18,8 @@ guarded! {
             let act = Act::of("change_user", Some(m.user.clone()), &caller, &request);
             // Everybody may change the own password, and nothing else of themselves.
             let own = caller.user() == Some(m.user.as_str()) && m.roles.is_none() && !m.remove_password;
-            let done = match check(&caller, (!own).then_some(Everywhere(Administer))) {
-                Ok(()) => self.0.change_user(request).await,
-                Err(status) => Err(status),
-            };
-            if let Some(act) = act {
-                act.ended(&done);
-            }
-            done
+            let checked = check(&caller, (!own).then_some(Everywhere(Administer)));
+            guard(checked, act, self.0.change_user(request)).await
         }
     }
     who_am_i(WhoAmIRequest) -> WhoAmIResponse: |_m| [], None;

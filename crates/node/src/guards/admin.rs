@@ -2,6 +2,7 @@
 
 use super::guarded;
 use crate::auth::Need::{self, AnyOf, AnySomewhere, Of, Somewhere};
+use crate::auth::namespace_or_default;
 use crate::services::AdminService;
 use quorate_types::Permission::{Administer, Configure, Consume, Publish};
 use quorate_wire::v1::{self, admin_server::Admin};
@@ -41,8 +42,7 @@ fn bind_topic(m: &v1::BindTopicRequest) -> [Need<'_>; 3] {
 }
 
 fn on(namespace: &str, name: &str) -> Option<String> {
-    let namespace = if namespace.is_empty() { quorate_types::NamespaceName::DEFAULT } else { namespace };
-    Some(format!("{namespace}/{name}"))
+    Some(format!("{}/{name}", namespace_or_default(namespace)))
 }
 
 guarded! {

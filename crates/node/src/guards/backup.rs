@@ -1,6 +1,6 @@
 //! `quorate.v1.Backup`.
 
-use super::{Act, caller, check, guarded};
+use super::{Act, caller, check, guard, guarded};
 use crate::auth::Need::{Everywhere, Somewhere};
 use crate::services::BackupService;
 use quorate_types::Permission::Administer;
@@ -15,14 +15,7 @@ guarded! {
         async fn copy(&self, request: Request<v1::CopyRequest>) -> Result<Response<Self::CopyStream>, Status> {
             let caller = caller(&request)?;
             let act = Act::of("copy", Some(request.get_ref().namespace.clone()), &caller, &request);
-            let copied = match check(&caller, [Everywhere(Administer)]) {
-                Ok(()) => self.0.copy(request).await,
-                Err(status) => Err(status),
-            };
-            if let Some(act) = act {
-                act.ended(&copied);
-            }
-            copied
+            guard(check(&caller, [Everywhere(Administer)]), act, self.0.copy(request)).await
         }
     }
     begin_restore(BeginRestoreRequest) -> BeginRestoreResponse: |m| [Somewhere(Administer, &m.namespace)], Some(m.namespace.clone());

@@ -73,6 +73,25 @@ impl Act {
     }
 }
 
+/// Makes the call that was checked, and says how an act ended.
+///
+/// # Errors
+/// What the check said, else what the call says.
+async fn guard<T>(
+    checked: Result<(), Status>,
+    act: Option<Act>,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let done = match checked {
+        Ok(()) => call.await,
+        Err(status) => Err(status),
+    };
+    if let Some(act) = act {
+        act.ended(&done);
+    }
+    done
+}
+
 /// `method(Request) -> Response: |message| needs, on;`, where `on` is what an administrative act is done to, and `None` for what
 /// changes nothing.
 macro_rules! guarded {
@@ -90,14 +109,7 @@ macro_rules! guarded {
                     let act = $crate::guards::Act::of(stringify!($method), $on, &caller, &request);
                     ($crate::guards::check(&caller, $needs), act)
                 };
-                let done = match checked {
-                    Ok(()) => self.0.$method(request).await,
-                    Err(status) => Err(status),
-                };
-                if let Some(act) = act {
-                    act.ended(&done);
-                }
-                done
+                $crate::guards::guard(checked, act, self.0.$method(request)).await
             })*
         }
     };

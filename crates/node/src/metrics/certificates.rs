@@ -1,10 +1,8 @@
 //! When certificates are over: read at each scrape, because they are replaced while the node runs.
 
+use super::page::Page;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 
 /// When a certificate is over, in seconds since 1970, if it is known.
@@ -19,26 +17,10 @@ impl fmt::Debug for Certificates {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PortLabel {
-    port: &'static str,
-}
-
 impl Collector for Certificates {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let expiry = Family::<PortLabel, Gauge>::default();
-        for (port, over_at) in &self.0 {
-            if let Some(at) = over_at() {
-                expiry.get_or_create(&PortLabel { port }).set(at);
-            }
-        }
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "When the certificate of the port is over, in seconds since 1970";
-        let metric = encoder.encode_descriptor(
-            "quorate_tls_certificate_expiry_seconds",
-            help,
-            None,
-            expiry.metric_type(),
-        )?;
-        expiry.encode(metric)
+        let known = self.0.iter().filter_map(|(port, over_at)| Some(([("port", *port)], over_at()?)));
+        Page(encoder).gauges("quorate_tls_certificate_expiry_seconds", help, known)
     }
 }

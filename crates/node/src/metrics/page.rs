@@ -15,7 +15,7 @@ pub(super) type Label<'a> = (&'static str, Cow<'a, str>);
 
 /// Writes metrics one after the other. A metric is there also when nothing has a value of it: so that what is on the page does not
 /// depend on what the node holds.
-pub(super) struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// One value.

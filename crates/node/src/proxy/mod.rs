@@ -96,7 +96,7 @@ async fn pass(core: &Core, there: &NodeRecord, mut request: http::Request<Body>)
             format!("node {} has what this is about and does not answer: {why}; try again", there.node);
         status_of(&Refusal::new(Reason::Unavailable, text)).into_http()
     };
-    if core.gateway.draining().is_cancelled() {
+    if core.gateway.is_draining() {
         return unavailable("this one takes no calls now".to_owned());
     }
     let mut channel = match core.proxies.channel(&there.peer_address) {

@@ -9,15 +9,13 @@ mod bucket;
 use crate::core::Core;
 use bucket::Bucket;
 use quorate_machine::{Quota, QuotaOf};
-use quorate_types::{GroupId, NamespaceName, Reason, Refusal};
+use quorate_types::{NamespaceName, Reason, Refusal};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
-
-/// How long after group 0 was gone on this node it is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Clone handle.
 #[derive(Clone, Debug, Default)]
@@ -177,32 +175,9 @@ impl Drop for OpenStream {
 }
 
 /// Follows what group 0 says, until the node stops.
-pub(crate) async fn follow(core: Core) {
-    let mut seen = BTreeMap::new();
-    while !core.stop.is_cancelled() {
-        let Some(system) = core.registry.group(GroupId::SYSTEM) else {
-            sleep(LOOK_AGAIN).await;
-            continue;
-        };
-        let mut applied = system.applied();
-        loop {
-            applied.mark_unchanged();
-            let now = core.system(|system| system.quotas()).unwrap_or_default();
-            if now != seen {
-                core.gateway.quotas().set(now.clone());
-                seen = now;
-            }
-            let changed = tokio::select! {
-                biased;
-                () = core.stop.cancelled() => return,
-                changed = applied.changed() => changed,
-            };
-            if changed.is_err() {
-                break;
-            }
-        }
-        sleep(LOOK_AGAIN).await;
-    }
+pub(crate) async fn follow(core: Core, changed: watch::Receiver<u64>) {
+    let quotas = core.gateway.quotas();
+    core.follow_system(changed, |system| system.quotas(), |all| quotas.set(all)).await;
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ impl AccessService {
 
     async fn look<R>(&self, look: impl FnOnce(&System) -> R) -> Result<R, Refusal> {
         let gateway = &self.core.gateway;
-        gateway.current(GroupId::SYSTEM, gateway.deadline()).await?;
-        let gone = || Refusal::new(Reason::NotReady, "group 0 does not run here any more");
-        self.core.system(look).ok_or_else(gone)
+        let system = gateway.current(GroupId::SYSTEM, gateway.deadline()).await?;
+        let other = || Refusal::new(Reason::NotReady, "group 0 has no system");
+        system.read(|machine| machine.system().map(look)).ok_or_else(other)
     }
 
     async fn create(&self, m: v1::CreateUserRequest) -> Result<(), Refusal> {

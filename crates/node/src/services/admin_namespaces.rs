@@ -23,19 +23,13 @@ impl AdminService {
             let Answer::NamespaceCreated { id, groups, revision } = answer else {
                 return Err(unexpected(&answer));
             };
-            match self.open_shards(&groups, revision, deadline).await {
+            match open_shards(self.gateway(), &groups, revision, deadline).await {
                 Ok(()) => return Ok(namespace_message(namespace.as_str(), id, &groups)),
                 // A delete that has seen this creation closed them. It is wanted all the same: the next one overtakes that.
                 Err(refusal) if refusal.reason == Reason::NamespaceChanged && Instant::now() < deadline => {}
                 Err(refusal) => return Err(refusal),
             }
         }
-    }
-
-    /// A delete may have closed them, perhaps one that was given up halfway. Afterwards they serve: the next call through any
-    /// node must find them.
-    async fn open_shards(&self, groups: &[GroupId], revision: u64, deadline: Instant) -> Result<(), Refusal> {
-        open_shards(self.gateway(), groups, revision, deadline).await
     }
 
     /// Nothing can come into a namespace between the look at its shards and its end: they are closed first
@@ -77,7 +71,7 @@ impl AdminService {
             let op = Op::KeepNamespace { namespace: namespace.clone(), id };
             match self.gateway().call(GroupId::SYSTEM, op, deadline).await? {
                 Answer::NamespaceCreated { groups, revision, .. } => {
-                    self.open_shards(&groups, revision, deadline).await
+                    open_shards(self.gateway(), &groups, revision, deadline).await
                 }
                 other => Err(unexpected(&other)),
             }
@@ -88,7 +82,8 @@ impl AdminService {
     }
 }
 
-/// Opens the shards of a namespace at this revision, and says to each which one it is.
+/// Opens the shards of a namespace at this revision, and says to each which one it is. A delete may have closed them, perhaps one
+/// that was given up halfway. Afterwards they serve: the next call through any node must find them.
 pub(super) async fn open_shards(
     gateway: &Gateway,
     groups: &[GroupId],

@@ -68,7 +68,7 @@ impl Copying {
 
     /// The next part; `None` at the end.
     async fn next(&mut self) -> Result<Option<v1::CopyPart>, Refusal> {
-        if self.gateway.draining().is_cancelled() {
+        if self.gateway.is_draining() {
             return Err(Refusal::new(
                 Reason::Unavailable,
                 "the node is stopping: begin again with another one",

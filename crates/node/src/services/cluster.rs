@@ -13,7 +13,6 @@ use quorate_types::{GroupId, NodeId, Reason, Refusal};
 use quorate_wire::v1::{self, cluster_client::ClusterClient, cluster_server::Cluster};
 use quorate_wire::{PEER_BYTES_MAX, peer, status_of};
 use std::time::Duration;
-use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -56,7 +55,7 @@ impl ClusterService {
             );
             return Err(Refusal::new(Reason::QuorumAtRisk, text));
         }
-        let deadline = Instant::now() + core.operation_timeout;
+        let deadline = core.gateway.deadline();
         core.gateway.call_of_node(GroupId::SYSTEM, Op::RemoveNode { node }, deadline).await.map(drop)
     }
 }

@@ -80,8 +80,6 @@ fn of_group(group: &Group, nodes: &BTreeMap<u64, &Node>) -> Vec<Problem> {
         namespace => format!("group {} of namespace {namespace}", group.id),
     };
     let wanted = |replica: &&Replica| group.wanted.contains(&replica.node);
-    let votes =
-        |replica: &&Replica| matches!(replica.role(), Role::Leader | Role::Follower | Role::Candidate);
     let voting = group.replicas.iter().filter(wanted).filter(votes).count();
     let (replicas, majority) = (group.wanted.len(), group.wanted.len() / 2 + 1);
     let mut found = Vec::new();
@@ -121,8 +119,11 @@ fn of_group(group: &Group, nodes: &BTreeMap<u64, &Node>) -> Vec<Problem> {
 }
 
 fn has(group: &Group, node: u64) -> bool {
-    let votes = |r: &&Replica| matches!(r.role(), Role::Leader | Role::Follower | Role::Candidate);
     group.replicas.iter().filter(votes).any(|replica| replica.node == node)
+}
+
+fn votes(replica: &&Replica) -> bool {
+    matches!(replica.role(), Role::Leader | Role::Follower | Role::Candidate)
 }
 
 /// Replicas that applied equally much are equal.

@@ -1,18 +1,13 @@
 //! `Cluster.Figures`: every node in numbers.
 
 use super::cluster::role;
+use super::reports::ask;
 use crate::core::Core;
 use crate::figures::{Figures, GroupFigures, SHOWN_MAX};
 use futures::future::join_all;
 use prost::Message as _;
 use quorate_machine::{NodeRecord, SubscriptionFigures, TopicFigures};
-use quorate_types::Voter;
 use quorate_wire::{peer, v1};
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// A node that takes longer is shown as unreachable.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What all nodes say; each is asked at once.
 pub(super) async fn of_all(core: &Core, limit: u32) -> v1::FiguresResponse {
@@ -28,11 +23,10 @@ async fn of_node(core: &Core, record: &NodeRecord, limit: u32) -> Option<v1::Nod
     if record.node == core.me.node {
         return Some(of_this(core, limit));
     }
-    let target = Voter { node: record.node, incarnation: record.incarnation };
-    let request = peer::FiguresRequest { link: Some(core.gateway.link(target)), limit };
-    let mut client = core.pool.client(&record.peer_address).ok()?;
-    let answer = timeout(ANSWER_WITHIN, client.figures(request)).await.ok()?.ok()?;
-    v1::NodeFigures::decode(answer.into_inner().figures).ok()
+    let asked = ask(core, record, |mut peer, link| async move {
+        peer.figures(peer::FiguresRequest { link: Some(link), limit }).await
+    });
+    v1::NodeFigures::decode(asked.await?.figures).ok()
 }
 
 /// What this node says.

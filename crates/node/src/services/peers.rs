@@ -16,7 +16,6 @@ use quorate_types::{ClusterId, GroupId, NodeId, Reason, Refusal};
 use quorate_wire::peer::{self, peers_server::Peers};
 use quorate_wire::{status_of, voter};
 use std::sync::{Arc, OnceLock};
-use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 /// What a node says of itself before and after it serves.
@@ -121,7 +120,7 @@ impl Peers for PeersService {
         let node =
             record.ok_or_else(|| refuse(Reason::InvalidArgument, "the request names no node".to_owned()))?;
         let core = &serving.core;
-        let deadline = Instant::now() + core.operation_timeout;
+        let deadline = core.gateway.deadline();
         let (known, moved) = core
             .system(|s| (s.node(node.node).is_some(), s.zone(node.node) != request.zone))
             .unwrap_or_default();

@@ -149,7 +149,7 @@ impl Reading {
     async fn response(&mut self) -> Result<Option<v1::ReadResponse>, Refusal> {
         let mut passed = 0;
         while self.next < self.end && self.left > 0 {
-            if self.gateway.draining().is_cancelled() {
+            if self.gateway.is_draining() {
                 return Err(Refusal::new(
                     Reason::Unavailable,
                     "the node is stopping: go on with another one",

@@ -4,16 +4,18 @@ use super::cluster::report;
 use crate::core::Core;
 use futures::future::join_all;
 use quorate_machine::NodeRecord;
-use quorate_types::{GroupId, NodeId, Voter};
+use quorate_types::{GroupId, NodeId};
 use quorate_wire::peer;
+use quorate_wire::peer::peers_client::PeersClient;
 use quorate_wire::v1;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
-use tonic::Response;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
 
 /// A node that takes longer is taken for unreachable.
-const REPORT_WITHIN: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// By node; `None` for those that did not answer.
 #[derive(Debug, Default)]
@@ -23,7 +25,7 @@ impl Reports {
     /// Asks all nodes.
     pub(crate) async fn gather(core: &Core) -> Self {
         let records = core.system(|s| s.nodes()).unwrap_or_default();
-        let asked = records.iter().map(|record| async move { (record.node, ask(core, record).await) });
+        let asked = records.iter().map(|record| async move { (record.node, report_of(core, record).await) });
         Self(join_all(asked).await.into_iter().collect())
     }
 
@@ -37,6 +39,12 @@ impl Reports {
         self.of(node)?.replicas.iter().find(|replica| replica.group == group.get())
     }
 
+    /// Whether a node has said that it leads a group, or follows its leader.
+    pub(crate) fn follows(&self, node: NodeId, group: GroupId) -> bool {
+        let roles = [v1::Role::Leader, v1::Role::Follower];
+        self.replica(node, group).is_some_and(|replica| roles.iter().any(|role| *role as u32 == replica.role))
+    }
+
     /// The node that leads a group: of several that believe so, the one that was elected last.
     pub(crate) fn leader(&self, group: GroupId) -> Option<NodeId> {
         let leads = |node: &NodeId| {
@@ -47,13 +55,26 @@ impl Reports {
     }
 }
 
-async fn ask(core: &Core, record: &NodeRecord) -> Option<peer::ReportResponse> {
+async fn report_of(core: &Core, record: &NodeRecord) -> Option<peer::ReportResponse> {
     if record.node == core.me.node {
         return Some(report(core, &core.me));
     }
-    let target = Voter { node: record.node, incarnation: record.incarnation };
-    let request = peer::ReportRequest { link: Some(core.gateway.link(target)), group: None };
-    let mut client = core.pool.client(&record.peer_address).ok()?;
-    let asked = timeout(REPORT_WITHIN, client.report(request)).await;
+    let asked = ask(core, record, |mut peer, link| async move {
+        peer.report(peer::ReportRequest { link: Some(link), group: None }).await
+    });
+    asked.await
+}
+
+/// What another node answers to a question about itself; `None` for one that is unreachable.
+pub(super) async fn ask<R, F>(
+    core: &Core,
+    record: &NodeRecord,
+    question: impl FnOnce(PeersClient<Channel>, peer::Link) -> F,
+) -> Option<R>
+where
+    F: Future<Output = Result<Response<R>, Status>>,
+{
+    let client = core.pool.client(&record.peer_address).ok()?;
+    let asked = timeout(ANSWER_WITHIN, question(client, core.gateway.link(record.voter()))).await;
     asked.ok()?.ok().map(Response::into_inner)
 }

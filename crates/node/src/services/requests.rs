@@ -65,7 +65,7 @@ impl RequestsService {
         let system = self.gateway.running(GroupId::SYSTEM).ok()?.group;
         let nodes = system.read(|m| m.system().map(|system| system.nodes()))?;
         let record = nodes.into_iter().find(|record| record.node == node)?;
-        Some((Voter { node, incarnation: record.incarnation }, record.peer_address))
+        Some((record.voter(), record.peer_address))
     }
 }
 

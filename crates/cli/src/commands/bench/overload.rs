@@ -1,11 +1,10 @@
 //! What becomes of a cluster to which ten times as much is offered as it can take.
 
-use super::{BenchArgs, asked, measured};
+use super::{BenchArgs, asked, measured, on_cluster};
 use crate::access::Reach;
 use crate::clients::starting_at;
 use crate::failure::Failure;
 use crate::output::{Output, table};
-use crate::throwaway::Throwaway;
 use quorate_bench::{Flood, Load, Pace, Report, Until};
 use quorate_client::Client;
 use serde::Serialize;
@@ -49,16 +48,7 @@ struct Memory {
 }
 
 pub(super) async fn run(args: &BenchArgs, lasts: Duration, output: Output) -> Result<(), Failure> {
-    if !args.nodes.is_empty() {
-        let report = overload(args, &Reach::new(args.nodes.clone(), &args.access)?, lasts, output).await?;
-        return output.result(text(&report), &report);
-    }
-    let starting = output.spinner("starting three nodes");
-    let cluster = Throwaway::start(3, args.dir.as_deref(), &[]).await?;
-    starting.finish_and_clear();
-    let report = overload(args, &Reach::open(cluster.processes.addresses()), lasts, output).await;
-    cluster.stop(false).await?;
-    let report = report?;
+    let report = on_cluster(args, output, async |reach| overload(args, reach, lasts, output).await).await?;
     output.result(text(&report), &report)
 }
 

@@ -80,16 +80,16 @@ impl Frame {
     pub(super) fn between(before: &[NodeFigures], now: &[NodeFigures]) -> Self {
         let former: BTreeMap<u64, &NodeFigures> =
             before.iter().filter(|node| node.reachable).map(|node| (node.node, node)).collect();
+        // Which node leads may have changed meanwhile; what a group counts has not.
+        let longest =
+            now.iter().map(|node| seconds(former.get(&node.node).copied(), node)).fold(0.0, f64::max);
         let mut frame = Self {
             nodes: now.iter().map(|node| node_row(former.get(&node.node).copied(), node)).collect(),
-            groups: group_rows(before, now),
+            groups: group_rows(before, now, longest),
             ..Self::default()
         };
         let topics = former_topics(before);
         let subscriptions = former_subscriptions(before);
-        // Which node leads may have changed meanwhile; what a group counts has not.
-        let longest =
-            now.iter().map(|node| seconds(former.get(&node.node).copied(), node)).fold(0.0, f64::max);
         for (node, group) in led(now) {
             for topic in &group.topics {
                 let published = topics.get(&(group.group, topic.name.as_str())).copied();
@@ -160,7 +160,8 @@ fn led(nodes: &[NodeFigures]) -> impl Iterator<Item = (&NodeFigures, &v1::GroupF
     leaders.into_values()
 }
 
-fn group_rows(before: &[NodeFigures], now: &[NodeFigures]) -> Vec<GroupRow> {
+/// `longest`: seconds between the two.
+fn group_rows(before: &[NodeFigures], now: &[NodeFigures], longest: f64) -> Vec<GroupRow> {
     let committed = |nodes: &[NodeFigures]| {
         let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
         for group in nodes.iter().flat_map(|node| &node.groups) {
@@ -171,10 +172,6 @@ fn group_rows(before: &[NodeFigures], now: &[NodeFigures]) -> Vec<GroupRow> {
     };
     let (former, newest) = (committed(before), committed(now));
     let leaders: BTreeMap<u64, _> = led(now).map(|(node, group)| (group.group, (node, group))).collect();
-    let longest = now
-        .iter()
-        .map(|node| seconds(before.iter().find(|former| former.node == node.node && former.reachable), node));
-    let longest = longest.fold(0.0, f64::max);
     let row = |(id, commit): (&u64, &u64)| {
         let replicas = || now.iter().flat_map(|node| &node.groups).filter(|group| group.group == *id);
         let leader = leaders.get(id);

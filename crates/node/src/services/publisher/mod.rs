@@ -192,10 +192,8 @@ impl Publisher for PublisherService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        let responses = {
-            let caller = caller(&request);
-            stream::serve(self.gateway.clone(), request.into_inner(), caller)
-        };
+        let caller = caller(&request);
+        let responses = stream::serve(self.gateway.clone(), request.into_inner(), caller);
         Ok(Response::new(Box::pin(responses)))
     }
 }

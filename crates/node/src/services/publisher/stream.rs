@@ -251,7 +251,7 @@ impl Taker {
 
     /// What serves the request, remembered from request to request.
     async fn running(&mut self, request: &v1::PublishRequest) -> Result<(Running, ShardPlace), Refusal> {
-        let draining = self.gateway.draining().is_cancelled();
+        let draining = self.gateway.is_draining();
         if let Some(last) = self.last.as_ref().filter(|last| !draining && last.serves(request)) {
             return Ok((last.running.clone(), last.place));
         }
