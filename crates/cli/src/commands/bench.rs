@@ -24,6 +24,7 @@ Examples:
   quorate bench --producers 4 --consumers 2         end to end
   quorate bench --rate 5000 --consumers 1           latency at a steady rate
   quorate bench --subscriptions 5 --consumers 1     fan-out
+  quorate bench --subscriptions 1 --messages 10000000   a backlog: nobody consumes
   quorate bench --nodes 10.0.0.1:7411,10.0.0.2:7411 --message-bytes 1024 --messages 1000000
   quorate bench --overload 10m                      ten times what it can take, for ten minutes
   quorate bench --idle                              CPU and memory of a cluster that has nothing to do";
@@ -69,9 +70,10 @@ pub(crate) struct BenchArgs {
     /// Spread the messages over so many topics.
     #[arg(long, value_name = "N", default_value_t = 1)]
     topics: u32,
-    /// Subscriptions of each topic, each of which gets every message; more than one is fan-out.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    subscriptions: u32,
+    /// Subscriptions of each topic, each of which gets every message: more than one is fan-out, and without consumers they
+    /// hold a backlog; default: 1 where there are consumers, else none.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    subscriptions: Option<u32>,
     /// Consumers of each subscription; 0 measures publishing alone.
     #[arg(long, value_name = "N", default_value_t = 0)]
     consumers: u32,
@@ -134,7 +136,7 @@ fn asked(args: &BenchArgs) -> Load {
         credit: args.credit,
         topics: args.topics,
         pace: args.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
-        subscriptions: if args.consumers > 0 { args.subscriptions } else { 0 },
+        subscriptions: args.subscriptions.unwrap_or(u32::from(args.consumers > 0)),
         late: false,
     }
 }

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 const RECORD_OVERHEAD: u64 = 48;
 /// Upkeep looks again whenever so much was applied: fine enough for the smallest sensible limit.
 const WAKE_BYTES: u64 = 256 << 10;
+/// …and whenever so many more rows have changed.
+const WAKE_ROWS: usize = 256;
 
 impl Replica {
     /// Applies one committed entry and returns its replies.
@@ -181,7 +183,11 @@ impl State {
         let before = self.bytes_since_snapshot / WAKE_BYTES;
         self.bytes_since_checkpoint += bytes;
         self.bytes_since_snapshot += bytes;
-        first || self.bytes_since_snapshot / WAKE_BYTES != before
+        let rows = self.machine.changed_rows();
+        let rows_before = std::mem::replace(&mut self.rows_seen, rows);
+        first
+            || self.bytes_since_snapshot / WAKE_BYTES != before
+            || rows / WAKE_ROWS != rows_before / WAKE_ROWS
     }
 }
 

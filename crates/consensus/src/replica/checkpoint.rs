@@ -27,11 +27,12 @@ impl Replica {
         self.lock().dirty.map(|since| since + options.checkpoint_interval)
     }
 
-    /// Whether a checkpoint is due, by time or by bytes.
+    /// Whether a checkpoint is due, by time, bytes or rows.
     pub(crate) fn checkpoint_due(&self, options: &ConsensusOptions) -> bool {
         let state = self.lock();
         let old = state.dirty.is_some_and(|since| since.elapsed() >= options.checkpoint_interval);
         old || state.bytes_since_checkpoint >= options.checkpoint_bytes
+            || state.machine.changed_rows() >= options.checkpoint_rows
     }
 
     /// Whether a snapshot is due.
@@ -63,6 +64,7 @@ impl State {
         let applied = self.machine.applied()?;
         self.dirty = None;
         self.bytes_since_checkpoint = 0;
+        self.rows_seen = 0;
         let meta = codec::encode_snapshot_meta(&self.meta());
         Some(Checkpoint { applied, meta, rows: self.machine.take_changes(), dropped })
     }

@@ -78,6 +78,8 @@ struct State {
     /// Something changed since the last checkpoint: since when.
     dirty: Option<Instant>,
     bytes_since_checkpoint: u64,
+    /// Rows that had changed since then when an entry was counted last.
+    rows_seen: usize,
     bytes_since_snapshot: u64,
     snapshot_index: Option<u64>,
     /// While set, entries up to this index may have been applied before the last stop: their effects are not told.
@@ -264,6 +266,7 @@ impl State {
             dropped: Vec::new(),
             dirty: None,
             bytes_since_checkpoint: 0,
+            rows_seen: 0,
             bytes_since_snapshot: 0,
             snapshot_index: None,
             replay_until: None,

@@ -7,6 +7,7 @@ use crate::error::StartError;
 use crate::options::ConsensusOptions;
 use crate::type_config::{Entry, EntryData, Payload, SnapshotMeta, log_id, raft_log_id};
 use bytes::Bytes;
+use futures::FutureExt;
 use quorate_machine::block;
 use quorate_machine::{
     Answer, Batch, Envelope, LoadError, Machine, MessageOptions, Op, Origin, Publish, PublishRun, Reply,
@@ -244,6 +245,26 @@ async fn a_checkpoint_and_the_log_after_it_give_the_same_state_and_no_effects() 
     assert_eq!(replica.read(|machine| (machine.applied(), machine.hash())), expected);
     assert_eq!(*events.0.lock().unwrap(), [GroupEvent::CaughtUp { group: GROUP }]);
     assert_eq!(bench.events.0.lock().unwrap().first(), Some(&GroupEvent::CaughtUp { group: GROUP }));
+}
+
+/// The memory that the store takes for a checkpoint grows with its rows.
+#[tokio::test]
+async fn a_checkpoint_is_due_after_so_many_rows() {
+    let hour = Duration::from_secs(3_600);
+    let options =
+        ConsensusOptions { checkpoint_interval: hour, checkpoint_rows: 600, ..ConsensusOptions::default() };
+    let mut bench = Bench::new().await;
+    bench.replica.woken().await;
+    let mut woken = 0;
+    while !bench.replica.checkpoint_due(&options) {
+        bench.publish(b"x").await;
+        woken += usize::from(bench.replica.woken().now_or_never().is_some());
+    }
+    let rows = bench.replica.read(Machine::changed_rows);
+    assert!((600..610).contains(&rows), "{rows}");
+    assert!(woken >= 2, "upkeep looked {woken} times");
+    bench.replica.checkpoint().await.unwrap();
+    assert!(!bench.replica.checkpoint_due(&options));
 }
 
 #[tokio::test]

@@ -8,6 +8,12 @@ use quorate_types::{GroupId, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Machine {
+    /// How many rows changed since the last call of [`Self::take_changes`].
+    #[must_use]
+    pub fn changed_rows(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// The rows that changed since the last call, in order of keys; `None`: the row is gone. Values are at most
     /// 64 KiB (the answer to a settle with thousands of stale ranges alone may be some more).
     pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
