@@ -22,7 +22,8 @@ pub struct ConsensusOptions {
     pub checkpoint_interval: Duration,
     /// …or after so many bytes of log. Default 16 MiB: what a restart replays at most, beside the last seconds.
     pub checkpoint_bytes: u64,
-    /// …or after so many rows. Default 8,192: the store takes some 4 KiB of memory for each while it writes them.
+    /// …or after so many rows of the machine, each of which is up to two of the store. Default 4,096: the store takes some 4 KiB of
+    /// memory for each of its rows while it writes them.
     pub checkpoint_rows: usize,
     /// A snapshot is due after so many bytes of log since the last one. Default 64 MiB, one segment.
     pub snapshot_bytes: u64,
@@ -60,7 +61,7 @@ impl Default for ConsensusOptions {
             election_timeout_max: Duration::from_millis(1_200),
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes: 16 << 20,
-            checkpoint_rows: 8_192,
+            checkpoint_rows: 4_096,
             snapshot_bytes: 64 << 20,
             snapshot_entries: 100_000,
             tail_bytes: 64 << 20,

@@ -22,10 +22,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 use support::{Dice, block, body, id};
 
 const GROUPS: u64 = 3;
 const CUTS: u64 = 20;
+/// Rows of a checkpoint of the last group: too many for the store to write them at once.
+const ROWS_MANY: u64 = 40_000;
+const ROWS_FEW: u64 = 40;
 const IMAGE_BYTES: u64 = 512 << 20;
 
 fn main() -> ExitCode {
@@ -61,6 +65,10 @@ async fn write(directory: PathBuf, seed: u64) {
     }
 }
 
+fn rows_of(group: u64) -> u64 {
+    if group + 1 == GROUPS { ROWS_MANY } else { ROWS_FEW }
+}
+
 async fn write_group(storage: Storage, number: u64, seed: u64) {
     let group = storage.group(GroupId::new(number));
     let mut dice = Dice::new(seed * GROUPS + number);
@@ -77,8 +85,9 @@ async fn write_group(storage: Storage, number: u64, seed: u64) {
         };
         let Ok(()) = group.append(records, Box::new(said)) else { return };
         if dice.below(6) == 0 {
-            let rows = (0..40_u64).map(|n| {
-                let value = [last.to_le_bytes().to_vec(), vec![7; dice.len(2000)]].concat();
+            let bytes = if rows_of(number) == ROWS_MANY { 20 } else { 2_000 };
+            let rows = (0..rows_of(number)).map(|n| {
+                let value = [last.to_le_bytes().to_vec(), vec![7; dice.len(bytes)]].concat();
                 (n.to_le_bytes().to_vec(), Some(value))
             });
             let rows: Vec<_> = rows.collect();
@@ -140,7 +149,7 @@ async fn verify(directory: PathBuf) {
             "group {number}: checkpoint {rows:?} was confirmed, the store is at {applied:?}"
         );
         let whole = |row: &Row| row.value.starts_with(&applied.unwrap_or(0).to_le_bytes());
-        assert_eq!(recovered.rows.len(), if applied.is_some() { 40 } else { 0 });
+        assert_eq!(recovered.rows.len() as u64, if applied.is_some() { rows_of(number) } else { 0 });
         assert!(recovered.rows.iter().all(whole), "group {number}: a checkpoint is there in part");
         for index in (0..from).step_by(100) {
             let found = group
@@ -237,7 +246,8 @@ fn cut(cuts: u64) {
     for round in 0..cuts {
         // From the growth of a fresh directory on, to segments in reuse.
         let lines = 10 + dice.below(if round % 2 == 0 { 100 } else { 1500 });
-        if let Err(error) = write_and_cut(&image, round, lines, &mut claims) {
+        let pause = Duration::from_millis(dice.below(1_000));
+        if let Err(error) = write_and_cut(&image, round, lines, pause, &mut claims) {
             assert!(round == 0, "round {round}: {error}");
             return println!("skipped: the file system cannot be shut down here ({error})");
         }
@@ -248,7 +258,13 @@ fn cut(cuts: u64) {
     println!("{cuts} power cuts, {} confirms, nothing confirmed is missing", claims.len());
 }
 
-fn write_and_cut(image: &Image, round: u64, lines: u64, claims: &mut Vec<String>) -> std::io::Result<()> {
+fn write_and_cut(
+    image: &Image,
+    round: u64,
+    lines: u64,
+    pause: Duration,
+    claims: &mut Vec<String>,
+) -> std::io::Result<()> {
     let mut writer = Command::new(std::env::current_exe()?)
         .args(["write", &image.data().to_string_lossy(), &round.to_string()])
         .stdout(Stdio::piped())
@@ -262,6 +278,8 @@ fn write_and_cut(image: &Image, round: u64, lines: u64, claims: &mut Vec<String>
         left = left.saturating_sub(1);
         if left == 0 && result.is_ok() {
             left = u64::MAX;
+            // While many rows are written nothing may be said for long.
+            std::thread::sleep(pause);
             result = image.cut_power();
             writer.kill()?;
         }

@@ -17,12 +17,28 @@ const CACHE_BYTES: u64 = 16 << 20;
 /// sled cleans its segments in the thread that this wakes.
 const FLUSH_EVERY_MS: u64 = 500;
 
+/// sled holds what a batch replaces until the batch ends, some 4 KiB for each row and the bytes that it writes: a
+/// batch with more rows or bytes than this is written down as an intent first and then carried out in parts.
+const ROWS_AT_ONCE: usize = 32_768;
+const BYTES_AT_ONCE: usize = 32 << 20;
+/// A part ends with either.
+const PART_ROWS: usize = 4_096;
+const PART_BYTES: usize = 8 << 20;
+/// Batches that wait are applied together until there are so many rows.
+const MERGED_ROWS: usize = 4_096;
+/// The tree that intents are in: of each row `ROW` ∥ key, with `PUT` ∥ value or `REMOVE`; and `WHOLE` when all of
+/// them are durable.
+const INTENT: &str = "intent";
+const WHOLE: &[u8] = &[0];
+const ROW: u8 = 1;
+const REMOVE: u8 = 0;
+const PUT: u8 = 1;
 /// What one look of crossbeam frees at most: 8 bags of 64.
 const FREED_AT_ONCE: usize = 512;
-/// What a row leaves behind in sled, at most: measured are two to three.
-const REPLACED_BY_A_ROW: usize = 4;
 /// How often crossbeam must be looked at until what was left behind before may be freed.
 const EPOCHS: usize = 3;
+/// What a row leaves behind in sled, at most: measured are two to three.
+const REPLACED_BY_A_ROW: usize = 4;
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -141,8 +157,8 @@ fn move_aside(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
-/// Answers jobs until the store is closed or its last handle is gone. Batches that wait are applied as one:
-/// every `apply_batch` takes a lock that is global to the process and costs two writes.
+/// Answers jobs until the store is closed or its last handle is gone. Batches that wait are applied as one, up to
+/// [`MERGED_ROWS`]: every `apply_batch` takes a lock that is global to the process and costs two writes.
 fn serve(mut rows: Rows, jobs: &Receiver<Job>) {
     let mut next = jobs.recv().ok();
     while let Some(job) = next.take() {
@@ -159,7 +175,9 @@ fn serve(mut rows: Rows, jobs: &Receiver<Job>) {
             }
             Job::Apply(changes, answer) => {
                 let (mut all, mut answers) = (changes, vec![answer]);
-                while let Ok(job) = jobs.try_recv() {
+                while all.len() < MERGED_ROWS
+                    && let Ok(job) = jobs.try_recv()
+                {
                     match job {
                         Job::Apply(more, answer) => {
                             all.extend(more);
@@ -185,6 +203,8 @@ fn serve(mut rows: Rows, jobs: &Receiver<Job>) {
 /// The open database, and whether it is still to be trusted.
 struct Rows {
     db: sled::Db,
+    /// What a large batch changes, until all of it is done.
+    intent: sled::Tree,
     /// The same file that sled writes: `flush` does not make it durable on Linux, this handle does.
     file: File,
     gone: bool,
@@ -203,16 +223,21 @@ impl Rows {
                 .flush_every_ms(Some(FLUSH_EVERY_MS))
                 .mode(sled::Mode::LowSpace)
                 .open()
+                .and_then(|db| Ok((db.open_tree(INTENT)?, db)))
         });
-        let db = match opened {
-            Ok(Ok(db)) => db,
+        let (intent, db) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return Err(broken(&error)),
             Err(_) => return Err(StoreError::Broken { reason: "sled panicked while opening".to_owned() }),
         };
         let file = File::open(path.join("db")).map_err(|error| broken(&error))?;
-        let mut rows = Self { db, file, gone: false };
+        let mut rows = Self { db, intent, file, gone: false };
         rows.guarded(|rows| {
             rows.flush()?;
+            if rows.intent.contains_key(WHOLE).map_err(|error| broken(&error))? {
+                rows.carry_out()?;
+            }
+            rows.forget()?;
             // The names of the new files, and the new directory's own.
             for dir in [Some(path), path.parent()].into_iter().flatten() {
                 File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| broken(&error))?;
@@ -254,7 +279,64 @@ impl Rows {
         Ok(found)
     }
 
+    /// All or nothing, wherever it is cut short. Durable when it returns.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let bytes: usize = changes.iter().map(bytes_of).sum();
+        if changes.len() <= ROWS_AT_ONCE && bytes <= BYTES_AT_ONCE {
+            return self.write(&self.db, changes);
+        }
+        self.intend(changes)?;
+        self.carry_out()?;
+        self.forget()
+    }
+
+    /// Writes down what is to be done. Once this returns it will be done: if not now, then at the next start.
+    fn intend(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.in_parts(&self.intent, changes.into_iter().map(|change| Ok(intended(change))))?;
+        self.write(&self.intent, vec![(WHOLE.to_vec(), Some(Vec::new()))])
+    }
+
+    /// Does what was written down. A later batch may change the same rows, and doing this again would undo that: so it
+    /// is durably no longer whole before one can come.
+    fn carry_out(&self) -> Result<(), StoreError> {
+        let rows = self.intent.range([ROW]..);
+        self.in_parts(&self.db, rows.map(|row| row.map_err(|error| broken(&error)).and_then(meant)))?;
+        self.write(&self.intent, vec![(WHOLE.to_vec(), None)])
+    }
+
+    /// Removes what was written down and is done, or never became whole.
+    fn forget(&self) -> Result<(), StoreError> {
+        let keys = self.intent.iter().keys();
+        let removed =
+            |key: sled::Result<sled::IVec>| Ok((key.map_err(|error| broken(&error))?.to_vec(), None));
+        self.in_parts(&self.intent, keys.map(removed))
+    }
+
+    /// Makes changes in a tree, a part at a time. Each part is durable before the next, since sled gives the place of
+    /// pages that it has moved to others as soon as it takes the new ones for stable, which is before they are.
+    fn in_parts(
+        &self,
+        tree: &sled::Tree,
+        mut changes: impl Iterator<Item = Result<Change, StoreError>>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let (mut part, mut bytes) = (Vec::new(), 0);
+            while part.len() < PART_ROWS
+                && bytes < PART_BYTES
+                && let Some(change) = changes.next().transpose()?
+            {
+                bytes += bytes_of(&change);
+                part.push(change);
+            }
+            if part.is_empty() {
+                return Ok(());
+            }
+            self.write(tree, part)?;
+        }
+    }
+
+    /// Makes changes in a tree, all or none of them. Durable when it returns.
+    fn write(&self, tree: &sled::Tree, changes: Vec<Change>) -> Result<(), StoreError> {
         let rows = changes.len();
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
@@ -263,7 +345,7 @@ impl Rows {
                 None => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(|error| broken(&error))?;
+        tree.apply_batch(batch).map_err(|error| broken(&error))?;
         free_replaced(rows);
         self.flush()
     }
@@ -278,9 +360,30 @@ impl Rows {
     }
 }
 
-/// Frees the pages that so many rows have replaced. sled copies the page of each row that it writes and leaves the former to
-/// crossbeam, which frees [`FREED_AT_ONCE`] at a time when somebody has looked 128 times: a thread that looks once a batch leaves
-/// them for ever, 4 KiB a row.
+fn bytes_of((key, value): &Change) -> usize {
+    key.len() + value.as_ref().map_or(0, Vec::len)
+}
+
+/// A change as a row of the intent.
+fn intended((key, value): Change) -> Change {
+    let said = value.map_or_else(|| vec![REMOVE], |value| [&[PUT], value.as_slice()].concat());
+    ([&[ROW], key.as_slice()].concat(), Some(said))
+}
+
+/// A row of the intent as the change that it stands for.
+fn meant((key, said): (sled::IVec, sled::IVec)) -> Result<Change, StoreError> {
+    let key = key.strip_prefix(&[ROW]).map(<[u8]>::to_vec);
+    let value = match said.split_first() {
+        Some((&REMOVE, [])) => Some(None),
+        Some((&PUT, value)) => Some(Some(value.to_vec())),
+        _ => None,
+    };
+    key.zip(value).ok_or_else(|| broken(&"a row of an intent is malformed"))
+}
+
+/// Frees the pages that so many rows have replaced. sled copies the page of each row that it writes and leaves the
+/// former one to crossbeam, which frees [`FREED_AT_ONCE`] for every 128 times that a thread has looked. A thread that
+/// looks once a batch leaves behind more than that.
 fn free_replaced(rows: usize) {
     for _ in 0..EPOCHS + rows * REPLACED_BY_A_ROW / FREED_AT_ONCE {
         crossbeam_epoch::pin().flush();
@@ -299,4 +402,71 @@ fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: usize, value: &str) -> Change {
+        (number.to_be_bytes().to_vec(), Some(value.into()))
+    }
+
+    /// Every third row is removed, all others are put.
+    fn large() -> Vec<Change> {
+        let change =
+            |n: usize| if n.is_multiple_of(3) { (n.to_be_bytes().to_vec(), None) } else { row(n, "new") };
+        (0..ROWS_AT_ONCE + 1).map(change).collect()
+    }
+
+    fn former() -> Vec<Change> {
+        (0..10).map(|n| row(n, "old")).collect()
+    }
+
+    fn count(rows: &Rows) -> (usize, usize) {
+        let values: Vec<_> = rows.db.iter().values().map(Result::unwrap).collect();
+        let of = |value: &str| values.iter().filter(|v| v.as_ref() == value.as_bytes()).count();
+        (of("old"), of("new"))
+    }
+
+    const ALL: (usize, usize) = (0, ROWS_AT_ONCE - ROWS_AT_ONCE / 3);
+
+    #[test]
+    fn a_large_batch_does_what_a_small_one_does_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&dir.path().join("store")).unwrap();
+        rows.apply(former()).unwrap();
+        let mut twice = large();
+        twice.extend([row(5, "old"), row(5, "new"), row(7, "new"), (3_usize.to_be_bytes().to_vec(), None)]);
+        rows.apply(twice).unwrap();
+        assert_eq!((count(&rows), rows.intent.len()), (ALL, 0));
+    }
+
+    #[test]
+    fn a_large_batch_that_was_cut_short_is_forgotten_or_done_by_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let rows = Rows::open(&path).unwrap();
+        rows.apply(former()).unwrap();
+        rows.write(&rows.intent, large().into_iter().map(intended).collect()).unwrap();
+        drop(rows);
+
+        let rows = Rows::open(&path).unwrap();
+        assert_eq!((count(&rows), rows.intent.len()), ((10, 0), 0), "it was not whole");
+        rows.intend(large()).unwrap();
+        // Half of it was done.
+        rows.write(&rows.db, large().into_iter().step_by(2).collect()).unwrap();
+        drop(rows);
+
+        let rows = Rows::open(&path).unwrap();
+        assert_eq!((count(&rows), rows.intent.len()), (ALL, 0), "it was whole");
+        rows.intend(large()).unwrap();
+        rows.carry_out().unwrap();
+        rows.apply(former()).unwrap();
+        drop(rows);
+
+        let rows = Rows::open(&path).unwrap();
+        assert_eq!(count(&rows).0, 10, "it was done, and is not done again");
+        assert!(rows.intent.is_empty());
+    }
 }
