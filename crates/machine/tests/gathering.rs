@@ -215,3 +215,15 @@ fn few_blocks_are_not_worth_it_and_a_look_visits_no_more_than_it_may() {
     let (found, end) = look(None, 2, 101);
     assert_eq!((found.len(), found[0].parts.len(), end), (1, 100, None));
 }
+
+/// What many publish at once comes in blocks of a few messages each, of which there is room for fewer than are worth it otherwise.
+#[test]
+fn blocks_of_some_messages_are_written_together_when_they_fill_one() {
+    let (mut driver, session) = trickle(0, SubscriptionConfig::default());
+    for block in 0..100 {
+        publish(&mut driver, session, "t", block * 17, 17);
+    }
+    let (found, _) = driver.state().scattered_blocks(None, 64, usize::MAX);
+    let parts: Vec<usize> = found.iter().map(|blocks| blocks.parts.len()).collect();
+    assert_eq!(parts, [30, 30, 30], "512 messages each; the rest waits for more");
+}

@@ -19,6 +19,8 @@ const PART_BYTES_MAX: u32 = 4 << 10;
 /// that is never settled is bounded.
 const MESSAGES_MAX: u32 = 512;
 const BYTES_MAX: u32 = 256 << 10;
+/// Blocks that fill half of that are worth it from so many on: with the most messages that they may have, as many fill it.
+const FULL_PARTS_MIN: usize = 8;
 
 /// Blocks of a topic, one behind the other, that are worth being written together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,8 +143,8 @@ impl Shard {
         self.entries.len() as u64
     }
 
-    /// Blocks that are worth being written together, at least `parts_min` of them each time, among `visits_max` blocks from there
-    /// on. Answers also from where on to look next; `None`: it came to the end.
+    /// Blocks that are worth being written together, at least `parts_min` of them each time or as many as there is room for, among
+    /// `visits_max` blocks from there on. Answers also from where on to look next; `None`: it came to the end.
     #[must_use]
     pub fn scattered_blocks(
         &self,
@@ -177,6 +179,8 @@ impl Shard {
 
     fn scattered(&self, topic: TopicId, found: Found, parts_min: usize) -> Option<ScatteredBlocks> {
         let Found { first, end, bytes, parts } = found;
+        let is_full = end - first >= u64::from(MESSAGES_MAX / 2) || bytes >= BYTES_MAX / 2;
+        let parts_min = if is_full { parts_min.min(FULL_PARTS_MIN) } else { parts_min };
         let enough = parts.len() >= parts_min.max(2);
         let slices = || self.locate(topic, first, end - first);
         enough.then(|| ScatteredBlocks { topic, first, parts, slices: slices(), bytes: u64::from(bytes) })

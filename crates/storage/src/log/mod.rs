@@ -30,6 +30,9 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot, watch};
 
+/// Larger bodies stay where they lie. Frames of gRPC are read into buffers of 8 KiB and more.
+const COPIED_BYTES_MAX: usize = 8 << 10;
+
 /// Says that bytes of the log were found damaged while the node ran: the next start refuses the directory.
 pub(crate) const DAMAGED: &str = "log.damaged";
 /// There while a process has the log open, and after it unless it was closed in order: a sync may have failed, and what can
@@ -141,7 +144,7 @@ impl Log {
             check_len(id, "an entry", record.bytes.len())?;
             // The checksum is made here, on the caller's thread, and not by the one writer.
             let block = record.block;
-            queued.push(Queued { block, ..Queued::new(Kind::Entry, id, record.id, record.bytes) });
+            queued.push(Queued { block, ..Queued::new(Kind::Entry, id, record.id, by_itself(record.bytes)) });
         }
         let mut state = self.usable()?;
         let group = state.groups.entry(id).or_default();
@@ -181,7 +184,7 @@ impl Log {
     /// Takes a block that came with a snapshot. Durable when the next barrier is.
     pub(crate) fn receive(&self, id: GroupId, block: LogId, bytes: Bytes) -> Result<(), StorageError> {
         check_len(id, "a block", bytes.len())?;
-        let mut record = Queued { block: true, ..Queued::new(Kind::Received, id, block, bytes) };
+        let mut record = Queued { block: true, ..Queued::new(Kind::Received, id, block, by_itself(bytes)) };
         let mut state = self.usable()?;
         record.ticket = state.ticket();
         let slot = Slot {
@@ -299,6 +302,11 @@ pub(crate) fn marking(kind: Kind, group: GroupId, mark: &record::GroupMark, rele
 /// A record that sets a group's vote.
 pub(crate) fn voting(group: GroupId, vote: Vec<u8>) -> Queued {
     Queued::new(Kind::Vote, group, LogId::default(), vote.into())
+}
+
+/// A small body that came in a frame keeps all of that in memory, for as long as it is in the window: a copy does not.
+fn by_itself(body: Bytes) -> Bytes {
+    if body.len() > COPIED_BYTES_MAX { body } else { Bytes::copy_from_slice(&body) }
 }
 
 pub(crate) fn check_len(group: GroupId, what: &'static str, len: usize) -> Result<(), StorageError> {

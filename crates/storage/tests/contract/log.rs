@@ -1,10 +1,12 @@
 use crate::support::{GROUP, Machine, all, append, appending, block, body, entry, id, small};
-use quorate_storage::StorageError;
+use bytes::Bytes;
+use quorate_storage::{Record, StorageError};
 use quorate_types::GroupId;
 use std::sync::{Arc, Mutex};
 
 crate::on_both!(
     entries_can_be_read_when_append_returns,
+    a_small_entry_holds_only_itself,
     confirmed_entries_are_there_after_a_restart,
     callbacks_come_in_order,
     the_newest_vote_survives,
@@ -30,6 +32,16 @@ async fn entries_can_be_read_when_append_returns(machine: Machine) {
     assert_eq!(group.last(), Some(id(1, 1)));
     done.await.unwrap().unwrap();
     assert!(storage.stats().syncs > 0);
+}
+
+async fn a_small_entry_holds_only_itself(machine: Machine) {
+    let storage = machine.start(&small()).await;
+    let group = storage.group(GROUP);
+    let frame = Bytes::from(vec![7; 1 << 20]);
+    let part = |index: u64| Record { bytes: frame.slice(100..200), ..entry(1, index, 0) };
+    append(&group, (0..10).map(part).collect()).await.unwrap();
+    assert_eq!(group.read(0, 1, 1_000).await.unwrap()[0].bytes, frame.slice(100..200));
+    assert!(frame.is_unique(), "the frame is free to be dropped");
 }
 
 async fn confirmed_entries_are_there_after_a_restart(machine: Machine) {
