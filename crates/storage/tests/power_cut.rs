@@ -258,6 +258,7 @@ fn cut(cuts: u64) {
     println!("{cuts} power cuts, {} confirms, nothing confirmed is missing", claims.len());
 }
 
+#[expect(clippy::disallowed_methods, reason = "power is cut at any time, not when something is so")]
 fn write_and_cut(
     image: &Image,
     round: u64,
