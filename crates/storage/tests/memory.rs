@@ -1,4 +1,5 @@
 //! What the row store keeps in memory; alone in a process, since it is the process that is measured.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quorate_storage::{Change, SledStore};
 use std::fs;
