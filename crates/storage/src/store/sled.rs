@@ -107,7 +107,7 @@ fn on_a_thread<T: Send + 'static>(call: impl FnOnce(Answer<T>) + Send + 'static)
     let (answer, wait) = oneshot::channel();
     let started = std::thread::Builder::new().name("quorate-store".to_owned()).spawn(move || call(answer));
     Box::pin(async move {
-        started.map_err(|error| broken(&error))?;
+        started.map_err(broken)?;
         wait.await.unwrap_or(Err(StoreError::Closed))
     })
 }
@@ -135,12 +135,12 @@ impl OpenStore for Opener {
     fn set_aside(&self) -> StoreFuture<()> {
         let path = self.path.clone();
         on_a_thread(move |answer| {
-            let _ = answer.send(move_aside(&path).map_err(|error| broken(&error)));
+            let _ = answer.send(move_aside(&path).map_err(broken));
         })
     }
 }
 
-fn broken(error: &dyn std::fmt::Display) -> StoreError {
+fn broken(error: impl std::fmt::Display) -> StoreError {
     StoreError::Broken { reason: error.to_string() }
 }
 
@@ -212,8 +212,8 @@ struct Rows {
 
 impl Rows {
     fn open(path: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(path).map_err(|error| broken(&error))?;
-        remove_unfinished_snapshots(path).map_err(|error| broken(&error))?;
+        fs::create_dir_all(path).map_err(broken)?;
+        remove_unfinished_snapshots(path).map_err(broken)?;
         // Damage makes sled panic as often as it makes it return an error.
         let opened = catch_unwind(|| {
             sled::Config::new()
@@ -227,20 +227,20 @@ impl Rows {
         });
         let (intent, db) = match opened {
             Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Err(broken(&error)),
+            Ok(Err(error)) => return Err(broken(error)),
             Err(_) => return Err(StoreError::Broken { reason: "sled panicked while opening".to_owned() }),
         };
-        let file = File::open(path.join("db")).map_err(|error| broken(&error))?;
+        let file = File::open(path.join("db")).map_err(broken)?;
         let mut rows = Self { db, intent, file, gone: false };
         rows.guarded(|rows| {
             rows.flush()?;
-            if rows.intent.contains_key(WHOLE).map_err(|error| broken(&error))? {
+            if rows.intent.contains_key(WHOLE).map_err(broken)? {
                 rows.carry_out()?;
             }
             rows.forget()?;
             // The names of the new files, and the new directory's own.
             for dir in [Some(path), path.parent()].into_iter().flatten() {
-                File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| broken(&error))?;
+                File::open(dir).and_then(|dir| dir.sync_all()).map_err(broken)?;
             }
             Ok(())
         })?;
@@ -259,7 +259,7 @@ impl Rows {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.db.get(key).map_err(|error| broken(&error))?;
+        let found = self.db.get(key).map_err(broken)?;
         Ok(found.map(|value| value.to_vec()))
     }
 
@@ -269,7 +269,7 @@ impl Rows {
             return Ok(found);
         }
         for row in self.db.range(from..to) {
-            let (key, value) = row.map_err(|error| broken(&error))?;
+            let (key, value) = row.map_err(broken)?;
             bytes += key.len() + value.len();
             if bytes > bytes_max && !found.is_empty() {
                 break;
@@ -300,15 +300,14 @@ impl Rows {
     /// is durably no longer whole before one can come.
     fn carry_out(&self) -> Result<(), StoreError> {
         let rows = self.intent.range([ROW]..);
-        self.in_parts(&self.db, rows.map(|row| row.map_err(|error| broken(&error)).and_then(meant)))?;
+        self.in_parts(&self.db, rows.map(|row| row.map_err(broken).and_then(meant)))?;
         self.write(&self.intent, vec![(WHOLE.to_vec(), None)])
     }
 
     /// Removes what was written down and is done, or never became whole.
     fn forget(&self) -> Result<(), StoreError> {
         let keys = self.intent.iter().keys();
-        let removed =
-            |key: sled::Result<sled::IVec>| Ok((key.map_err(|error| broken(&error))?.to_vec(), None));
+        let removed = |key: sled::Result<sled::IVec>| Ok((key.map_err(broken)?.to_vec(), None));
         self.in_parts(&self.intent, keys.map(removed))
     }
 
@@ -345,18 +344,18 @@ impl Rows {
                 None => batch.remove(key),
             }
         }
-        tree.apply_batch(batch).map_err(|error| broken(&error))?;
+        tree.apply_batch(batch).map_err(broken)?;
         free_replaced(rows);
         self.flush()
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|error| broken(&error))?;
-        self.file.sync_data().map_err(|error| broken(&error))
+        self.db.flush().map_err(broken)?;
+        self.file.sync_data().map_err(broken)
     }
 
     fn size(&self) -> Result<u64, StoreError> {
-        self.db.size_on_disk().map_err(|error| broken(&error))
+        self.db.size_on_disk().map_err(broken)
     }
 }
 
@@ -378,7 +377,7 @@ fn meant((key, said): (sled::IVec, sled::IVec)) -> Result<Change, StoreError> {
         Some((&PUT, value)) => Some(Some(value.to_vec())),
         _ => None,
     };
-    key.zip(value).ok_or_else(|| broken(&"a row of an intent is malformed"))
+    key.zip(value).ok_or_else(|| broken("a row of an intent is malformed"))
 }
 
 /// Frees the pages that so many rows have replaced. sled copies the page of each row that it writes and leaves the
