@@ -4,6 +4,9 @@
 pub trait Memory: Send + Sync + 'static {
     /// Now.
     fn read(&self) -> MemoryUse;
+
+    /// Gives back to the system what the process has freed and its allocator keeps, as far as it can. Does not wait for it.
+    fn give_back(&self) {}
 }
 
 /// Memory at one moment.

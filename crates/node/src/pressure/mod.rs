@@ -22,6 +22,9 @@ use watermark::Watermark;
 
 /// A full disk is foreseen by more than what is written in this time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What was freed goes back to the system so often: what the allocator keeps counts as used. It takes some milliseconds, in which
+/// whoever allocates may wait.
+const LOOKS_BEFORE_GIVING_BACK: u32 = 30;
 
 /// What somebody is short of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -215,8 +218,13 @@ impl Pressure {
 
 /// Until the node stops.
 pub(crate) async fn run(core: Core) {
+    let mut looks = 0;
     while !core.stop.is_cancelled() {
         look(&core).await;
+        looks = (looks + 1) % LOOKS_BEFORE_GIVING_BACK;
+        if looks == 0 {
+            core.pressure.inner.memory.give_back();
+        }
         sleep(LOOK_EVERY).await;
     }
 }

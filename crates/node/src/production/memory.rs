@@ -26,7 +26,24 @@ impl Memory for SystemMemory {
             limit_bytes: limits.chain((machine > 0).then_some(machine)).min().unwrap_or(0),
         }
     }
+
+    fn give_back(&self) {
+        drop(tokio::task::spawn_blocking(trim));
+    }
 }
+
+/// glibc keeps what was freed, by the hundred megabytes where many threads allocate, and has pages of it in the middle of what is used
+/// given back only when it is asked (`malloc_trim(3)`).
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the allocator is asked by a function of the C library")]
+fn trim() {
+    // SAFETY: it takes no pointer, and any thread may call it at any time.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators give back by themselves.
+#[cfg(not(target_env = "gnu"))]
+fn trim() {}
 
 fn of_line(file: &str, name: &str) -> Option<u64> {
     kilobytes(&fs::read_to_string(file).ok()?, name)
@@ -97,5 +114,18 @@ mod tests {
     fn this_process_uses_some_memory_and_less_than_there_is() {
         let MemoryUse { used_bytes, limit_bytes } = SystemMemory::default().read();
         assert!(used_bytes > 100 << 10 && used_bytes < limit_bytes, "{used_bytes} of {limit_bytes}");
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn what_was_freed_below_what_is_used_goes_back_to_the_system() {
+        let used = || SystemMemory::default().read().used_bytes;
+        let boxes: Vec<Box<[u8]>> = (0..32_768).map(|_| vec![1; 2_048].into()).collect();
+        let _used = vec![1_u8; 2_048];
+        drop(boxes);
+        let before = used();
+        trim();
+        let after = used();
+        assert!(after + (32 << 20) < before, "{before} bytes before, {after} after");
     }
 }
