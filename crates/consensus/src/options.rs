@@ -44,7 +44,7 @@ pub struct ConsensusOptions {
     /// A snapshot transfer may take so long in all. Until then blocks that it needs are kept. Default 10 minutes.
     pub transfer_timeout: Duration,
     /// A leader writes small blocks together while a group keeps the blocks of so many entries or more
-    /// ([`quorate_machine::Shard::scattered_blocks`]). Default 65,536: about 20 MB of memory.
+    /// ([`quorate_machine::Shard::scattered_blocks`]). Default 16,384: some 40 MB of memory at most.
     pub gather_entries_min: u64,
     /// The newest version of the machine by which this node's groups may decide: lower than [`Machine::VERSION`] it holds the
     /// cluster back, so that the program before can be put back. Default: the newest that this program knows.
@@ -70,7 +70,7 @@ impl Default for ConsensusOptions {
             request_timeout: Duration::from_secs(3),
             transfer_idle_timeout: Duration::from_secs(20),
             transfer_timeout: Duration::from_secs(600),
-            gather_entries_min: 1 << 16,
+            gather_entries_min: 1 << 14,
             machine_version_max: Machine::VERSION,
             channel: ChannelOptions::peer(),
         }
