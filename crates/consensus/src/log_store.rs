@@ -150,7 +150,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             callback.io_completed(result);
         };
-        self.storage.append(records, Box::new(done)).map_err(io::Error::other)
+        let last = records.last().map(|record| record.id.index);
+        self.storage.append(records, Box::new(done)).map_err(io::Error::other)?;
+        last.into_iter().for_each(|last| self.replica.note_appended(last));
+        Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {

@@ -12,8 +12,8 @@ use quorate_wire::peer::Frame;
 use quorate_wire::{InParts, PEER_BYTES_MAX, parted};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -23,6 +23,10 @@ const FRAMES_MAX: usize = 2;
 
 /// The method of `quorate.peer.v1.Raft`.
 const STREAM_APPEND: &str = "/quorate.peer.v1.Raft/StreamAppend";
+
+/// Word that entries are committed travels with the next entries, if there are some within this time and nobody waits for it: of a
+/// publisher that waits for each confirm, every second request and answer is saved. Beyond what a confirm takes.
+const COMMIT_HELD: Duration = Duration::from_millis(2);
 
 /// Where an append stream goes.
 pub(super) struct Way {
@@ -50,6 +54,10 @@ pub(super) struct Appending<S> {
     unanswered: u64,
     /// When the oldest unanswered request will have been that for too long.
     deadline: Instant,
+    /// Index of the last entry in the leader's log.
+    appended: watch::Receiver<u64>,
+    /// Index of the last entry that was sent, and until when the next request is not asked for unless it has others.
+    held: Option<(u64, Instant)>,
 }
 
 impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
@@ -69,7 +77,9 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
             Err(_) => return Err(too_late("opening an append stream")),
         };
         let deadline = Instant::now() + way.patience;
-        Ok(Self { way, input, frames: Some(frames), answers, unanswered: 1, deadline })
+        let appended = way.replica.appended();
+        let held = None;
+        Ok(Self { way, input, frames: Some(frames), answers, unanswered: 1, deadline, appended, held })
     }
 
     /// The answers, until the stream breaks or both sides are done.
@@ -87,7 +97,10 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
         let hasty = probe::planted("confirm before commit");
         loop {
             let (frames, input) = (self.frames.clone(), &mut self.input);
+            let (held, appended) =
+                (self.held.filter(|_| self.way.replica.is_unhurried()), &mut self.appended);
             let request = async move {
+                released(held, appended).await;
                 let room = frames?.reserve_owned().await.ok()?;
                 Some((room, input.next().await?))
             };
@@ -115,6 +128,9 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
                         return Some(Err(obsolete()));
                     }
                     room.send(self.way.frame(&request));
+                    if let Some(last) = request.entries.last() {
+                        self.held = Some((log_id(&last.log_id).index, Instant::now() + COMMIT_HELD));
+                    }
                     if self.unanswered == 0 {
                         self.deadline = Instant::now() + self.way.patience;
                     }
@@ -126,6 +142,13 @@ impl<S: Stream<Item = AppendRequest> + Send + Unpin + 'static> Appending<S> {
             }
         }
     }
+}
+
+/// Resolves when there are entries behind the last that was sent, or when they have been waited for.
+async fn released(held: Option<(u64, Instant)>, appended: &mut watch::Receiver<u64>) {
+    let Some((sent, until)) = held else { return };
+    // The replica, which says so, lives as long as the stream.
+    drop(timeout_at(until, appended.wait_for(|last| *last > sent)).await);
 }
 
 impl Way {
@@ -149,4 +172,29 @@ fn leads_nowhere(request: &AppendRequest, replica: &Replica) -> bool {
     let purged = replica.storage().purged().map_or(0, |id| id.index + 1);
     let next = request.prev_log_id.as_ref().map_or(0, |id| log_id(id).index + 1);
     request.entries.is_empty() && next < purged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn word_of_what_is_committed_waits_for_entries_and_not_for_ever() {
+        let (log, mut appended) = watch::channel(7);
+        let begun = Instant::now();
+        released(None, &mut appended).await;
+        released(Some((6, begun + COMMIT_HELD)), &mut appended).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nothing is held, or there is more to send");
+        let held = released(Some((7, begun + COMMIT_HELD)), &mut appended);
+        let more = async {
+            tokio::time::sleep(COMMIT_HELD / 2).await;
+            log.send_replace(8);
+        };
+        tokio::join!(held, more);
+        assert_eq!(begun.elapsed(), COMMIT_HELD / 2, "until there are entries");
+        released(Some((8, begun + COMMIT_HELD)), &mut appended).await;
+        assert_eq!(begun.elapsed(), COMMIT_HELD, "until nothing came");
+        released(Some((8, begun + COMMIT_HELD)), &mut appended).await;
+        assert_eq!(begun.elapsed(), COMMIT_HELD, "and no longer");
+    }
 }

@@ -9,6 +9,7 @@ use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// What a record costs in the log beside its bytes, about.
@@ -66,6 +67,7 @@ impl Replica {
         tell_ended(group, &ended);
         let wake = state.count(bytes);
         let waits = self.waits(&state);
+        self.unhurried.store(state.is_unhurried(), Ordering::Relaxed);
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
@@ -136,6 +138,7 @@ impl Replica {
         next.stored = (!state.running).then(|| (meta.clone(), image));
         *state = next;
         let waits = self.waits(&state);
+        self.unhurried.store(state.is_unhurried(), Ordering::Relaxed);
         drop(state);
         self.applied.send_replace(last.index);
         self.tell_leader(waits);

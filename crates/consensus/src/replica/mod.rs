@@ -20,6 +20,7 @@ use quorate_machine::{History, LoadError, Machine, Shard, TooOld};
 use quorate_storage::GroupStorage;
 use quorate_types::probe::{self, Fact};
 use quorate_types::{GroupId, LogId, Voter};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -36,6 +37,10 @@ pub(crate) struct Replica {
     /// One checkpoint or install at a time: each takes from the state and writes what it took.
     writing: tokio::sync::Mutex<()>,
     applied: watch::Sender<u64>,
+    /// Index of the last entry that this replica appended as the leader or took from one; 0 before the first since it runs.
+    appended: watch::Sender<u64>,
+    /// Whether nobody on any node waits for what is committed here.
+    unhurried: AtomicBool,
     /// Whether the machine waits for a leader to look into blocks.
     scans: watch::Sender<bool>,
     compactable: watch::Sender<u64>,
@@ -136,6 +141,7 @@ impl Replica {
         let scans = watch::Sender::new(state.has_scan());
         let compactable = watch::Sender::new(state.compactable());
         let scattered = watch::Sender::new(bounds.is_scattered(&state.machine));
+        let unhurried = AtomicBool::new(state.is_unhurried());
         let replica = Self {
             me,
             group,
@@ -145,6 +151,8 @@ impl Replica {
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             applied,
+            appended: watch::Sender::new(0),
+            unhurried,
             scans,
             compactable,
             scattered,
@@ -171,6 +179,21 @@ impl Replica {
     /// Index of the last applied entry, 0 before the first.
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Index of the last entry that was appended, as far as it came since the replica runs.
+    pub(crate) fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
+    }
+
+    /// Entries up to this one are in the log, durable or not.
+    pub(crate) fn note_appended(&self, index: u64) {
+        self.appended.send_replace(index);
+    }
+
+    /// Whether the others may hear a little later of what is committed: nobody consumes, so that nothing is to be delivered.
+    pub(crate) fn is_unhurried(&self) -> bool {
+        self.unhurried.load(Ordering::Relaxed)
     }
 
     /// Whether the machine waits for a leader to look into blocks.
@@ -284,6 +307,10 @@ impl State {
 
     fn has_scan(&self) -> bool {
         self.machine.shard().is_some_and(Shard::has_scan)
+    }
+
+    fn is_unhurried(&self) -> bool {
+        self.machine.shard().is_some_and(|shard| !shard.has_consumers())
     }
 
     fn compactable(&self) -> u64 {

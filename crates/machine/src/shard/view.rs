@@ -223,6 +223,12 @@ impl Shard {
         self.topics.get(&topic).map_or(0, |topic| topic.offset_of_newest(count))
     }
 
+    /// Whether anybody consumes here, or still holds leases of when it did.
+    #[must_use]
+    pub fn has_consumers(&self) -> bool {
+        !self.consumers.is_empty()
+    }
+
     /// The consumers that are attached to a node, in order. Those of an ended session are not.
     #[must_use]
     pub fn consumers_of(&self, node: NodeId) -> Vec<ConsumerView> {
