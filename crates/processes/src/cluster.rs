@@ -4,6 +4,7 @@ use crate::node::{NodeProcess, NodeSpec};
 use crate::ports::Ports;
 use crate::probe::{Probe, probe};
 use crate::process::{Exit, ProcessError};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,12 +41,14 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// A cluster that does not run yet.
+    /// A cluster that does not run yet. Each node gets its part of this machine's cores: nodes that have more threads than
+    /// that between them spend their time on waking and replacing each other's.
     #[must_use]
     pub fn new(spec: &Spec) -> Self {
         let ids = 1_u64..;
         let peers: Vec<String> =
             ids.clone().zip(&spec.ports).map(|(id, p)| format!("{id}=127.0.0.1:{}", p.peer)).collect();
+        let worker_threads = part_of(cores(), spec.ports.len());
         let nodes = ids.zip(&spec.ports).map(|(id, &ports)| {
             let data_dir = spec.directory.join(format!("node-{id}"));
             let log = spec.directory.join(format!("node-{id}.log"));
@@ -59,7 +62,7 @@ impl Processes {
                 "--exit-with-parent".to_owned(),
             ];
             arguments.extend(spec.arguments.iter().cloned());
-            NodeProcess::new(&spec.binary, NodeSpec { id, ports, data_dir, log, arguments })
+            NodeProcess::new(&spec.binary, NodeSpec { id, ports, data_dir, log, arguments, worker_threads })
         });
         Self { nodes: nodes.collect() }
     }
@@ -182,5 +185,27 @@ impl Processes {
             state,
             log: spec.map(|s| s.log.clone()).unwrap_or_default(),
         }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Of so many cores what each of so many nodes gets.
+fn part_of(cores: usize, nodes: usize) -> usize {
+    cores.checked_div(nodes).unwrap_or(cores).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_share_the_cores_and_each_has_one_at_least() {
+        assert_eq!(
+            [(2, 3), (3, 3), (8, 3), (16, 1), (4, 0)].map(|(cores, nodes)| part_of(cores, nodes)),
+            [1, 1, 2, 16, 4]
+        );
     }
 }

@@ -18,6 +18,8 @@ pub struct NodeSpec {
     pub log: PathBuf,
     /// Arguments after `serve`.
     pub arguments: Vec<String>,
+    /// Threads for its work.
+    pub worker_threads: usize,
 }
 
 /// A node and, while it runs, its process.
@@ -66,7 +68,8 @@ fn command(binary: &Path, spec: &NodeSpec, further: &[String]) -> Command {
         name: format!("node {}", spec.id),
         program: binary.to_owned(),
         arguments: arguments.collect(),
-        environment: Vec::new(),
+        // Not as an argument: a program from before this setting would not start.
+        environment: vec![("QUORATE_WORKER_THREADS".to_owned(), spec.worker_threads.to_string())],
         log: spec.log.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::{Settings, Typed, read};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::run::block_on;
 use crate::signals::Signals;
 use clap::Args;
 use quorate_node::{Node, Seams};
@@ -39,7 +40,7 @@ pub(crate) struct ServeArgs {
     typed: Typed,
 }
 
-pub(crate) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> {
+pub(crate) fn run(args: ServeArgs, output: Output) -> Result<(), Failure> {
     for name in
         crate::environment::unknown(std::env::vars_os().map(|(n, _)| n.to_string_lossy().into_owned()))
     {
@@ -54,6 +55,10 @@ pub(crate) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     // Before anything is touched.
     settings.node.check_exposure()?;
     crate::logging::install(&settings.log, settings.node.node.get())?;
+    block_on(settings.worker_threads(), serve(settings, args.exit_with_parent))
+}
+
+async fn serve(settings: Settings, exit_with_parent: bool) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let seams = Seams::production(&settings.data_dir, &settings.node)?;
     // Reading a long log takes a while, and nothing is promised to anybody before it is done: who is told to go meanwhile
@@ -74,7 +79,7 @@ pub(crate) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         data_dir = %settings.data_dir.display(),
         "listening"
     );
-    until_stopped(node, signals, args.exit_with_parent).await
+    until_stopped(node, signals, exit_with_parent).await
 }
 
 /// Serves until a signal, the end of the parent or a failure.

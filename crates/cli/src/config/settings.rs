@@ -7,6 +7,7 @@ use quorate_node::{AuthConfig, Config, TlsConfig};
 use quorate_types::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) node: Config,
     /// Where its data is.
     pub(crate) data_dir: PathBuf,
+    /// 0: as many as there are cores.
+    worker_threads: u16,
     /// For this process.
     pub(crate) log: LogSettings,
 }
@@ -46,6 +49,7 @@ impl Default for Settings {
         Self {
             node: Config::default(),
             data_dir: PathBuf::from("quorate-data"),
+            worker_threads: 0,
             // openraft warns of every message that a dead peer does not get; who is dead is said once elsewhere.
             log: LogSettings { filter: "info,openraft=error,h2=warn".to_owned(), format: LogFormat::Text },
         }
@@ -67,6 +71,7 @@ impl Settings {
             zone,
             auto_create_topics,
             insecure,
+            worker_threads,
             listen,
             advertise,
             tls,
@@ -80,6 +85,7 @@ impl Settings {
         let config = &mut settings.node;
         set(&mut config.node, own_id(node, pod)?.map(NodeId::new));
         set(&mut settings.data_dir, data_dir);
+        set(&mut settings.worker_threads, worker_threads);
         set(&mut config.peers, peers.map(peer_map).transpose()?);
         set(&mut config.join, join);
         set(&mut config.zone, zone);
@@ -118,6 +124,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Threads for the work of the node; `None`: as many as there are cores.
+    pub(crate) fn worker_threads(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.worker_threads.into())
+    }
+
     /// Every setting with its value, as it could be typed.
     pub(crate) fn typed(&self) -> Typed {
         let config = &self.node;
@@ -132,6 +143,7 @@ impl Settings {
             zone: Some(config.zone.clone()),
             auto_create_topics: Some(config.auto_create_topics),
             insecure: Some(config.insecure),
+            worker_threads: Some(self.worker_threads),
             listen: Listen {
                 client: Some(config.listen.client.clone()),
                 peer: Some(config.listen.peer.clone()),
@@ -252,9 +264,11 @@ mod tests {
         typed.listen.http = Some(OFF.to_owned());
         typed.advertise.client = Some("public:7411".to_owned());
         typed.limits.session_timeout_ms = Some(2_000);
+        typed.worker_threads = Some(3);
         let settings = Settings::resolve(typed.clone()).unwrap();
         assert_eq!(settings.node.listen.http, None);
         assert_eq!(settings.node.session_timeout, Duration::from_secs(2));
+        assert_eq!(settings.worker_threads().map(NonZeroUsize::get), Some(3));
         let printed = toml::to_string(&settings.typed()).unwrap();
         assert_eq!(toml::from_str::<Typed>(&printed).unwrap(), typed);
     }

@@ -56,6 +56,10 @@ section! {
         /// Listen where others reach this node although nothing keeps strangers out: without TLS, or without authentication.
         #[arg(long, value_name = "BOOL", env = "QUORATE_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         insecure: bool,
+        /// Threads for the work of this node; 0: as many as it has cores. Nodes that share a machine do best with a part of
+        /// its cores each.
+        #[arg(long, value_name = "COUNT", env = "QUORATE_WORKER_THREADS", value_parser = clap::value_parser!(u16).range(..=1_024))]
+        worker_threads: u16,
     }
     sections {
         /// Addresses to bind.

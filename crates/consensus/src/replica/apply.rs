@@ -67,7 +67,6 @@ impl Replica {
         tell_ended(group, &ended);
         let wake = state.count(bytes);
         let waits = self.waits(&state);
-        self.unhurried.store(state.is_unhurried(), Ordering::Relaxed);
         let replaying = state.replay_until.is_some();
         let caught_up = state.replay_until.is_some_and(|until| at.index >= until);
         if caught_up {
@@ -91,15 +90,20 @@ impl Replica {
     }
 
     /// Nobody is woken where nothing changes: by far most entries.
-    fn tell_leader(&self, (has_scan, compactable, scattered): (bool, u64, bool)) {
+    fn tell_leader(&self, Waits { has_scan, compactable, scattered, unhurried }: Waits) {
         self.scans.send_if_modified(|had| std::mem::replace(had, has_scan) != has_scan);
         self.compactable.send_if_modified(|had| std::mem::replace(had, compactable) != compactable);
         self.scattered.send_if_modified(|had| std::mem::replace(had, scattered) != scattered);
+        self.unhurried.store(unhurried, Ordering::Relaxed);
     }
 
-    /// What a leader has to do beside what others ask.
-    fn waits(&self, state: &State) -> (bool, u64, bool) {
-        (state.has_scan(), state.compactable(), self.bounds.is_scattered(&state.machine))
+    fn waits(&self, state: &State) -> Waits {
+        Waits {
+            has_scan: state.has_scan(),
+            compactable: state.compactable(),
+            scattered: self.bounds.is_scattered(&state.machine),
+            unhurried: state.is_unhurried(),
+        }
     }
 
     /// Tells the node what follows from an entry.
@@ -138,7 +142,6 @@ impl Replica {
         next.stored = (!state.running).then(|| (meta.clone(), image));
         *state = next;
         let waits = self.waits(&state);
-        self.unhurried.store(state.is_unhurried(), Ordering::Relaxed);
         drop(state);
         self.applied.send_replace(last.index);
         self.tell_leader(waits);
@@ -148,6 +151,14 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+/// What a leader has to do beside what others ask, and whether it may take its time to tell of commits.
+struct Waits {
+    has_scan: bool,
+    compactable: u64,
+    scattered: bool,
+    unhurried: bool,
 }
 
 /// Every replica computes the same leases; whoever is first tells them.
