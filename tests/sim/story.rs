@@ -38,6 +38,21 @@ impl Story {
         change: impl FnOnce(&mut Config) + Send + 'static,
         tale: impl FnOnce(&mut Self) + Send + 'static,
     ) {
+        Self::tell_from_the_start(seed, change, |story| {
+            story.wait(|story| story.world.cluster.nodes.iter().all(|node| node.unready().is_none()));
+            tale(story);
+        });
+    }
+
+    /// The same, beginning with nodes that are just starting, and no cluster yet.
+    ///
+    /// # Panics
+    /// As the story does.
+    pub fn tell_from_the_start(
+        seed: u64,
+        change: impl FnOnce(&mut Config) + Send + 'static,
+        tale: impl FnOnce(&mut Self) + Send + 'static,
+    ) {
         let thread = std::thread::Builder::new().name(format!("story {seed}")).stack_size(8 << 20);
         let told = thread.spawn(move || {
             determinism::begin(seed);
@@ -45,9 +60,7 @@ impl Story {
             trace::begin(false);
             probe::begin(None);
             let plan = Plan::of(seed, Duration::ZERO).with(&[]).configured(change);
-            let mut story = Self { world: World::without_clients(plan), works: 0 };
-            story.wait(|story| story.world.cluster.nodes.iter().all(|node| node.unready().is_none()));
-            tale(&mut story);
+            tale(&mut Self { world: World::without_clients(plan), works: 0 });
         });
         match told.map(std::thread::JoinHandle::join) {
             Ok(Ok(())) => {}

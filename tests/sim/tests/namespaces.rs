@@ -83,6 +83,24 @@ impl Cast {
 }
 
 #[test]
+fn a_client_that_comes_before_there_is_a_cluster_waits_for_its_namespace() {
+    let _turn = turn();
+    for seed in 1..=4 {
+        Story::tell_from_the_start(seed, patient, |story| {
+            let early: Vec<_> = (1..=3)
+                .map(|node| {
+                    let topic = format!("t{node}");
+                    story.begin(Some(node), async move |client| create_and_publish(&client, &topic).await)
+                })
+                .collect();
+            for done in early {
+                assert_eq!(reason(&story.finish(&done)), None);
+            }
+        });
+    }
+}
+
+#[test]
 fn what_is_confirmed_between_the_check_of_a_delete_and_its_entry_is_not_lost() {
     let _turn = turn();
     Story::tell(1, patient, |story| {

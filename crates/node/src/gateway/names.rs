@@ -98,7 +98,8 @@ impl Gateway {
     /// The shards of a namespace. Before an unknown name is refused, the view is made current.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`, `NAMESPACE_NOT_FOUND`, or a retryable refusal when the view cannot be made current.
+    /// `INVALID_ARGUMENT`, `NAMESPACE_NOT_FOUND`, or a retryable refusal when the cluster is still forming or the view cannot be made
+    /// current.
     pub(crate) async fn shards(&self, namespace: &str) -> Result<NamespaceShards, Refusal> {
         let name = wire::namespace(namespace)?;
         match look(&self.running(GroupId::SYSTEM)?.group, &name) {
@@ -199,11 +200,18 @@ impl Gateway {
     ) -> Result<(NamespaceView, bool), Refusal> {
         let name = wire::namespace(namespace)?;
         let current = self.current(GroupId::SYSTEM, self.deadline()).await?;
-        look(&current, &name).ok_or_else(|| {
-            let text = format!("there is no namespace {name}: create it first");
-            Refusal::new(Reason::NamespaceNotFound, text)
-        })
+        look(&current, &name).ok_or_else(|| missing(&current, &name))
     }
+}
+
+/// Why there is no such namespace. Even `default` comes with the first entry of a cluster only.
+fn missing(system: &Group, name: &NamespaceName) -> Refusal {
+    let formed = system.read(|machine| machine.system().is_some_and(|system| !system.nodes().is_empty()));
+    if !formed {
+        return Refusal::new(Reason::NotReady, "the cluster is forming");
+    }
+    let text = format!("there is no namespace {name}: create it first");
+    Refusal::new(Reason::NamespaceNotFound, text)
 }
 
 /// A namespace, and whether it is being restored.
