@@ -14,7 +14,7 @@ use std::time::Duration;
 use turmoil::{Builder, Sim};
 
 /// How far simulated time moves at a time.
-const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// How often replicas are asked how they are.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A change of members that was asked for may be committed by a later leader, when whoever asked is gone: until then nobody

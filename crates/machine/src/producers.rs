@@ -32,6 +32,15 @@ impl Producer {
     }
 }
 
+/// What is remembered of a session that was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fenced {
+    /// The first session of its producer.
+    pub(crate) began: SessionId,
+    /// Who had opened it.
+    pub(crate) instance: Option<ProducerInstance>,
+}
+
 /// A producer at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerView {
@@ -61,7 +70,7 @@ pub(crate) struct Producers {
     /// Last sessions of producers whose record is gone: those with the highest ids.
     gone: BTreeSet<SessionId>,
     /// Sessions that were taken over, and are not the newest such of their producer: those with the highest ids.
-    fenced: BTreeSet<SessionId>,
+    fenced: BTreeMap<SessionId, Fenced>,
 }
 
 impl Producers {
@@ -112,8 +121,18 @@ impl Producers {
     }
 
     /// Notes a session that was taken over, and that no producer names any more as the one before its own.
-    pub(crate) fn note_fenced(&mut self, id: SessionId) {
-        note(&mut self.fenced, id);
+    pub(crate) fn note_fenced(&mut self, id: SessionId, fenced: Fenced) {
+        self.fenced.insert(id, fenced);
+        while self.fenced.len() > GONE_MAX {
+            self.fenced.pop_first();
+        }
+    }
+
+    /// Whether this instance had opened that producer, and was taken over since.
+    pub(crate) fn was_fenced(&self, producer: &Producer, instance: ProducerInstance) -> bool {
+        let fenced = Fenced { began: producer.began, instance: Some(instance) };
+        producer.former.is_some_and(|(_, former)| former == fenced.instance)
+            || self.fenced.values().any(|other| *other == fenced)
     }
 
     pub(crate) fn gone(&self) -> &BTreeSet<SessionId> {
@@ -125,12 +144,12 @@ impl Producers {
         self.gone = gone;
     }
 
-    pub(crate) fn fenced(&self) -> &BTreeSet<SessionId> {
+    pub(crate) fn fenced(&self) -> &BTreeMap<SessionId, Fenced> {
         &self.fenced
     }
 
     /// Puts back what was stored.
-    pub(crate) fn load_fenced(&mut self, fenced: BTreeSet<SessionId>) {
+    pub(crate) fn load_fenced(&mut self, fenced: BTreeMap<SessionId, Fenced>) {
         self.fenced = fenced;
     }
 
@@ -142,7 +161,7 @@ impl Producers {
             );
             return Some(Refusal::new(Reason::ProducerFenced, text));
         }
-        if self.fenced.contains(&id) {
+        if self.fenced.contains_key(&id) {
             let text = format!(
                 "the producer of session {id} was opened again since: whoever opened it last may publish, and nobody else"
             );

@@ -3,7 +3,7 @@
 use crate::agenda::Agenda;
 use crate::answers::Answers;
 use crate::applied::Reply;
-use crate::producers::{Producer, Producers};
+use crate::producers::{Fenced, Producer, Producers};
 use crate::rows::RowKey;
 use quorate_types::probe;
 use quorate_types::{BootId, Millis, NodeId, ProducerName, Reason, Refusal, SessionId};
@@ -146,9 +146,9 @@ impl Sessions {
     /// The session before this one of a producer is named by nobody from now on: whoever still talks in it is told all the same
     /// that it is fenced.
     fn note_fenced(&mut self, session: Option<&Session>, version: u32, dirty: &mut BTreeSet<RowKey>) {
-        let former = session.and_then(Session::producer).and_then(|producer| producer.former);
-        if let (Some((former, _)), true) = (former, version >= FENCED_SINCE) {
-            self.producers.note_fenced(former);
+        let producer = session.and_then(Session::producer).filter(|_| version >= FENCED_SINCE);
+        if let Some((began, (former, instance))) = producer.and_then(|p| Some((p.began, p.former?))) {
+            self.producers.note_fenced(former, Fenced { began, instance });
             dirty.insert(RowKey::FencedProducers);
         }
     }
@@ -250,7 +250,7 @@ impl Sessions {
             let is_open = self.open.get(id).is_some_and(|session| session.producer().is_some());
             is_open == self.producers.gone().contains(id)
         });
-        let open = self.producers.fenced().iter().copied().filter(|id| self.open.contains_key(id));
+        let open = self.producers.fenced().keys().copied().filter(|id| self.open.contains_key(id));
         lost.chain(wrong).chain(open)
     }
 

@@ -2,6 +2,7 @@
 //! stopped to deliver.
 
 use super::Violation;
+use crate::world::TICK;
 use quorate_types::NodeId;
 use quorate_types::probe::Fact;
 use std::collections::BTreeMap;
@@ -22,10 +23,8 @@ impl Expiry {
                 Ok(())
             }
             Fact::Expires { by, node } => match self.heard.get(&(by, node)) {
-                // A millisecond for the granularity of timers.
-                Some(heard)
-                    if now.saturating_sub(*heard) + Duration::from_millis(1) < self.session_timeout =>
-                {
+                // A node's clock is up to a tick of the simulator ahead of the one that is looked at here.
+                Some(heard) if now.saturating_sub(*heard) + TICK < self.session_timeout => {
                     let what = format!(
                         "node {by} takes node {node} for dead, which it heard of {:?} ago; the timeout is {:?}",
                         now.saturating_sub(*heard),

@@ -45,20 +45,26 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
 
 /// Until it is told where the message is, and perhaps once more.
 async fn publish(shared: &Shared, uid: Uid, topic: &str, message: &Message, rng: &mut Rng) {
-    let mut attempts = 0;
+    let (mut attempts, mut given_up, mut confirmed) = (0, false, false);
     loop {
         attempts += 1;
         match attempt(shared, topic, message, rng).await {
+            // An attempt that was given up may still be done, and find things otherwise.
+            Some(Err(PublishError::Refused(_))) if given_up && !confirmed => {
+                return shared.oracle.borrow_mut().published(uid, Outcome::Unknown);
+            }
             Some(Err(PublishError::Refused(refusal))) => {
                 return answered(shared, uid, Err(PublishError::Refused(refusal)));
             }
             Some(Ok(receipt)) => {
                 told(shared, uid, &receipt, attempts);
+                confirmed = true;
                 if rng.percent(80) {
                     return;
                 }
             }
-            Some(Err(_)) | None => {}
+            Some(Err(_)) => given_up = true,
+            None => {}
         }
     }
 }

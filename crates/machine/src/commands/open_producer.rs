@@ -35,7 +35,7 @@ impl Machine {
                 session
             }
             Some((session, producer)) => {
-                if instance.is_some() && producer.former.is_some_and(|(_, former)| former == instance) {
+                if instance.is_some_and(|instance| self.sessions.producers.was_fenced(producer, instance)) {
                     let text = format!(
                         "producer {name} was opened again since, with epoch {}: this attempt comes too late",
                         producer.epoch

@@ -28,8 +28,11 @@ macro_rules! of_its_type {
             RowKey::CatchUp(..) => $function::<crate::shard::CatchUp>($($argument),*),
             RowKey::Closing => $function::<(crate::shard::Closing, quorate_types::ShardPlace)>($($argument),*),
             RowKey::Mark(..) => $function::<rows::mark::MarkRow>($($argument),*),
-            RowKey::GoneProducers | RowKey::FencedProducers => {
+            RowKey::GoneProducers => {
                 $function::<std::collections::BTreeSet<quorate_types::SessionId>>($($argument),*)
+            }
+            RowKey::FencedProducers => {
+                $function::<std::collections::BTreeMap<quorate_types::SessionId, crate::producers::Fenced>>($($argument),*)
             }
             RowKey::TopicBinding(..) => $function::<quorate_types::Filter>($($argument),*),
             RowKey::MessageIds(..) => $function::<rows::message_ids::Page>($($argument),*),

@@ -99,7 +99,7 @@ impl Machine {
             }
             (RowKey::FencedProducers, _) => {
                 let fenced = self.sessions.producers.fenced();
-                (!fenced.is_empty()).then(|| rows::gone_producers::encode(fenced))
+                (!fenced.is_empty()).then(|| rows::fenced_producers::encode(fenced))
             }
             (_, Body::Shard(shard)) => shard.row(key),
             (_, Body::System(system)) => system.row(key),
@@ -145,7 +145,7 @@ impl Machine {
                 self.sessions.producers.load_gone(rows::gone_producers::decode(bytes).map_err(bad)?);
             }
             RowKey::FencedProducers => {
-                self.sessions.producers.load_fenced(rows::gone_producers::decode(bytes).map_err(bad)?);
+                self.sessions.producers.load_fenced(rows::fenced_producers::decode(bytes).map_err(bad)?);
             }
             RowKey::Answers(id, first) => self.load_answers(key, id, first, bytes)?,
             _ => match &mut self.body {

@@ -1,4 +1,4 @@
-//! Two rows of a shard: the last sessions of producers whose record is gone, and sessions that were taken over more than once.
+//! A row of a shard: the last sessions of producers whose record is gone.
 
 use crate::codec::{DecodeError, decode_row, encode_row};
 use quorate_types::SessionId;

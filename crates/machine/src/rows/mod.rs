@@ -12,6 +12,7 @@ pub(crate) mod catch_up;
 pub(crate) mod closing;
 pub(crate) mod consumer;
 pub(crate) mod drain;
+pub(crate) mod fenced_producers;
 pub(crate) mod gone_producers;
 pub(crate) mod limits;
 pub(crate) mod mark;

@@ -8,6 +8,7 @@ use crate::backup::{
     ContentHash, CopiedEntry, CopiedRow, CopyHead, NamespaceRestore, Restore, RestoreStep, Restoring,
 };
 use crate::op::{GatheredBlock, GatheredPart, Op};
+use crate::producers::Fenced;
 use crate::quota::{Quota, QuotaOf};
 use crate::rows::{self, RowKey};
 use crate::shard::Times;
@@ -16,7 +17,7 @@ use quorate_types::{
     Filter, GroupId, Incarnation, Millis, NamespaceId, NodeId, Permission, Reason, RoleName, SessionId,
     ShardPlace, Shards, TopicId, UserName,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const TOKEN: [u8; 16] = [7; 16];
@@ -197,9 +198,11 @@ fn of_the_system() -> Vec<Shape> {
     let drain = Drain { node, until: Millis::new(1 << 41) };
     let bytes = rows::drain::encode(&drain);
     all.extend(Shape::row((RowKey::Drain, ""), drain, bytes, rows::drain::decode));
-    let fenced: BTreeSet<SessionId> = [1, 300].map(SessionId::new).into();
-    let bytes = rows::gone_producers::encode(&fenced);
-    all.extend(Shape::row((RowKey::FencedProducers, ""), fenced, bytes, rows::gone_producers::decode));
+    let fenced = [(2, Some([7; 16])), (300, None)]
+        .map(|(id, instance)| (SessionId::new(id), Fenced { began: SessionId::new(1), instance }));
+    let fenced = BTreeMap::from(fenced);
+    let bytes = rows::fenced_producers::encode(&fenced);
+    all.extend(Shape::row((RowKey::FencedProducers, ""), fenced, bytes, rows::fenced_producers::decode));
     all
 }
 

@@ -68,7 +68,7 @@ impl Model {
         let sessions = Vec::new();
         let producer = self.producers.there.entry(name).or_insert(Producer { sessions, timeout, seen: now });
         let mut newest = producer.sessions.iter().rev().map(|(_, by)| instance.is_some() && *by == instance);
-        let (same, former) = (newest.next() == Some(true), newest.next() == Some(true));
+        let (same, former) = (newest.next() == Some(true), newest.any(|by| by));
         if former && !same {
             return Err(Reason::ProducerFenced);
         }
