@@ -45,6 +45,10 @@ const SEEDS: &[(u64, &str)] = &[
         91,
         "time stood still in a group whose former leader's clock had been ahead: nothing that was delayed came back",
     ),
+    (
+        280,
+        "an opening of a producer that was answered was done once more after others, and took the producer back",
+    ),
 ];
 
 #[test]
