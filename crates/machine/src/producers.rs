@@ -195,4 +195,14 @@ mod tests {
         let reason = |id| producers.refusal(SessionId::new(id)).map(|refusal| refusal.reason);
         assert_eq!((reason(5), reason(6)), (None, Some(Reason::ProducerExpired)));
     }
+
+    #[test]
+    fn of_the_sessions_that_were_taken_over_the_newest_are_remembered() {
+        let mut producers = Producers::default();
+        let fenced = Fenced { began: SessionId::new(1), instance: None };
+        (1..=GONE_MAX as u64 + 5).for_each(|id| producers.note_fenced(SessionId::new(id), fenced));
+        assert_eq!(producers.fenced().len(), GONE_MAX);
+        let reason = |id| producers.refusal(SessionId::new(id)).map(|refusal| refusal.reason);
+        assert_eq!((reason(5), reason(6)), (None, Some(Reason::ProducerFenced)));
+    }
 }

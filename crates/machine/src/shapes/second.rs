@@ -17,7 +17,7 @@ use quorate_types::{
     Filter, GroupId, Incarnation, Millis, NamespaceId, NodeId, Permission, Reason, RoleName, SessionId,
     ShardPlace, Shards, TopicId, UserName,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const TOKEN: [u8; 16] = [7; 16];
