@@ -48,7 +48,7 @@ pub(crate) struct Group {
     entries: VecDeque<Slot>,
     /// Live blocks at or below the purge point.
     blocks: BTreeMap<u64, Slot>,
-    /// Blocks that came with a snapshot that is not installed yet.
+    /// Blocks that came with snapshots that are not installed yet.
     received: BTreeMap<u64, Slot>,
 }
 
@@ -158,7 +158,8 @@ impl Group {
     }
 
     /// Makes a snapshot's state the group's: everything up to `last` is purged, exactly the blocks in `live`
-    /// (sorted) remain, and entries after `last` remain only if they follow it.
+    /// (sorted) remain, and entries after `last` remain only if they follow it. What was received of later entries stays: the next
+    /// transfer may have begun while this one was being installed.
     pub(crate) fn install(&mut self, last: LogId, live: &[u64]) -> Released {
         let mut released = Released::new();
         if self.id_at(last.index) != Some(last) {
@@ -166,7 +167,9 @@ impl Group {
             released.extend(self.truncate_conflict(last));
         }
         released.extend(self.purge(last));
-        for (index, slot) in std::mem::take(&mut self.received) {
+        // What lies beyond it came for a later snapshot.
+        let later = self.received.split_off(&last.index.saturating_add(1));
+        for (index, slot) in std::mem::replace(&mut self.received, later) {
             let old = if live.binary_search(&index).is_ok() {
                 self.blocks.insert(index, Slot { block: true, ..slot })
             } else {

@@ -200,7 +200,7 @@ pub(crate) struct GroupMark {
     pub(crate) purged: Option<LogId>,
     pub(crate) last: Option<LogId>,
     pub(crate) vote: Option<Vec<u8>>,
-    /// Where the newest [`Kind::Install`] lies (or lay): what was received before it has been taken in.
+    /// Where the newest [`Kind::Install`] lies (or lay): what was received before it, of entries up to its own, has been taken in.
     pub(crate) installed: Option<Place>,
 }
 

@@ -176,10 +176,12 @@ impl Replayed {
             Some(last) => drop(self.entries.split_off(&last.index.saturating_add(1))),
             None => self.entries.clear(),
         }
-        // The record of the install may be gone with its segment; what was received before it is not.
+        // The record of the install may be gone with its segment; what was received before it is not. What lies beyond it waits for
+        // a later one.
+        let purged = self.mark.purged.map(|purged| purged.index);
         for (index, slot) in std::mem::take(&mut self.received) {
             let newer = self.entries.get(&index).is_some_and(|entry| entry.place > installed);
-            if slot.place > installed {
+            if slot.place > installed || Some(index) > purged {
                 self.received.insert(index, slot);
             } else if !newer {
                 self.entries.insert(index, slot);

@@ -1,5 +1,5 @@
 use crate::support::{GROUP, Machine, append, block, body, entry, id, row, small};
-use quorate_storage::{Checkpoint, Recovered, Row, StorageError};
+use quorate_storage::{Checkpoint, GroupStorage, Recovered, Row, StorageError};
 use quorate_types::LogId;
 
 crate::on_both!(
@@ -11,9 +11,14 @@ crate::on_both!(
     the_newest_snapshot_is_kept,
     an_installed_snapshot_replaces_everything,
     a_snapshot_without_its_blocks_is_refused,
+    an_install_leaves_what_was_received_for_a_later_one,
     an_install_keeps_only_entries_that_follow_it,
     store_bytes_are_reported,
 );
+
+fn held(group: &GroupStorage) -> Vec<u64> {
+    group.held_blocks(u64::MAX).into_iter().map(|(index, _)| index).collect()
+}
 
 fn checkpoint(applied: LogId, rows: &[(&str, Option<&str>)], dropped: &[u64]) -> Checkpoint {
     let row = |(key, value): &(&str, Option<&str>)| {
@@ -91,9 +96,6 @@ async fn a_block_outlives_the_log_until_a_checkpoint_drops_it(machine: Machine) 
     group.write_snapshot(Vec::new(), id(1, 7), Vec::new()).await.unwrap();
     group.purge(id(1, 6)).await.unwrap();
     group.checkpoint(checkpoint(id(1, 8), &[], &[5, 8])).await.unwrap();
-    let held = |group: &quorate_storage::GroupStorage| -> Vec<u64> {
-        group.held_blocks(u64::MAX).into_iter().map(|(index, _)| index).collect()
-    };
     assert_eq!(held(&group), [0, 1, 4, 6, 7, 9]);
     let storage = machine.restart(storage, &small()).await;
     let group = storage.group(GROUP);
@@ -156,6 +158,33 @@ async fn a_snapshot_without_its_blocks_is_refused(machine: Machine) {
     let fresh = storage.group(quorate_types::GroupId::new(99));
     assert!(fresh.install(Vec::new(), id(1, 5), Vec::new(), vec![1]).await.unwrap_err().is_refusal());
     fresh.install(Vec::new(), id(1, 5), Vec::new(), Vec::new()).await.unwrap();
+}
+
+/// A transfer begins while the one before is being installed: what it counts on is there when its turn comes.
+async fn an_install_leaves_what_was_received_for_a_later_one(machine: Machine) {
+    for restarts in [false, true] {
+        let mut storage = machine.start(&small()).await;
+        let group = storage.group(quorate_types::GroupId::new(20 + u64::from(restarts)));
+        for index in [5, 60] {
+            group.put_block(id(1, index), body(1, index, 90)).await.unwrap();
+        }
+        group.install(Vec::new(), id(1, 50), Vec::new(), vec![5]).await.unwrap();
+        assert_eq!(held(&group), [5, 60]);
+        // What is written of the group in between ends before that block.
+        group.save_vote(b"vote".to_vec()).await.unwrap();
+        append(&group, vec![entry(1, 51, 10)]).await.unwrap();
+        group.purge(id(1, 51)).await.unwrap();
+        if restarts {
+            storage = machine.restart(storage, &small()).await;
+        }
+        let group = storage.group(group.id());
+        assert_eq!(held(&group), [5, 60]);
+        group.install(Vec::new(), id(1, 70), Vec::new(), vec![5, 60]).await.unwrap();
+        let storage = machine.restart(storage, &small()).await;
+        let group = storage.group(group.id());
+        assert_eq!(group.entry(60).await.unwrap(), Some(body(1, 60, 90)));
+        storage.close().await;
+    }
 }
 
 async fn an_install_keeps_only_entries_that_follow_it(machine: Machine) {
