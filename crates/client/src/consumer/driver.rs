@@ -130,7 +130,7 @@ impl Driver {
                 },
             };
             let Err(failure) = ended else { return };
-            self.parts.shared.settles().detach();
+            self.detached();
             if self.parts.shared.settles().closed {
                 return;
             }
@@ -194,7 +194,20 @@ impl Driver {
         let v1::Attached { consumer, node, credit } = attached;
         tracing::debug!(consumer, node, "consumer attached");
         let shard = self.parts.client.shard().unwrap_or_default();
-        self.attachment.send_replace(Attachment { generation, consumer, node, credit, shard });
+        self.attachment.send_replace(Attachment {
+            generation,
+            attached: true,
+            consumer,
+            node,
+            credit,
+            shard,
+        });
+    }
+
+    /// What was held is lost: it comes again under the next attachment.
+    fn detached(&self) {
+        self.parts.shared.settles().detach();
+        self.attachment.send_if_modified(|attachment| std::mem::take(&mut attachment.attached));
     }
 
     /// Passes deliveries and settles until the stream breaks, or the consumer is closed and everything settled. The stream is

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 ///
 /// It stays attached by itself: when the connection breaks it attaches again through another node, as the same consumer. What
 /// was held unsettled then is delivered again at once, in order and with the next attempt; settling the former delivery says
-/// [`SettleError::Detached`] or [`SettleError::Stale`].
+/// [`SettleError::Detached`] or [`SettleError::Stale`]. Until then nothing is handed out of what had come before.
 ///
 /// In a namespace with several shards it is attached to each of them, through whatever node, and merges what they deliver: in order
 /// on each shard, and so of each key and of each topic that is not spread. Its credit is shared out among them, at least 1 for each.
@@ -48,6 +48,8 @@ pub struct Consumer {
 pub struct Attachment {
     /// How many times it has attached, the present one included.
     pub generation: u64,
+    /// Whether it is attached now, and not between two attachments.
+    pub attached: bool,
     /// The consumer's id in the cluster, for logs.
     pub consumer: String,
     /// The node whose replica delivers.
@@ -56,6 +58,12 @@ pub struct Attachment {
     pub credit: u32,
     /// The shard that it takes from.
     pub shard: u32,
+}
+
+impl Attachment {
+    fn is(&self, generation: u64) -> bool {
+        self.attached && self.generation == generation
+    }
 }
 
 /// Deliveries that came together, under one attachment.
@@ -127,12 +135,13 @@ impl Consumer {
             if self.failed {
                 return Poll::Ready(None);
             }
-            // What came under a former attachment is leased to nobody any more and will come again.
+            // What came under a former attachment is leased to nobody any more and will come again. That it is over counts always.
             let (source, generation) = self.buffered_from;
-            let attached = self.sources.get(source).map(|source| source.attachment.borrow().generation);
-            if attached == Some(generation)
-                && let Some(delivery) = self.buffered.next()
-            {
+            let current =
+                self.sources.get(source).is_some_and(|source| source.attachment.borrow().is(generation));
+            let next =
+                self.buffered.find(|delivery| current || matches!(delivery, Err(ConsumeError::Refused(_))));
+            if let Some(delivery) = next {
                 if matches!(delivery, Err(ConsumeError::Refused(_))) {
                     // It is over on one shard: a consumer of the others alone would leave messages out.
                     self.failed = true;

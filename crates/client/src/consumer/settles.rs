@@ -44,7 +44,8 @@ type Asked = Vec<Pending>;
 /// All settles of a consumer.
 #[derive(Debug, Default)]
 pub(super) struct Settles {
-    generation: u64,
+    /// The attachment under which is settled, if there is one.
+    generation: Option<u64>,
     waiting: Vec<Pending>,
     in_flight: BTreeMap<u64, Vec<Asked>>,
     last_id: u64,
@@ -57,7 +58,7 @@ pub(super) struct Settles {
 impl Settles {
     /// Takes it in, or tells at once that it is too late. Says whether it is the first one that waits.
     pub(super) fn ask(&mut self, pending: Pending) -> bool {
-        if self.finished || pending.generation != self.generation {
+        if self.finished || Some(pending.generation) != self.generation {
             pending.tell(Err(SettleError::Detached { sent: false }));
             return false;
         }
@@ -68,10 +69,12 @@ impl Settles {
     /// A new attachment: leases of the former one are gone.
     pub(super) fn attach(&mut self, generation: u64) {
         self.detach();
-        self.generation = generation;
+        self.generation = Some(generation);
     }
 
+    /// The attachment is over: what was not answered may be done, and nothing more can be.
     pub(super) fn detach(&mut self) {
+        self.generation = None;
         for pending in self.waiting.drain(..) {
             let sent = pending.retried;
             pending.tell(Err(SettleError::Detached { sent }));
@@ -189,9 +192,15 @@ mod tests {
     ) -> Told {
         let (told, settled) = oneshot::channel();
         let pending =
-            Pending { generation: 0, position, attempt, verdict, delay_ms, retried: false, told: Some(told) };
+            Pending { generation: 1, position, attempt, verdict, delay_ms, retried: false, told: Some(told) };
         settles.ask(pending);
         settled
+    }
+
+    fn attached() -> Settles {
+        let mut settles = Settles::default();
+        settles.attach(1);
+        settles
     }
 
     fn ranges(settle: &v1::Settle) -> Vec<(u64, u64, u32, i32)> {
@@ -200,7 +209,7 @@ mod tests {
 
     #[test]
     fn settles_are_merged_into_ranges_of_one_verdict_and_attempt() {
-        let mut settles = Settles::default();
+        let mut settles = attached();
         let mut told = Vec::new();
         for (position, attempt, verdict) in
             [(3, 1, Ack), (1, 1, Ack), (2, 1, Ack), (4, 2, Ack), (5, 2, Ack), (6, 2, Nack), (9, 2, Nack)]
@@ -215,7 +224,7 @@ mod tests {
 
     #[test]
     fn nacks_are_merged_where_they_wait_equally_long() {
-        let mut settles = Settles::default();
+        let mut settles = attached();
         let delays = [None, None, Some(0), Some(5), Some(5)];
         let told: Vec<_> =
             (0..).zip(delays).map(|(at, delay)| ask_after(&mut settles, at, 1, Nack, delay)).collect();
@@ -227,7 +236,7 @@ mod tests {
 
     #[test]
     fn stale_results_reach_those_who_asked_and_nobody_else() {
-        let mut settles = Settles::default();
+        let mut settles = attached();
         let mut told: Vec<_> = [1, 2, 7].into_iter().map(|p| ask(&mut settles, p, 1, Ack)).collect();
         let id = settles.next().unwrap().id;
         let results = [v1::SettleResult { settled: 2, stale: 0 }, v1::SettleResult { settled: 0, stale: 1 }];
@@ -239,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_stale_result_after_a_retry_is_not_called_a_failure() {
-        let mut settles = Settles::default();
+        let mut settles = attached();
         let mut told = ask(&mut settles, 1, 1, Ack);
         let id = settles.next().unwrap().id;
         settles.retry(id);
@@ -250,11 +259,11 @@ mod tests {
 
     #[test]
     fn a_new_attachment_ends_what_the_former_one_held() {
-        let mut settles = Settles::default();
+        let mut settles = attached();
         let mut sent = ask(&mut settles, 1, 1, Ack);
         settles.next().unwrap();
         let mut unsent = ask(&mut settles, 2, 1, Ack);
-        settles.attach(1);
+        settles.attach(2);
         assert_eq!(sent.try_recv().unwrap(), Err(SettleError::Detached { sent: true }));
         assert_eq!(unsent.try_recv().unwrap(), Err(SettleError::Detached { sent: false }));
         let mut late = ask(&mut settles, 3, 1, Ack);

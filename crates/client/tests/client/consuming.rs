@@ -55,6 +55,25 @@ async fn a_consumer_attaches_again_and_former_leases_are_not_settled() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_not_attached_hands_out_nothing_of_what_had_come() {
+    let fake = Fake::default();
+    fake.state().deliveries.extend([deliveries(0, 1, 3), deliveries(0, 2, 3)]);
+    let mut consumer = client_of(&fake).await.consume("s", ConsumerOptions::default()).await.unwrap();
+    let former = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    let mut attachment = consumer.attachment();
+    fake.state().refuse_attach = Some(Reason::Unavailable);
+    fake.cut.notify_one();
+    timeout(SOON, attachment.wait_for(|a| !a.attached)).await.unwrap().unwrap();
+    let late = timeout(Duration::from_millis(100), consumer.next()).await;
+    assert!(late.is_err(), "it could not be settled any more: {late:?}");
+    let told = timeout(SOON, former.ack()).await.unwrap();
+    assert_eq!(told, Err(SettleError::Detached { sent: false }), "at once, and not with the next attachment");
+    fake.state().refuse_attach = None;
+    let again = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((again.position, again.attempt), (0, 2));
+}
+
+#[tokio::test]
 async fn a_consumer_is_the_same_one_through_all_its_attaches_and_another_one_is_not() {
     let fake = Fake::default();
     let client = client_of(&fake).await;
