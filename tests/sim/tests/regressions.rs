@@ -49,6 +49,14 @@ const SEEDS: &[(u64, &str)] = &[
         280,
         "an opening of a producer that was answered was done once more after others, and took the producer back",
     ),
+    (
+        2302,
+        "a consumer that had lost its node handed out what had come before, when others had got what follows it",
+    ),
+    (
+        2737,
+        "a node ended: a snapshot that was installed slowly took blocks with it that had come for the next one",
+    ),
 ];
 
 #[test]

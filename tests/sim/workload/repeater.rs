@@ -7,6 +7,7 @@ use super::{Phase, Shared, now};
 use crate::oracle::{Outcome, Sent, Uid, Violation, payload};
 use crate::rng::Rng;
 use quorate_client::{Message, PublishError, PublisherOptions, Receipt};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,8 +16,7 @@ const IDLE: Duration = Duration::from_millis(50);
 
 pub(super) async fn live(shared: Rc<Shared>, host: u64) {
     let mut rng = shared.rng("repeater");
-    let number = rng.next();
-    shared.publishers.borrow_mut().push((host, number));
+    let mut number = as_another(&shared, host, &mut rng);
     loop {
         let topics = shared.topics.borrow().clone();
         let may = shared.phase.get() < Phase::Draining;
@@ -37,30 +37,47 @@ pub(super) async fn live(shared: Rc<Shared>, host: u64) {
         let uid = shared.oracle.borrow_mut().sent(sent);
         let padding = usize::try_from(rng.below(shared.load.payload_bytes_max)).unwrap_or(0);
         let message = Message::new(payload(uid, padding)).subject(subject).message_id(format!("m{}", uid.0));
-        publish(&shared, uid, name, &message, &mut rng).await;
+        if publish(&shared, uid, name, &message, &mut rng).await.is_break() {
+            number = as_another(&shared, host, &mut rng);
+        }
         let pause = rng.ms(0, 2 * u64::try_from(shared.load.publish_pause.as_millis()).unwrap_or(0));
         tokio::time::sleep(pause).await;
     }
 }
 
-/// Until it is told where the message is, and perhaps once more.
-async fn publish(shared: &Shared, uid: Uid, topic: &str, message: &Message, rng: &mut Rng) {
+/// The number of a publisher on this host, for what is in order from now on.
+fn as_another(shared: &Shared, host: u64, rng: &mut Rng) -> u64 {
+    let number = rng.next();
+    shared.publishers.borrow_mut().push((host, number));
+    number
+}
+
+/// Until it is told where the message is, and perhaps once more. `Break`: it may still be stored, behind later ones.
+async fn publish(
+    shared: &Shared,
+    uid: Uid,
+    topic: &str,
+    message: &Message,
+    rng: &mut Rng,
+) -> ControlFlow<()> {
     let (mut attempts, mut given_up, mut confirmed) = (0, false, false);
     loop {
         attempts += 1;
         match attempt(shared, topic, message, rng).await {
             // An attempt that was given up may still be done, and find things otherwise.
             Some(Err(PublishError::Refused(_))) if given_up && !confirmed => {
-                return shared.oracle.borrow_mut().published(uid, Outcome::Unknown);
+                shared.oracle.borrow_mut().published(uid, Outcome::Unknown);
+                return ControlFlow::Break(());
             }
             Some(Err(PublishError::Refused(refusal))) => {
-                return answered(shared, uid, Err(PublishError::Refused(refusal)));
+                answered(shared, uid, Err(PublishError::Refused(refusal)));
+                return ControlFlow::Continue(());
             }
             Some(Ok(receipt)) => {
                 told(shared, uid, &receipt, attempts);
                 confirmed = true;
                 if rng.percent(80) {
-                    return;
+                    return ControlFlow::Continue(());
                 }
             }
             Some(Err(_)) => given_up = true,
