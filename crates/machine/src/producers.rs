@@ -117,7 +117,10 @@ impl Producers {
 
     /// Notes that the record of the producer with this session is gone.
     pub(crate) fn note_gone(&mut self, id: SessionId) {
-        note(&mut self.gone, id);
+        self.gone.insert(id);
+        while self.gone.len() > GONE_MAX {
+            self.gone.pop_first();
+        }
     }
 
     /// Notes a session that was taken over, and that no producer names any more as the one before its own.
@@ -173,13 +176,6 @@ impl Producers {
             );
             Refusal::new(Reason::ProducerExpired, text)
         })
-    }
-}
-
-fn note(sessions: &mut BTreeSet<SessionId>, id: SessionId) {
-    sessions.insert(id);
-    while sessions.len() > GONE_MAX {
-        sessions.pop_first();
     }
 }
 

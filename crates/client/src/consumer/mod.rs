@@ -139,10 +139,9 @@ impl Consumer {
             let (source, generation) = self.buffered_from;
             let current =
                 self.sources.get(source).is_some_and(|source| source.attachment.borrow().is(generation));
-            let next =
-                self.buffered.find(|delivery| current || matches!(delivery, Err(ConsumeError::Refused(_))));
-            if let Some(delivery) = next {
-                if matches!(delivery, Err(ConsumeError::Refused(_))) {
+            let over = |delivery: &Result<_, _>| matches!(delivery, Err(ConsumeError::Refused(_)));
+            if let Some(delivery) = self.buffered.find(|delivery| current || over(delivery)) {
+                if over(&delivery) {
                     // It is over on one shard: a consumer of the others alone would leave messages out.
                     self.failed = true;
                     self.shut();

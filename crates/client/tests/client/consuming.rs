@@ -3,7 +3,9 @@
 use crate::fake::Fake;
 use bytes::Bytes;
 use futures::future::join_all;
-use quorate_client::{Client, ClientOptions, ConsumeError, ConsumerOptions, Reason, SettleError};
+use quorate_client::{
+    Client, ClientOptions, ConsumeError, Consumer, ConsumerOptions, Delivery, Reason, SettleError,
+};
 use quorate_wire::v1;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -20,14 +22,22 @@ async fn client_of(fake: &Fake) -> Client {
     Client::new(&[fake.serve().await], ClientOptions::default()).unwrap()
 }
 
+async fn consumer_of(fake: &Fake) -> Consumer {
+    client_of(fake).await.consume("s", ConsumerOptions::default()).await.unwrap()
+}
+
+async fn next_of(consumer: &mut Consumer) -> Delivery {
+    timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn deliveries_come_with_their_places_and_acks_are_merged() {
     let fake = Fake::default();
     fake.state().deliveries.push_back(deliveries(40, 1, 500));
-    let mut consumer = client_of(&fake).await.consume("s", ConsumerOptions::default()).await.unwrap();
+    let mut consumer = consumer_of(&fake).await;
     let mut settling = Vec::new();
     for at in 0..500 {
-        let delivery = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+        let delivery = next_of(&mut consumer).await;
         assert_eq!((delivery.position, delivery.offset, delivery.attempt), (40 + at, 100 + at, 1));
         assert_eq!((&*delivery.topic, &delivery.message.payload[..]), ("t", &b"x"[..]));
         settling.push(delivery.ack());
@@ -41,14 +51,14 @@ async fn deliveries_come_with_their_places_and_acks_are_merged() {
 async fn a_consumer_attaches_again_and_former_leases_are_not_settled() {
     let fake = Fake::default();
     fake.state().deliveries.extend([deliveries(0, 1, 2), deliveries(0, 2, 2)]);
-    let mut consumer = client_of(&fake).await.consume("s", ConsumerOptions::default()).await.unwrap();
-    let former = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    let mut consumer = consumer_of(&fake).await;
+    let former = next_of(&mut consumer).await;
     let mut attachment = consumer.attachment();
     fake.cut.notify_one();
     timeout(SOON, attachment.wait_for(|a| a.generation == 2)).await.unwrap().unwrap();
     assert_eq!(former.ack().await, Err(SettleError::Detached { sent: false }));
     // The second message of the first attachment was not handed out yet, and is not any more.
-    let again = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    let again = next_of(&mut consumer).await;
     assert_eq!((again.position, again.attempt), (0, 2));
     assert_eq!(again.reject().await, Ok(()));
     assert_eq!(fake.state().settles.len(), 1);
@@ -58,8 +68,8 @@ async fn a_consumer_attaches_again_and_former_leases_are_not_settled() {
 async fn a_consumer_that_is_not_attached_hands_out_nothing_of_what_had_come() {
     let fake = Fake::default();
     fake.state().deliveries.extend([deliveries(0, 1, 3), deliveries(0, 2, 3)]);
-    let mut consumer = client_of(&fake).await.consume("s", ConsumerOptions::default()).await.unwrap();
-    let former = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    let mut consumer = consumer_of(&fake).await;
+    let former = next_of(&mut consumer).await;
     let mut attachment = consumer.attachment();
     fake.state().refuse_attach = Some(Reason::Unavailable);
     fake.cut.notify_one();
@@ -69,7 +79,7 @@ async fn a_consumer_that_is_not_attached_hands_out_nothing_of_what_had_come() {
     let told = timeout(SOON, former.ack()).await.unwrap();
     assert_eq!(told, Err(SettleError::Detached { sent: false }), "at once, and not with the next attachment");
     fake.state().refuse_attach = None;
-    let again = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    let again = next_of(&mut consumer).await;
     assert_eq!((again.position, again.attempt), (0, 2));
 }
 
@@ -96,8 +106,8 @@ async fn a_consumer_is_the_same_one_through_all_its_attaches_and_another_one_is_
 async fn closing_sends_the_last_settles_first() {
     let fake = Fake::default();
     fake.state().deliveries.push_back(deliveries(0, 1, 1));
-    let mut consumer = client_of(&fake).await.consume("s", ConsumerOptions::default()).await.unwrap();
-    let delivery = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    let mut consumer = consumer_of(&fake).await;
+    let delivery = next_of(&mut consumer).await;
     let nacked = delivery.nack();
     timeout(SOON, consumer.close()).await.unwrap();
     assert_eq!(nacked.await, Ok(()));
