@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// Flat cost of an operation in an entry, whatever it is: so that many small ones bound an entry too.
 pub(super) const OP_BYTES: usize = 128;
 
+/// How often settles look for others to join them before they become an entry.
+const LOOKS: usize = 4;
+
 /// Bounds of a batcher.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatcherOptions {
@@ -155,6 +158,7 @@ impl Task {
     async fn run(mut self, stop: CancellationToken) {
         loop {
             while self.may_cut() {
+                self.gather().await;
                 self.cut().await;
             }
             tokio::select! {
@@ -189,9 +193,24 @@ impl Task {
     }
 
     fn may_cut(&self) -> bool {
+        let free = self.flushing.is_none() && (self.flying.is_empty() || !self.waiting.is_unhurried());
         !self.waiting.is_empty()
             && self.flying.len() < self.options.entries_in_flight_max
-            && (self.flushing.is_none() || self.is_full())
+            && (free || self.is_full())
+    }
+
+    /// Lets whatever else can run now do so, and takes in what it brings, while only settles wait. An entry costs the same syncs
+    /// and messages between nodes whatever is in it, and consumers settle each by themselves.
+    async fn gather(&mut self) {
+        for _ in 0..LOOKS {
+            if self.is_full() || !self.waiting.is_unhurried() {
+                return;
+            }
+            tokio::task::yield_now().await;
+            if let Ok(held) = self.rx.try_recv() {
+                self.take(held);
+            }
+        }
     }
 
     async fn cut(&mut self) {

@@ -3,7 +3,7 @@ use crate::batcher::Answered;
 use bytes::Bytes;
 use futures::FutureExt;
 use quorate_machine::{Answer, MessageOptions, Op, Origin, Publish, PublishRun};
-use quorate_types::{Millis, Subject, TopicName};
+use quorate_types::{ConsumerId, Millis, SessionId, Subject, TopicName};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -101,6 +101,11 @@ impl World {
         self.submit(id, Op::Publish(publish), Bytes::from_static(fragment).into());
     }
 
+    fn settling(&self, id: u64) -> impl Future<Output = ()> + use<> {
+        let consumer = ConsumerId { session: SessionId::new(1), number: id };
+        self.submitting(id, Op::Settle { consumer, settlements: Vec::new() }, Rope::new())
+    }
+
     async fn cut(&mut self) -> Cut {
         timeout(PATIENCE, self.cuts.recv()).await.unwrap().unwrap()
     }
@@ -138,6 +143,42 @@ async fn an_entry_is_cut_when_the_leader_has_the_previous_one_on_disk() {
     for (id, messages) in [(1, 0), (2, 0), (3, 1)] {
         assert_eq!(world.answer().await, (id, Outcome::Replied(Ok(Answer::Purged { messages }))));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settles_alone_wait_until_the_entry_before_them_is_committed_and_go_with_what_does_not() {
+    let mut world = World::new(BatcherOptions::default());
+    world.publish(1, 1, b"a");
+    let mut first = world.cut().await;
+    world.settling(2).await;
+    drop(first.flushed.take());
+    settle().await;
+    assert!(world.cuts.try_recv().is_err());
+    world.publish(3, 1, b"b");
+    let mut second = world.cut().await;
+    assert_eq!(second.batch.ops.len(), 2);
+    drop(second.flushed.take());
+    world.settling(4).await;
+    first.commit();
+    settle().await;
+    assert!(world.cuts.try_recv().is_err());
+    second.commit();
+    assert_eq!(world.cut().await.batch.ops.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settles_are_joined_by_others_that_are_about_to_come_and_wait_for_no_more() {
+    let mut world = World::new(BatcherOptions::default());
+    let others: Vec<_> = (2..100).map(|id| world.settling(id)).collect();
+    world.settling(1).await;
+    tokio::spawn(async {
+        for settling in others {
+            settling.await;
+            tokio::task::yield_now().await;
+        }
+    });
+    let together = world.cut().await.batch.ops.len();
+    assert!((LOOKS..=2 * LOOKS).contains(&together), "{together}");
 }
 
 #[tokio::test(start_paused = true)]

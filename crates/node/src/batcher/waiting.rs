@@ -33,6 +33,10 @@ impl Held {
     fn bytes(&self) -> usize {
         self.submission.bytes()
     }
+
+    fn is_hurried(&self) -> bool {
+        !matches!(self.submission.envelope.op, Op::Settle { .. })
+    }
 }
 
 /// The next entry, growing.
@@ -41,6 +45,8 @@ pub(super) struct Waiting {
     held: Vec<Held>,
     bytes: usize,
     messages: u64,
+    /// How many of them are other operations than settles.
+    hurried: usize,
     /// The first operation that did not fit: it starts the entry after the next.
     over: Option<Held>,
 }
@@ -64,6 +70,7 @@ impl Waiting {
         if fits || self.held.is_empty() {
             self.bytes += bytes;
             self.messages += messages;
+            self.hurried += usize::from(held.is_hurried());
             self.held.push(held);
         } else {
             self.over = Some(held);
@@ -79,12 +86,18 @@ impl Waiting {
         self.held.is_empty()
     }
 
+    /// Whether there are only settles: no publisher waits for them, and a consumer only if it has used up its credit.
+    pub(super) fn is_unhurried(&self) -> bool {
+        self.hurried == 0
+    }
+
     /// The entry's content and those to answer; what did not fit is waiting now.
     pub(super) fn take(&mut self) -> Taken {
         let held = std::mem::take(&mut self.held);
-        (self.bytes, self.messages) = (0, 0);
+        (self.bytes, self.messages, self.hurried) = (0, 0, 0);
         if let Some(over) = self.over.take() {
             (self.bytes, self.messages) = (over.bytes(), over.messages());
+            self.hurried = usize::from(over.is_hurried());
             self.held.push(over);
         }
         let mut ops: Vec<Envelope> = Vec::with_capacity(held.len());
